@@ -1,0 +1,77 @@
+"""Checkpoints carry their config, and are read without executing anything."""
+
+import pickle
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from torch import nn
+
+from ocnet_pl.errors import UserError
+
+
+class CheckpointConfig(Callback):
+    """Writes the resolved config and the class names into every checkpoint, as plain dicts and strings."""
+
+    def __init__(self, config: dict[str, Any], choices: dict[str, str], classes: Sequence[str]) -> None:
+        self.content = {"config": config, "choices": choices, "classes": list(classes)}
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint.update(self.content)
+
+
+def checkpoint_callbacks(folder: Path, every: int) -> list[Callback]:
+    """`last.ckpt` every so many steps, and `best.ckpt` by validation mIoU.
+
+    Two callbacks, because one that does both ranks each save by the validation before it.
+    """
+    return [
+        ModelCheckpoint(folder, filename="last", every_n_train_steps=every, enable_version_counter=False),
+        ModelCheckpoint(folder, filename="best", monitor="val/miou", mode="max", enable_version_counter=False),
+    ]
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """`config`, `choices`, `classes`, `state_dict` and Lightning's own entries of a checkpoint.
+
+    Raises:
+        UserError: no such file, damaged, unsafe, or not written by `ocnet-train`.
+    """
+    if not path.is_file():
+        raise UserError(f"checkpoint={path}: no such file; runs keep theirs in <run>/checkpoints/last.ckpt")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"checkpoint={path}: holds more than weights and plain values, and is not loaded") from error
+    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"checkpoint={path}: damaged or not a checkpoint; use another one of the run") from error
+    if not isinstance(content, dict) or not {"config", "classes", "state_dict"} <= content.keys():
+        raise UserError(f"checkpoint={path}: not written by ocnet-train, it carries no config")
+    return content
+
+
+def load_weights(network: nn.Module, content: dict[str, Any], path: Path) -> None:
+    """Puts the weights of a checkpoint into a network.
+
+    Raises:
+        UserError: they are another network's.
+    """
+    weights = {k.removeprefix("network."): v for k, v in content["state_dict"].items() if k.startswith("network.")}
+    own = network.state_dict()
+    wrong = {
+        "missing": own.keys() - weights.keys(),
+        "unexpected": weights.keys() - own.keys(),
+        "of another shape": {k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape},
+    }
+    if any(wrong.values()):
+        told = "; ".join(f"{len(names)} {what}, e.g. {min(names)}" for what, names in wrong.items() if names)
+        raise UserError(
+            f"checkpoint={path}: holds the weights of another network ({told}); check model/head and model/backbone"
+        )
+    network.load_state_dict(weights)

@@ -1,0 +1,58 @@
+"""Counting right and wrong pixels on the device, image by image."""
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from ocnet_pl.metrics import IGNORE
+
+
+def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Tensor:
+    """Pixels by (true class, predicted class), ignored ones left out.
+
+    Args:
+        prediction: class ids, any shape.
+        label: class ids or 255, same shape.
+
+    Returns:
+        (num_classes, num_classes) int64.
+    """
+    # An extra bin takes the ignored pixels: cheaper than selecting the others.
+    truth = torch.where(label == IGNORE, num_classes, label).long()
+    bins = torch.bincount((truth * num_classes + prediction).flatten(), minlength=(num_classes + 1) * num_classes)
+    return bins.view(num_classes + 1, num_classes)[:num_classes]
+
+
+def class_counts(confusion: Tensor) -> Tensor:
+    """True positives, false positives, false negatives of each class. (K, K) -> (3, K)."""
+    hits = confusion.diagonal()
+    return torch.stack([hits, confusion.sum(0) - hits, confusion.sum(1) - hits])
+
+
+class ImageCounts(Metric):
+    """Counts of every image by its index in the set: what all numbers and the paired bootstrap are made of.
+
+    Each image must be given to exactly one process; the states are concatenated across them.
+    """
+
+    full_state_update = False
+    index: list[Tensor]
+    counts: list[Tensor]
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.add_state("index", [], dist_reduce_fx="cat")
+        self.add_state("counts", [], dist_reduce_fx="cat")
+
+    def update(self, index: Tensor, prediction: Tensor, label: Tensor) -> None:
+        """Index (B,), prediction and label (B, H, W)."""
+        for i, (one_prediction, one_label) in enumerate(zip(prediction, label, strict=True)):
+            matrix = confusion_matrix(one_prediction, one_label, self.num_classes)
+            self.index.append(index[i].view(1))
+            self.counts.append(class_counts(matrix).unsqueeze(0))
+
+    def compute(self) -> Tensor:
+        """Counts in the order of the set, (images, 3, K)."""
+        index, counts = (torch.cat(state) if isinstance(state, list) else state for state in (self.index, self.counts))
+        return counts[index.argsort()]

@@ -1,0 +1,30 @@
+"""Training curves: the CSV files of every start of a run, joined by step."""
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+Curves = dict[str, list[tuple[int, float]]]
+
+
+def log_version(step: int) -> str:
+    """Folder of the log of a start from `step`: `step-000120`."""
+    return f"step-{step:06d}"
+
+
+def read_curves(logs: Path) -> Curves:
+    """By metric, pairs of step and value. Where a resume repeats steps, the later start counts."""
+    starts = sorted(logs.glob("step-*/metrics.csv"))
+    bounds = [int(path.parent.name.removeprefix("step-")) for path in starts]
+    curves: Curves = defaultdict(list)
+    for i, path in enumerate(starts):
+        end = min(bounds[i + 1 :], default=None)
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                step = int(row.pop("step"))
+                row.pop("epoch", None)
+                if end is None or step < end:
+                    for name, value in row.items():
+                        if value:
+                            curves[name].append((step, float(value)))
+    return dict(curves)

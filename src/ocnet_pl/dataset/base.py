@@ -1,0 +1,210 @@
+"""What every data set shares: samples, loaders, and the division of the global batch."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import albumentations as A
+import cv2
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ocnet_pl.dataset.reading import read_image, read_label
+from ocnet_pl.dataset.sampler import Draw, ShardSampler, StepBatchSampler
+from ocnet_pl.dataset.transforms import training_transform
+from ocnet_pl.errors import UserError
+from ocnet_pl.metrics import IGNORE
+from ocnet_pl.randomness import derive_seed
+
+Bytes = NDArray[np.uint8]
+Pair = tuple[Path, Path]
+UNKNOWN = 254
+"""What a decoding table gives for an id that the data set does not have."""
+
+
+class SegmentationDataset(Dataset[dict[str, Tensor]]):
+    """Image and label files as samples: image (3, H, W) uint8 RGB, label (H, W) uint8, index.
+
+    Args:
+        pairs: files of image and label.
+        table: stored id -> train id, (256,) uint8, with 255 for ignored and `UNKNOWN` for impossible ids.
+        transform: of training; None: the image as it is.
+        seed: of the run, for the transform's draws.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], table: Bytes, transform: A.Compose | None = None, seed: int = 0) -> None:
+        self.pairs = pairs
+        self.table = table
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, draw: Draw | int) -> dict[str, Tensor]:
+        index, position = draw if isinstance(draw, tuple) else (draw, 0)
+        image_path, label_path = self.pairs[index]
+        image, stored = read_image(image_path), read_label(label_path)
+        if image.shape[:2] != stored.shape:
+            raise UserError(
+                f"{label_path}: label is {stored.shape[1]}x{stored.shape[0]} but its image "
+                f"{image_path.name} is {image.shape[1]}x{image.shape[0]}; they must be of one size"
+            )
+        if self.transform is not None:
+            self.transform.set_random_seed(derive_seed(self.seed, "augment", position) % 2**32)
+            sample = self.transform(image=image, mask=stored)
+            image, stored = sample["image"], sample["mask"]
+        label = cv2.LUT(stored, self.table)
+        if (unknown := label == UNKNOWN).any():
+            strange = np.unique(stored[unknown]).tolist()
+            raise UserError(
+                f"{label_path}: label ids {strange} are not in the data set's table; is this the right label file?"
+            )
+        return {
+            "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+            "label": torch.from_numpy(np.ascontiguousarray(label)),
+            "index": torch.tensor(index),
+        }
+
+
+class SegmentationDataModule(pl.LightningDataModule, ABC):
+    """A data set with its splits, classes and loaders.
+
+    A new data set is a subclass with the class attributes, `pairs`, `table` and `encode`.
+
+    Args:
+        root: folder of the official tree.
+        crop_size: (height, width) of training crops.
+        scale: bounds of the random scale.
+        train_split: split that trains.
+        val_split: split that validates.
+        batch_size: global batch: over all processes and accumulated micro-batches.
+        val_batch_size: images at a time in evaluation, per process.
+        num_workers: of each loader, per process.
+        augment: albumentations transforms that follow scale, crop and flip.
+        seed: of the run.
+    """
+
+    classes: ClassVar[tuple[str, ...]]
+    palette: ClassVar[Bytes]
+    """(K, 3) RGB."""
+    class_weights: ClassVar[tuple[float, ...] | None] = None
+    mirror_pairs: ClassVar[tuple[tuple[int, int], ...]] = ()
+    """Train ids that a horizontal flip must exchange."""
+    table: ClassVar[Bytes]
+    """Stored id -> train id, (256,) uint8."""
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        crop_size: Sequence[int],
+        scale: Sequence[float] = (0.5, 2.0),
+        train_split: str = "train",
+        val_split: str = "val",
+        batch_size: int = 8,
+        val_batch_size: int = 1,
+        num_workers: int = 4,
+        augment: Sequence[A.BasicTransform] = (),
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.root = Path(root)
+        self.crop_size = tuple(crop_size)
+        self.scale = tuple(scale)
+        self.train_split = train_split
+        self.val_split = val_split
+        self.batch_size = batch_size
+        self.val_batch_size = val_batch_size
+        self.num_workers = num_workers
+        self.augment = tuple(augment)
+        self.seed = seed
+
+    @abstractmethod
+    def pairs(self, split: str) -> list[Pair]:
+        """Image and label files of a split, in a fixed order.
+
+        Raises:
+            UserError: no such split, or files that are not where the official tree has them.
+        """
+
+    def decode(self, label: Bytes) -> Bytes:
+        """Stored ids -> train ids, 255 ignored."""
+        decoded: Bytes = self.table[label]
+        return decoded
+
+    @abstractmethod
+    def encode(self, prediction: Bytes) -> Bytes:
+        """Train ids -> the ids that the test server wants."""
+
+    def micro_batch_size(self, world_size: int, accumulate: int) -> int:
+        """Images a process takes at a time, so that the global batch is what the schedule says.
+
+        Raises:
+            UserError: when it does not divide.
+        """
+        size, remainder = divmod(self.batch_size, world_size * accumulate)
+        if remainder or size == 0:
+            raise UserError(
+                f"schedule.batch_size={self.batch_size} does not divide by {world_size} processes x {accumulate} "
+                f"accumulated batches: choose a multiple of {world_size * accumulate}"
+            )
+        return size
+
+    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        trainer = self.trainer
+        assert trainer is not None
+        accumulate = trainer.accumulate_grad_batches
+        pairs = self.pairs(self.train_split)
+        transform = training_transform(self.crop_size, self.scale, self.augment)
+        sampler = StepBatchSampler(
+            len(pairs),
+            self.micro_batch_size(trainer.world_size, accumulate),
+            self.seed,
+            start=trainer.global_step * accumulate,
+            stop=trainer.max_steps * accumulate,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+        )
+        dataset = SegmentationDataset(pairs, self.table, transform, self.seed)
+        return self._loader(dataset, batch_sampler=sampler)
+
+    def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        return self.evaluation_dataloader(self.val_split)
+
+    def evaluation_dataloader(self, split: str) -> DataLoader[dict[str, Tensor]]:
+        """Every image of a split once, at its own size, sharded over the processes."""
+        trainer = self.trainer
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        dataset = SegmentationDataset(self.pairs(split), self.table)
+        sampler = ShardSampler(len(dataset), rank, world_size)
+        return self._loader(dataset, sampler=sampler, batch_size=self.val_batch_size)
+
+    def _loader(self, dataset: SegmentationDataset, **arguments: Any) -> DataLoader[dict[str, Tensor]]:
+        # One thread a worker: workers are the parallelism, and OpenCV's pool does not survive a fork.
+        return DataLoader(
+            dataset,
+            num_workers=self.num_workers,
+            worker_init_fn=_single_thread,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+            **arguments,
+        )
+
+
+def _single_thread(worker: int) -> None:
+    cv2.setNumThreads(0)
+
+
+def decoding_table(train_ids: dict[int, int]) -> Bytes:
+    """Stored id -> train id as a table of 256, `UNKNOWN` where nothing is said; padding stays 255."""
+    table = np.full(256, UNKNOWN, np.uint8)
+    table[IGNORE] = IGNORE
+    for stored, train in train_ids.items():
+        table[stored] = train
+    return table

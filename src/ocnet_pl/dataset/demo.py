@@ -1,0 +1,183 @@
+"""A small Cityscapes tree drawn on disk, in which a patch alone does not tell its class."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from torchvision.datasets import Cityscapes as Official
+
+from ocnet_pl.dataset.base import Bytes
+from ocnet_pl.dataset.cityscapes import Cityscapes
+from ocnet_pl.errors import UserError
+from ocnet_pl.randomness import derive_seed
+
+_IDS = {c.name: c.id for c in Official.classes}
+_SKIES = {"road": (110, 170, 235), "terrain": (205, 180, 150)}
+_VERSION = 1
+
+
+class Demo(Cityscapes):
+    """Cityscapes, drawn. Every scene holds
+
+    * a sky, clear or hazy, and the ground below it. The ground looks the same everywhere: under a clear sky it is
+      road, under a hazy one terrain. **The scene decides**, far from the pixel;
+    * a row of buildings with windows, which a patch does tell;
+    * two to four vehicles, long boxes of one size and of any colour. The colour says nothing; a badge somewhere on
+      the box does: disc = car, stripes = truck, cross = bus, ring = train. **The object decides**: a pixel has to
+      find its own object, known by its colour, and read the badge on it;
+    * a strip of ego vehicle along the lower edge, which is ignored.
+
+    Args:
+        image_size: (height, width).
+        num_images: of each split.
+        drawing_seed: of the scenes; not the run's, so that all seeds of a sweep see one data set.
+        cityscapes: arguments of `Cityscapes`.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        image_size: Sequence[int] = (96, 192),
+        num_images: dict[str, int],
+        drawing_seed: int = 0,
+        **cityscapes: Any,
+    ) -> None:
+        super().__init__(root, **cityscapes)
+        self.image_size = (int(image_size[0]), int(image_size[1]))
+        self.num_images = dict(num_images)
+        self.drawing_seed = drawing_seed
+
+    def prepare_data(self) -> None:
+        """Draws the tree once; several processes may ask at the same time."""
+        recipe = {
+            "version": _VERSION,
+            "image_size": list(self.image_size),
+            "num_images": self.num_images,
+            "drawing_seed": self.drawing_seed,
+        }
+        self.root.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.root.with_name(f".{self.root.name}.lock")):
+            stamp = self.root / "demo.json"
+            if stamp.is_file():
+                if json.loads(stamp.read_text()) != recipe:
+                    raise UserError(
+                        f"{self.root}: holds a demo tree of other settings; give another dataset.root or delete it"
+                    )
+                return
+            if self.root.exists() and any(self.root.iterdir()):
+                raise UserError(f"{self.root}: is not empty and no demo tree; give another dataset.root")
+            unfinished = self.root.with_name(f".{self.root.name}.unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            draw_tree(unfinished, self.image_size, self.num_images, self.drawing_seed)
+            (unfinished / "demo.json").write_text(json.dumps(recipe))
+            if self.root.exists():
+                self.root.rmdir()
+            unfinished.rename(self.root)
+
+
+def draw_tree(root: Path, size: tuple[int, int], num_images: dict[str, int], seed: int) -> None:
+    """Writes `num_images[split]` scenes of each split under the official names. A pure function of its arguments."""
+    for split, count in num_images.items():
+        photos, labels = root / "leftImg8bit" / split / "demo", root / "gtFine" / split / "demo"
+        photos.mkdir(parents=True)
+        labels.mkdir(parents=True)
+        for number in range(count):
+            image, label = draw_scene(np.random.default_rng(derive_seed(seed, split, number)), size)
+            stem = f"demo_{number:06d}_000019"
+            cv2.imwrite(str(photos / f"{stem}_leftImg8bit.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+            cv2.imwrite(str(labels / f"{stem}_gtFine_labelIds.png"), label)
+
+
+def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> tuple[Bytes, Bytes]:
+    """One scene: RGB (H, W, 3) uint8 and Cityscapes label ids (H, W) uint8."""
+    height, width = size
+    horizon = round(height * rng.uniform(0.30, 0.40))
+    ground = str(rng.choice(list(_SKIES)))
+    image = np.empty((height, width, 3), np.float32)
+    label = np.empty((height, width), np.uint8)
+    image[:horizon], label[:horizon] = _SKIES[ground], _IDS["sky"]
+    image[horizon:], label[horizon:] = (105, 105, 105), _IDS[ground]
+    _draw_buildings(rng, image, label, horizon)
+    _draw_vehicles(rng, image, label, horizon)
+    image += rng.normal(0, 8, image.shape)
+    strip = max(2, height // 32)
+    image[-strip:], label[-strip:] = (30, 30, 40), _IDS["ego vehicle"]
+    return np.clip(image, 0, 255).astype(np.uint8), label
+
+
+def _draw_buildings(rng: np.random.Generator, image: NDArray[np.float32], label: Bytes, horizon: int) -> None:
+    left = int(rng.integers(0, 12))
+    width = image.shape[1]
+    while left < width:
+        right = min(width, left + int(rng.integers(16, 40)))
+        top = horizon - int(rng.integers(horizon // 5, horizon // 2))
+        image[top:horizon, left:right] = rng.uniform(60, 120) * np.array([1.0, 0.8, 0.7])
+        image[top + 2 : horizon - 1 : 5, left + 2 : right - 1 : 4] = (240, 230, 150)
+        label[top:horizon, left:right] = _IDS["building"]
+        left = right + int(rng.integers(4, 40))
+
+
+def _draw_vehicles(rng: np.random.Generator, image: NDArray[np.float32], label: Bytes, horizon: int) -> None:
+    height, width = label.shape
+    badges = list(_BADGES)
+    hues = (
+        rng.uniform(0, 180) + np.arange(4) * 45
+    ) % 180  # four colours well apart, so that colour tells objects apart
+    lanes = np.sort(rng.permutation(3)[: int(rng.integers(2, 4))])
+    lane_height = (height - horizon) / 3.2
+    for lane, hue in zip(lanes, hues, strict=False):
+        box_height = round(lane_height * rng.uniform(0.82, 0.9))
+        box_width = round(width * rng.uniform(0.6, 0.9))
+        top = horizon + round(lane_height * (0.1 + lane))
+        left = int(rng.integers(2, width - box_width - 1))
+        box = (slice(top, top + box_height), slice(left, left + box_width))
+        colour = cv2.cvtColor(np.array([[[hue, 110, 180]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
+        image[box] = colour
+        kind = str(rng.choice(badges))
+        label[box] = _IDS[kind]
+        side = min(box_height - 3, 14)
+        y = top + int(rng.integers(1, box_height - side))
+        x = left + int(rng.integers(2, box_width - side - 1))
+        shape, paint = _BADGES[kind]
+        image[y : y + side, x : x + side][shape(side)] = paint
+
+
+def _grid(side: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    axis = (np.arange(side) + 0.5) / side * 2 - 1
+    y, x = np.meshgrid(axis, axis, indexing="ij")
+    return y, x
+
+
+def _disc(side: int) -> NDArray[np.bool_]:
+    y, x = _grid(side)
+    return np.asarray(np.hypot(y, x) < 0.8)
+
+
+def _stripes(side: int) -> NDArray[np.bool_]:
+    _, x = _grid(side)
+    return np.asarray(np.floor((x + 1) * 2.5) % 2 == 0)
+
+
+def _cross(side: int) -> NDArray[np.bool_]:
+    y, x = _grid(side)
+    return np.asarray((abs(y) < 0.3) | (abs(x) < 0.3))
+
+
+def _ring(side: int) -> NDArray[np.bool_]:
+    y, x = _grid(side)
+    return np.asarray(abs(np.hypot(y, x) - 0.75) < 0.22)
+
+
+_BADGES: dict[str, tuple[Callable[[int], NDArray[np.bool_]], tuple[int, int, int]]] = {
+    "car": (_disc, (255, 255, 255)),
+    "truck": (_stripes, (0, 0, 0)),
+    "bus": (_cross, (255, 230, 0)),
+    "train": (_ring, (230, 0, 0)),
+}

@@ -1,0 +1,32 @@
+"""The benchmark's numbers: one count over the whole set, 255 ignored.
+
+The mean over images that `torchmetrics.segmentation.MeanIoU` takes is another number and not the paper's.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+IGNORE = 255
+"""Train id of pixels that are neither trained nor scored."""
+
+
+def iou(counts: ArrayLike) -> NDArray[np.float64]:
+    """IoU of each class; NaN for a class that is neither there nor predicted. (..., 3, K) -> (..., K)."""
+    hits, false_positives, false_negatives = np.moveaxis(np.asarray(counts, np.float64), -2, 0)
+    union = hits + false_positives + false_negatives
+    return np.divide(hits, union, out=np.full_like(union, np.nan), where=union > 0)
+
+
+def mean_iou(counts: ArrayLike) -> NDArray[np.float64]:
+    """Mean of the IoU over the classes that occur; NaN when none does. (..., 3, K) -> (...)."""
+    ious = iou(counts)
+    there = ~np.isnan(ious)
+    total = np.where(there, ious, 0).sum(-1)
+    return np.divide(total, there.sum(-1), out=np.full_like(total, np.nan), where=there.any(-1))
+
+
+def pixel_accuracy(counts: ArrayLike) -> NDArray[np.float64]:
+    """Share of labelled pixels that are right; NaN when none is labelled. (..., 3, K) -> (...)."""
+    hits, _, false_negatives = np.moveaxis(np.asarray(counts, np.float64), -2, 0)
+    labelled = (hits + false_negatives).sum(-1)
+    return np.divide(hits.sum(-1), labelled, out=np.full_like(labelled, np.nan), where=labelled > 0)

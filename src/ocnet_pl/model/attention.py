@@ -1,0 +1,137 @@
+"""Object context pooling (paper, section 3.1, equations 1 and 2) without ever storing the map."""
+
+from collections.abc import Iterator
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ocnet_pl.model.layers import conv_norm_act, upsample
+
+
+def fused_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v on PyTorch's fused kernels: the N x N map is never in memory.
+
+    The kernels want key and value of one width. A wider value is cut into slices of the key's width that
+    share the query and the key as attention heads do; a remainder is padded with zeros.
+
+    Args:
+        query, key: (B, N, d), contiguous.
+        value: (B, N, v), contiguous.
+
+    Returns:
+        (B, N, v).
+    """
+    width, value_width = key.shape[-1], value.shape[-1]
+    slices = -(-value_width // width)
+    padded = F.pad(value, (0, slices * width - value_width)) if value_width % width else value
+    heads = padded.unflatten(-1, (slices, width)).transpose(1, 2)
+    shape = (-1, slices, -1, -1)
+    context = F.scaled_dot_product_attention(
+        query.unsqueeze(1).expand(shape), key.unsqueeze(1).expand(shape), heads, scale=width**-0.5
+    )
+    return context.transpose(1, 2).flatten(2)[..., :value_width]
+
+
+def explicit_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """The textbook form, which stores the map: for comparison only (`ocnet-profile --explicit-attention`)."""
+    weights = (query @ key.transpose(-2, -1) * key.shape[-1] ** -0.5).softmax(-1)
+    return weights @ value
+
+
+def cell_tokens(features: Tensor, cells: tuple[int, int]) -> Tensor:
+    """(B, C, H, W) with H and W multiples of the cells -> (B * cells, H * W / cells, C), contiguous."""
+    rows, columns = cells
+    grid = features.unflatten(3, (columns, -1)).unflatten(2, (rows, -1))  # B C r h c w
+    return grid.permute(0, 2, 4, 3, 5, 1).flatten(3, 4).flatten(0, 2).contiguous()
+
+
+def cell_image(tokens: Tensor, cells: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """The inverse of `cell_tokens`. (B * cells, H * W / cells, C) -> (B, C, H, W)."""
+    rows, columns = cells
+    height, width = size[0] // rows, size[1] // columns
+    grid = tokens.unflatten(1, (height, width)).unflatten(0, (-1, rows, columns))  # B r c h w C
+    return grid.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
+
+
+def spans(length: int, cells: int) -> Iterator[tuple[slice, int]]:
+    """Cuts a side into runs of equal cells: (where, how many cells).
+
+    The step is floor(length / cells) and the last cell takes the remainder, as in the authors' code; so a
+    side that divides is one run, any other is two.
+    """
+    step, remainder = divmod(length, cells)
+    if remainder == 0:
+        yield slice(0, length), cells
+        return
+    if cells > 1:
+        yield slice(0, step * (cells - 1)), cells - 1
+    yield slice(step * (cells - 1), length), 1
+
+
+class ObjectContextPooling(nn.Module):
+    """Every pixel is the sum of all pixels, weighted by how likely they are of the same object category.
+
+    Args:
+        in_channels: channels of the input.
+        key_channels: width d of query and key; similarities are scaled by 1 / sqrt(d).
+        value_channels: width of the value.
+        out_channels: channels after the output transform W.
+        grid: attend inside each cell of a grid x grid partition (Pyramid-OC).
+        downsample: max-pool the input by this factor first and upsample the result (2 in ASP-OC).
+        share_query_key: one transform serves as query and key (authors' code; the paper writes two).
+        zero_init: W starts at zero, so that the context fades in (authors' code).
+        negative_slope: of the leaky ReLU in the query and key transforms.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        key_channels: int,
+        value_channels: int,
+        out_channels: int,
+        *,
+        grid: int = 1,
+        downsample: int = 1,
+        share_query_key: bool = True,
+        zero_init: bool = True,
+        negative_slope: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.grid = grid
+        self.downsample = downsample
+        self.attend = fused_attention
+        self.key = conv_norm_act(in_channels, key_channels, negative_slope=negative_slope)
+        self.query = (
+            None if share_query_key else conv_norm_act(in_channels, key_channels, negative_slope=negative_slope)
+        )
+        self.value = nn.Conv2d(in_channels, value_channels, 1)
+        self.project = nn.Conv2d(value_channels, out_channels, 1)
+        if zero_init:
+            nn.init.zeros_(self.project.weight)
+            if self.project.bias is not None:
+                nn.init.zeros_(self.project.bias)
+
+    def transforms(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value maps. (B, in, H, W) -> (B, d, h, w) twice and (B, v, h, w)."""
+        if self.downsample > 1:
+            features = F.max_pool2d(features, self.downsample)
+        key = self.key(features)
+        query = key if self.query is None else self.query(features)
+        return query, key, self.value(features)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, out_channels, H, W)."""
+        query, key, value = self.transforms(features)
+        context = value.new_empty(value.shape) if self.grid > 1 else None
+        for rows, row_cells in spans(value.shape[2], self.grid):
+            for columns, column_cells in spans(value.shape[3], self.grid):
+                cells = (row_cells, column_cells)
+                here = (slice(None), slice(None), rows, columns)
+                pooled = self.attend(*(cell_tokens(part[here], cells) for part in (query, key, value)))
+                image = cell_image(pooled, cells, (rows.stop - rows.start, columns.stop - columns.start))
+                if context is None:
+                    context = image
+                else:
+                    context[here] = image
+        assert context is not None
+        return upsample(self.project(context), features.shape[-2:])

@@ -1,0 +1,100 @@
+"""timm networks as backbones: feature maps at stride 8 or 16, with the paper's dilation."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import timm
+from torch import nn
+
+from ocnet_pl.errors import UserError
+
+
+def create_backbone(
+    model_name: str,
+    *,
+    pretrained: bool = False,
+    weights: str | None = None,
+    output_stride: int = 8,
+    dilate_first_block: bool = True,
+    ceil_mode: bool = True,
+    grad_checkpointing: bool = False,
+    **timm_arguments: Any,
+) -> nn.Module:
+    """A timm network that returns its last two feature maps: (B, 3, H, W) -> [auxiliary, features].
+
+    `feature_info.channels()` tells their channels, `pretrained_cfg` the mean and standard deviation of the input.
+
+    Args:
+        model_name: any timm name; `resnet101s` and `resnet50s` are the deep-stem networks of the paper.
+        pretrained: ImageNet weights through timm (fetched once, then cached).
+        weights: a local file with such weights (`.pth` or `.safetensors`), in place of the download.
+        output_stride: 8 (the paper) or 16.
+        dilate_first_block: the first block of a dilated stage is dilated like the rest (authors' code); timm
+            gives it the dilation of the stage before. ResNets only.
+        ceil_mode: the stem's max-pool rounds up (authors' code): 1024x2048 gives 129x257, not 128x256. ResNets only.
+        grad_checkpointing: trade time for memory in training.
+        timm_arguments: passed on to `timm.create_model`.
+
+    Raises:
+        UserError: unknown name, impossible stride, or weights that cannot be had.
+    """
+    if weights is not None and not Path(weights).is_file():
+        raise UserError(
+            f"model.backbone.weights={weights}: no such file; give a file of ImageNet weights or leave it null"
+        )
+    if not timm.is_model(model_name):
+        near = difflib.get_close_matches(model_name, timm.list_models(), 3, 0.5) or ["resnet101s", "resnet50s"]
+        raise UserError(
+            f"model.backbone.model_name={model_name}: timm has no such network; it has {', '.join(near)}, ..."
+        )
+    if weights is not None:
+        timm_arguments["pretrained_cfg_overlay"] = {"file": weights}
+    try:
+        backbone: nn.Module = timm.create_model(
+            model_name,
+            pretrained=pretrained or weights is not None,
+            features_only=True,
+            out_indices=(-2, -1),
+            output_stride=output_stride,
+            **timm_arguments,
+        )
+    except (OSError, RuntimeError) as error:
+        if not (pretrained or weights):
+            raise
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"ImageNet weights of {model_name} cannot be loaded ({reason}): connect once so that timm can cache them, "
+            "or give a local file with model.backbone.weights=FILE, "
+            "or train from scratch with model.backbone.pretrained=false"
+        ) from error
+    except (AssertionError, NotImplementedError, TypeError) as error:
+        raise UserError(
+            f"timm cannot build {model_name} at output stride {output_stride}: {str(error) or 'use 8 or 16'}"
+        ) from error
+    _require_stride(backbone, model_name, output_stride)
+    if dilate_first_block:
+        _dilate_first_blocks(backbone, output_stride)
+    stem_pool = getattr(backbone, "maxpool", None)
+    if ceil_mode and isinstance(stem_pool, nn.MaxPool2d):
+        stem_pool.ceil_mode = True
+    if grad_checkpointing:
+        backbone.set_grad_checkpointing(True)  # type: ignore[operator]
+    return backbone
+
+
+def _require_stride(backbone: nn.Module, model_name: str, output_stride: int) -> None:
+    stride = backbone.feature_info.reduction()[-1]  # type: ignore[operator, union-attr]
+    if stride != output_stride:
+        raise UserError(
+            f"{model_name} gives stride {stride}, not {output_stride}: set model.backbone.output_stride={stride}"
+        )
+
+
+def _dilate_first_blocks(backbone: nn.Module, output_stride: int) -> None:
+    """Gives every 3x3 convolution of a dilated ResNet stage the dilation of that stage: 2, then 4."""
+    stages = {8: {"layer3": 2, "layer4": 4}, 16: {"layer4": 2}}.get(output_stride, {})
+    for name, dilation in stages.items():
+        for conv in getattr(backbone, name, nn.Module()).modules():
+            if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
+                conv.dilation = conv.padding = (dilation, dilation)

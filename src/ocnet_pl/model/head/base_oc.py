@@ -1,0 +1,49 @@
+"""Base-OC (paper, section 3.2 and figure 2b)."""
+
+import torch
+from torch import Tensor, nn
+
+from ocnet_pl.model.attention import ObjectContextPooling
+from ocnet_pl.model.layers import conv_norm_act
+
+
+class BaseOC(nn.Module):
+    """Reduction, object context pooling, fusion of [context, features]. (B, in, H, W) -> (B, out, H, W).
+
+    Args:
+        key_channels: width of query, key and value; by default half of what comes out (256 of 512).
+        downsample: max-pool before the attention (the authors' hint for small GPUs: 2).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int = 512,
+        *,
+        key_channels: int | None = None,
+        downsample: int = 1,
+        share_query_key: bool = True,
+        zero_init: bool = True,
+        dropout: float = 0.05,
+        negative_slope: float = 0.01,
+    ) -> None:
+        super().__init__()
+        width = key_channels or out_channels // 2
+        self.out_channels = out_channels
+        self.reduce = conv_norm_act(in_channels, out_channels, 3, negative_slope=negative_slope)
+        self.pool = ObjectContextPooling(
+            out_channels,
+            key_channels=width,
+            value_channels=width,
+            out_channels=out_channels,
+            downsample=downsample,
+            share_query_key=share_query_key,
+            zero_init=zero_init,
+            negative_slope=negative_slope,
+        )
+        self.fuse = conv_norm_act(2 * out_channels, out_channels, negative_slope=negative_slope)
+        self.dropout = nn.Dropout2d(dropout)
+
+    def forward(self, features: Tensor) -> Tensor:
+        reduced = self.reduce(features)
+        return self.dropout(self.fuse(torch.cat([self.pool(reduced), reduced], 1)))

@@ -1,0 +1,59 @@
+"""Pyramid-OC (paper, section 3.2 and figure 2c)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ocnet_pl.model.attention import ObjectContextPooling
+from ocnet_pl.model.layers import conv_norm_act
+
+
+class PyramidOC(nn.Module):
+    """Object context pooling inside the cells of four grids. (B, in_channels, H, W) -> (B, out_channels, H, W).
+
+    Args:
+        key_channels: width of query and key; by default half of what comes out (256 of 512).
+        identity_channels: of the identity path, by default four times what comes out (2048 of 512).
+        grids: cells per side, one branch each.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int = 512,
+        *,
+        key_channels: int | None = None,
+        identity_channels: int | None = None,
+        grids: Sequence[int] = (1, 2, 3, 6),
+        share_query_key: bool = True,
+        zero_init: bool = True,
+        dropout: float = 0.05,
+        negative_slope: float = 0.01,
+    ) -> None:
+        super().__init__()
+        identity_channels = identity_channels or 4 * out_channels
+        self.out_channels = out_channels
+        self.reduce = conv_norm_act(in_channels, out_channels, 3, negative_slope=negative_slope)
+        self.identity = conv_norm_act(out_channels, identity_channels, negative_slope=negative_slope)
+        self.pools = nn.ModuleList(
+            ObjectContextPooling(
+                out_channels,
+                key_channels=key_channels or out_channels // 2,
+                value_channels=out_channels,
+                out_channels=out_channels,
+                grid=grid,
+                share_query_key=share_query_key,
+                zero_init=zero_init,
+                negative_slope=negative_slope,
+            )
+            for grid in grids
+        )
+        fused_channels = identity_channels + len(grids) * out_channels
+        self.fuse = conv_norm_act(fused_channels, out_channels, negative_slope=negative_slope)
+        self.dropout = nn.Dropout2d(dropout)
+
+    def forward(self, features: Tensor) -> Tensor:
+        reduced = self.reduce(features)
+        contexts = [pool(reduced) for pool in self.pools]
+        return self.dropout(self.fuse(torch.cat([self.identity(reduced), *contexts], 1)))

@@ -1,0 +1,83 @@
+"""The layers that every head is built from."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def conv_norm_act(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int = 1,
+    *,
+    dilation: int = 1,
+    bias: bool = True,
+    negative_slope: float = 0.01,
+) -> nn.Sequential:
+    """Convolution, batch norm, leaky ReLU: the authors' `conv + InPlaceABN`.
+
+    Norm and activation are two modules, so that a conversion to `SyncBatchNorm` keeps the activation.
+
+    Args:
+        bias: the authors keep a bias before the norm except in the plain ASPP branches.
+        negative_slope: 0.01 in the authors' heads; 0 gives the ReLU of their later code.
+    """
+    return nn.Sequential(
+        nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            padding=dilation * (kernel_size // 2),
+            dilation=dilation,
+            bias=bias,
+        ),
+        nn.BatchNorm2d(out_channels),
+        nn.LeakyReLU(negative_slope, inplace=True),
+    )
+
+
+def upsample(features: Tensor, size: Sequence[int]) -> Tensor:
+    """Bilinear with `align_corners=True`, as everywhere in the authors' code. (B, C, h, w) -> (B, C, *size)."""
+    if tuple(features.shape[-2:]) == tuple(size):
+        return features
+    return F.interpolate(features, tuple(size), mode="bilinear", align_corners=True)
+
+
+class PooledContext(nn.Module):
+    """Average pooling to a grid, 1x1 conv-norm-act, upsampled back. (B, in, H, W) -> (B, out, H, W)."""
+
+    def __init__(self, in_channels: int, out_channels: int, grid: int = 1, *, negative_slope: float = 0.01) -> None:
+        super().__init__()
+        self.grid = grid
+        self.reduce = conv_norm_act(in_channels, out_channels, bias=False, negative_slope=negative_slope)
+
+    def forward(self, features: Tensor) -> Tensor:
+        pooled = F.adaptive_avg_pool2d(features, self.grid)
+        return upsample(self.reduce(pooled), features.shape[-2:])
+
+
+class Normalize(nn.Module):
+    """Image of bytes -> what the backbone was trained on. (B, 3, H, W) RGB in 0..255 -> float (B, 3, H, W).
+
+    It is part of the network and runs on its device, so the loader ships bytes and no caller can forget it.
+
+    Args:
+        mean: per channel, in the unit interval, RGB.
+        std: per channel, in the unit interval, RGB.
+        bgr: exchange red and blue afterwards, for weights trained on BGR (those of the authors' lineage).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], *, bgr: bool = False) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1) * 255, persistent=False)
+        self.bgr = bgr
+
+    def forward(self, image: Tensor) -> Tensor:
+        normalized = (image.to(self.mean.dtype) - self.mean) / self.std
+        return normalized.flip(1) if self.bgr else normalized

@@ -1,0 +1,68 @@
+"""OCNet (paper, figure 2a): backbone -> context head -> classifier, and a second classifier for training."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ocnet_pl.model.layers import Normalize, conv_norm_act, upsample
+
+
+class OCNet(nn.Module):
+    """A segmentation network around one context head.
+
+    Args:
+        backbone: (B, 3, H, W) -> [auxiliary features, features], with timm's `feature_info` and `pretrained_cfg`.
+        head: (B, C, h, w) -> (B, head.out_channels, h, w).
+        num_classes: of the data set.
+        auxiliary_channels: width of the auxiliary classifier on the features before the last (res4b22 of ResNet-101).
+        auxiliary_dropout: its channel dropout.
+        negative_slope: of its leaky ReLU.
+        bgr: the backbone's weights want BGR (those of the authors' lineage).
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        num_classes: int,
+        *,
+        auxiliary_channels: int = 512,
+        auxiliary_dropout: float = 0.05,
+        negative_slope: float = 0.01,
+        bgr: bool = False,
+    ) -> None:
+        super().__init__()
+        pretrained_cfg = backbone.pretrained_cfg
+        self.num_classes = num_classes
+        self.normalize = Normalize(pretrained_cfg["mean"], pretrained_cfg["std"], bgr=bgr)  # type: ignore[index, arg-type]
+        self.backbone = backbone
+        self.head = head
+        self.classifier = nn.Conv2d(head.out_channels, num_classes, 1)  # type: ignore[arg-type]
+        self.auxiliary = nn.Sequential(
+            conv_norm_act(backbone.feature_info.channels()[0], auxiliary_channels, 3, negative_slope=negative_slope),  # type: ignore[operator, union-attr]
+            nn.Dropout2d(auxiliary_dropout),
+            nn.Conv2d(auxiliary_channels, num_classes, 1),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """RGB in 0..255, (B, 3, H, W), bytes or floats -> logits (B, num_classes, H, W)."""
+        _, features = self.backbone(self.normalize(image))
+        return upsample(self.classifier(self.head(features)), image.shape[-2:])
+
+    def forward_with_auxiliary(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """For training: the logits, and those of the auxiliary classifier, both (B, num_classes, H, W)."""
+        auxiliary_features, features = self.backbone(self.normalize(image))
+        logits = self.classifier(self.head(features))
+        return (
+            upsample(logits, image.shape[-2:]),
+            upsample(self.auxiliary(auxiliary_features), image.shape[-2:]),
+        )
+
+    @torch.inference_mode()
+    def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Classes of one photograph, RGB (H, W, 3) uint8 -> train ids (H, W) uint8, in evaluation mode."""
+        device = next(self.parameters()).device
+        batch = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).unsqueeze(0).to(device)
+        prediction: NDArray[np.uint8] = self(batch)[0].argmax(0).to(torch.uint8).cpu().numpy()
+        return prediction

@@ -1,0 +1,44 @@
+"""The progress bar of a training: loss, learning rate, images a second, time left."""
+
+import sys
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import TQDMProgressBar
+
+
+class TrainingProgress(TQDMProgressBar):
+    """Counts optimizer batches over the whole training, from where a resume starts.
+
+    Args:
+        batch_size: global images a step.
+        max_steps: of the training; off a terminal the bar shows itself about twenty times.
+    """
+
+    def __init__(self, batch_size: int, max_steps: int) -> None:
+        super().__init__(refresh_rate=1 if sys.stderr.isatty() else max(10, max_steps // 20))
+        self.batch_size = batch_size
+        self._started = (0.0, 0)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self._started = (time.monotonic(), trainer.global_step)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        done = trainer.global_step * trainer.accumulate_grad_batches
+        self.train_progress_bar.reset(total=trainer.max_steps * trainer.accumulate_grad_batches)
+        self.train_progress_bar.initial = self.train_progress_bar.n = done
+        self.train_progress_bar.set_description("train")
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        start, first_step = self._started
+        rate = (trainer.global_step - first_step) * self.batch_size / max(time.monotonic() - start, 1e-9)
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        optimizers = trainer.optimizers
+        return {
+            **metrics,
+            "lr": f"{optimizers[0].param_groups[0]['lr']:.2g}" if optimizers else "",
+            "img/s": f"{rate:.1f}",
+        }

@@ -1,0 +1,1 @@
+"""A table as text, files and pictures. Nothing here computes a number."""

@@ -1,0 +1,68 @@
+"""Charts of a table, as SVG."""
+
+import io
+import math
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from ocnet_pl.table import Row, Table
+
+
+def bars(table: Table) -> str:
+    """Mean and standard deviation of the main column by row, a dot for every seed."""
+    cells = [(row.label, row.cells[table.main_column]) for row in table.rows if row.results]
+    figure = Figure(figsize=(7.5, 0.9 + 0.42 * len(cells)), layout="constrained")
+    axes = figure.subplots()
+    for i, (_, cell) in enumerate(cells):
+        error = None if math.isnan(cell.ours.sd) else cell.ours.sd
+        axes.barh(i, cell.ours.mean, xerr=error, color=f"C{i}", alpha=0.75, capsize=4, height=0.7)
+        axes.plot(list(cell.values.values()), [i] * len(cell.values), "o", color="black", markersize=3)
+        if cell.paper is not None:
+            axes.plot([cell.paper[0]] * 2, [i - 0.4, i + 0.4], color="black", linestyle=":", linewidth=1.5)
+    axes.set_yticks(range(len(cells)), [label for label, _ in cells])
+    axes.invert_yaxis()
+    lowest = min((value for _, cell in cells for value in cell.values.values()), default=0.0)
+    axes.set_xlim(left=max(0.0, math.floor(lowest / 10) * 10 - 10))
+    axes.set_xlabel(table.columns[table.main_column].label)
+    axes.spines[["top", "right"]].set_visible(False)
+    return _svg(figure)
+
+
+def curves(table: Table) -> str:
+    """Training loss and validation mIoU over steps: mean over seeds, and a band of one standard deviation."""
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    loss, score = figure.subplots(1, 2)
+    for i, row in enumerate(table.rows):
+        _curve(loss, row, "train/loss", 1, f"C{i}")
+        _curve(score, row, "val/miou", 100, f"C{i}")
+    loss.set_ylabel("training loss")
+    score.set_ylabel("validation mIoU (%)")
+    for axes in (loss, score):
+        axes.set_xlabel("step")
+        axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = loss.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", frameon=False)
+    return _svg(figure)
+
+
+def _curve(axes: Any, row: Row, metric: str, scale: float, colour: str) -> None:
+    by_seed = [dict(result.curves.get(metric, [])) for result in row.results.values()]
+    steps = sorted(set.intersection(*(set(curve) for curve in by_seed))) if by_seed else []
+    if not steps:
+        return
+    values = scale * np.array([[curve[step] for step in steps] for curve in by_seed])
+    mean = values.mean(0)
+    axes.plot(steps, mean, color=colour, label=row.label)
+    if len(values) > 1:
+        sd = values.std(0, ddof=1)
+        axes.fill_between(steps, mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "ocnet_pl", "svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()[buffer.getvalue().index("<svg") :]

@@ -1,0 +1,149 @@
+"""One run: from its config to its `result.json`."""
+
+import os
+import shutil
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Timer
+from pytorch_lightning.loggers import CSVLogger
+
+from ocnet_pl import provenance
+from ocnet_pl.build import build_data, build_loggers, build_module, build_trainer
+from ocnet_pl.checkpoint import CheckpointConfig, checkpoint_callbacks, read_checkpoint
+from ocnet_pl.config import plain
+from ocnet_pl.curves import log_version, read_curves
+from ocnet_pl.dataset.base import SegmentationDataModule
+from ocnet_pl.identity import config_hash
+from ocnet_pl.module import SegmentationModule
+from ocnet_pl.progress import TrainingProgress
+from ocnet_pl.result import Evaluation, Result, evaluation_key
+from ocnet_pl.run_directory import RunDirectory, write_json
+from ocnet_pl.samples import write_samples
+
+
+def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overrides: list[str]) -> None:
+    """Trains, tests and writes `result.json`; reads on from the last checkpoint where there is one.
+
+    Every process of a distributed run calls this; process 0 writes.
+
+    Raises:
+        UserError: wrong input, or a directory that holds a run of another config.
+    """
+    with _attempt(run, config):
+        resolved = plain(config)
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        data = build_data(config)
+        data.prepare_data()
+        for split in {data.train_split, data.val_split, *config.evaluate_on}:
+            data.pairs(split)  # missing files are told now, not after the first hour
+        module = build_module(config, data)
+        start = _step_of(run)
+        timer = Timer(verbose=False)
+        callbacks = [
+            timer,
+            CheckpointConfig(resolved, choices, data.classes),
+            *checkpoint_callbacks(run.checkpoints, config.schedule.checkpoint_every),
+        ]
+        if config.trainer.enable_progress_bar:
+            callbacks.append(TrainingProgress(config.schedule.batch_size, config.schedule.max_steps))
+        trainer = build_trainer(config, callbacks, [_csv_logger(run, start), *build_loggers(config)], run.path)
+        data.micro_batch_size(trainer.world_size, trainer.accumulate_grad_batches)  # fails before any process starts
+        trainer.fit(module, datamodule=data, ckpt_path=run.last_checkpoint if start else None, weights_only=True)
+        trainer.save_checkpoint(run.last_checkpoint)
+        evaluations = {
+            evaluation_key("last", split, choices["inference"]): evaluate(
+                trainer, module, data, split, run.path / f"counts-last-{split}-{choices['inference']}.npz"
+            )
+            for split in config.evaluate_on
+        }
+        if not trainer.is_global_zero:
+            return
+        network = module.network.eval()
+        Result(
+            table=config.name,
+            row=config.row,
+            seed=config.seed,
+            choices=choices,
+            overrides=overrides,
+            config=resolved,
+            config_hash=config_hash(resolved),
+            commit=provenance.commit(),
+            packages=provenance.packages(),
+            device=provenance.device_name(trainer.strategy.root_device),
+            processes=trainer.world_size,
+            seconds=round(timer.time_elapsed("train"), 3),
+            peak_memory=provenance.peak_memory(trainer.strategy.root_device),
+            steps=trainer.global_step,
+            weights_sha256=provenance.weights_sha256(network),
+            parameters=provenance.parameter_counts(network),
+            evaluations=evaluations,
+            curves=read_curves(run.logs),
+            samples=write_samples(network, data, run.samples),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        ).write(run.result)
+
+
+def evaluate(
+    trainer: pl.Trainer,
+    module: SegmentationModule,
+    data: SegmentationDataModule,
+    split: str,
+    counts_file: Path | None = None,
+) -> Evaluation:
+    """Tests the module on a split, over all processes, and keeps the counts of every image in `counts_file`."""
+    data.trainer = trainer
+    trainer.test(module, dataloaders=data.evaluation_dataloader(split), verbose=False, weights_only=True)
+    counts = module.counts.compute().cpu().numpy()
+    if counts_file and trainer.is_global_zero:
+        counts_file.parent.mkdir(parents=True, exist_ok=True)
+        images = [image.name for image, _ in data.pairs(split)]
+        with counts_file.open("wb") as file:
+            np.savez_compressed(file, counts=counts, images=images, classes=data.classes)
+    return Evaluation.of(counts, data.classes, counts_file.name if counts_file else None)
+
+
+@contextmanager
+def _attempt(run: RunDirectory, config: DictConfig) -> Iterator[None]:
+    """Holds the run's directory during an attempt, and leaves in it what the attempt died of."""
+    if not is_process_zero():
+        yield
+        return
+    with run.claimed():
+        run.refuse_other_config(plain(config))
+        run.failure.unlink(missing_ok=True)
+        write_json(run.started, plain(config))
+        try:
+            yield
+        except Exception as error:
+            message = str(error) or type(error).__name__
+            write_json(run.failure, {"error": message, "traceback": traceback.format_exc()})
+            raise
+
+
+def is_process_zero() -> bool:
+    """Of a distributed run, before there is a process group."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+def _step_of(run: RunDirectory) -> int:
+    """Steps done by the last checkpoint; 0 where there is none."""
+    if not run.last_checkpoint.is_file():
+        return 0
+    return int(read_checkpoint(run.last_checkpoint)["global_step"])
+
+
+def _csv_logger(run: RunDirectory, start: int) -> CSVLogger:
+    version = log_version(start)
+    if is_process_zero():
+        # An earlier attempt from this very step is repeated, value by value.
+        shutil.rmtree(run.logs / version, ignore_errors=True)
+    return CSVLogger(run.path, name=run.logs.name, version=version, flush_logs_every_n_steps=10)

@@ -1,0 +1,209 @@
+"""What a run of a sweep is: a fresh process in a directory of its own, skipped when done, resumed when broken."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from ocnet_pl.config import compose, plain, readable_config_errors, refuse_other_kinds
+from ocnet_pl.errors import UserError, one_line_errors
+from ocnet_pl.identity import Plain
+from ocnet_pl.process import die_with_parent
+from ocnet_pl.result import Result
+from ocnet_pl.run_directory import RunDirectory, State, read_json, write_json
+
+RANK_VARIABLES = (
+    "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
+    "PL_GLOBAL_SEED", "WANDB_RUN_ID", "WANDB_SERVICE",
+)  # fmt: skip
+"""What a process group leaves in the environment: a run that inherits it joins somebody else's group."""
+
+PLAN = "sweep.json"
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a sweep: what to override, and where it goes."""
+
+    overrides: tuple[str, ...]
+    directory: Path
+    config: Plain
+
+
+def expand(overrides: Sequence[str]) -> list[PlannedRun]:
+    """All runs of a sweep, composed, in the order in which they start.
+
+    Args:
+        overrides: those of the experiment's sweeper and those typed, the latter counting.
+
+    Raises:
+        UserError: a run that cannot be composed, or two that would share a directory.
+    """
+    with readable_config_errors():
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    refuse_other_kinds(compose(*jobs[0]), jobs[0])
+    runs = []
+    for job in jobs:
+        config = plain(compose(*job))
+        directory = Path(config["outputs"], config["name"], str(config["row"]), f"seed-{config['seed']}")
+        runs.append(PlannedRun(tuple(job), directory, config))
+    _refuse_shared_directories(runs)
+    return runs
+
+
+def _refuse_shared_directories(runs: Sequence[PlannedRun]) -> None:
+    by_directory = defaultdict(list)
+    for run in runs:
+        by_directory[run.directory].append(run)
+    for directory, sharing in by_directory.items():
+        if len(sharing) > 1:
+            swept = [o for o in sharing[0].overrides if o not in sharing[1].overrides]
+            key = swept[0].split("=", 1)[0] if swept else "schedule.lr"
+            name = "${hydra:runtime.choices." + key + "}" if "/" in key else "${" + key + "}"
+            raise UserError(
+                f"{len(sharing)} runs of this sweep want {directory}: give every row a name of its own, "
+                f"for example 'row={key.rsplit('.', 1)[-1].rsplit('/', 1)[-1]}-{name}'"
+            )
+
+
+@contextmanager
+def _no_way_on() -> Iterator[None]:
+    """Hydra goes on with a warning when a callback raises; a sweep that was not checked must not start."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception:
+        traceback.print_exc()
+        raise SystemExit(1) from None
+
+
+class SweepCallback(Callback):
+    """Around a multirun: checks all of it before anything starts, and tells at the end what became of it."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        with one_line_errors("ocnet-train"), _no_way_on():
+            params = config.hydra.sweeper.get("params") or {}
+            runs = expand([*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task])
+            for run in runs:
+                RunDirectory(run.directory).refuse_other_config(run.config)
+            plan = Path(config.hydra.sweep.dir, PLAN)
+            known = read_json(plan) if plan.is_file() else []
+            write_json(plan, known + [str(r.directory) for r in runs if str(r.directory) not in known])
+            self.runs = [RunDirectory(run.directory) for run in runs]
+            print(
+                f"{len(runs)} runs in {plan.parent}; what they print goes to console.log in their directories",
+                flush=True,
+            )
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Ends the process with exit code 1 when a run failed."""
+        states = [run.state() for run in self.runs]
+        counts = ", ".join(f"{states.count(state)} {state}" for state in State if state in states)
+        print(f"{config.hydra.sweep.dir}: {counts}", flush=True)
+        for run, state in zip(self.runs, states, strict=True):
+            if state is State.FAILED:
+                print(f"  {run.path}: {read_json(run.failure)['error']}\n    see {run.console}", flush=True)
+        if any(state in (State.FAILED, State.BROKEN, State.WAITING) for state in states):
+            print("  the same command again runs just what is missing", flush=True)
+            raise SystemExit(1)
+
+
+def start_run(config: DictConfig, overrides: Sequence[str]) -> float | None:
+    """Trains one run of a sweep in a process of its own, unless it is finished.
+
+    A failure costs this run only: it is kept in the run's directory and told at the end of the sweep.
+
+    Returns:
+        The validation mIoU, for sweepers that search; None when there is none.
+    """
+    die_with_parent()
+    run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
+    state, began = run.state(), time.monotonic()
+    if state in (State.DONE, State.RUNNING):
+        _tell(
+            run, "finished before, skipped" if state is State.DONE else "is being trained by another process, skipped"
+        )
+    else:
+        _tell(run, "resumes" if run.last_checkpoint.is_file() else "starts")
+        code = _train_in_fresh_process(run, overrides)
+        state = run.state()
+        if state in (State.BROKEN, State.WAITING) or (code and state is not State.RUNNING):
+            _record_failure(run, code)
+            state = run.state()
+        outcome = f"{state} in {time.monotonic() - began:.0f} s"
+        _tell(run, outcome + (f", mIoU {_score(run, config):.1%}" if state is State.DONE else f"; see {run.console}"))
+    return _score(run, config) if state is State.DONE else None
+
+
+def _tell(run: RunDirectory, what: str) -> None:
+    plan = run.path.parents[1] / PLAN
+    progress = ""
+    if plan.is_file():
+        planned = [RunDirectory(Path(path)) for path in read_json(plan)]
+        progress = f"[{sum(r.result.is_file() for r in planned)}/{len(planned)} done] "
+    print(f"{progress}{run.path.parent.name}/{run.path.name} {what}", flush=True)
+
+
+def _score(run: RunDirectory, config: DictConfig) -> float:
+    result = Result.read(run.result)
+    evaluation = result.evaluations[f"last/{config.evaluate_on[0]}/{result.choices['inference']}"]
+    return float("nan") if evaluation.miou is None else evaluation.miou
+
+
+def _train_in_fresh_process(run: RunDirectory, overrides: Sequence[str]) -> int:
+    environment = {k: v for k, v in os.environ.items() if k not in RANK_VARIABLES}
+    command = [sys.executable, "-m", "ocnet_pl.command.train", *overrides, "hydra.mode=RUN"]
+    run.path.mkdir(parents=True, exist_ok=True)
+    with run.console.open("a") as console:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            return process.wait()
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a run and all its ranks: first asked, then made to."""
+    for sign, patience in ((signal.SIGTERM, 20), (signal.SIGKILL, 5)):
+        try:
+            os.killpg(process.pid, sign)
+        except ProcessLookupError:
+            return
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+
+
+def _record_failure(run: RunDirectory, code: int) -> None:
+    """For a run that could not say itself what it died of."""
+    if run.failure.is_file():
+        return
+    how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    words = [line.strip() for line in run.console.read_text(errors="replace").splitlines() if _ERROR.search(line)]
+    write_json(run.failure, {"error": f"{how}: {words[-1]}" if words else how, "traceback": ""})
+
+
+_ERROR = re.compile(r"^(\w+\.)*\w*(Error|Exception)\b|^ocnet-\w+: error: ")

@@ -1,0 +1,176 @@
+"""Results -> rows and cells beside the paper's. No output format in here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ocnet_pl.errors import UserError
+from ocnet_pl.paper import published
+from ocnet_pl.result import Evaluation, Result, read_results
+from ocnet_pl.run_directory import RunDirectory, State, read_json
+from ocnet_pl.statistics import Spread, paired_difference, spread
+
+LABELS = {
+    "baseline": "Baseline",
+    "gp": "GP",
+    "ppm": "PPM",
+    "aspp": "ASPP",
+    "base_oc": "Base-OC",
+    "pyramid_oc": "Pyramid-OC",
+    "asp_oc": "ASP-OC",
+}
+"""How the paper writes the names of the heads, in its order; any other row is labelled by its name."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number of every row: a metric of an evaluation, in per cent.
+
+    Attributes:
+        evaluation: key in the results, `<checkpoint>/<split>/<protocol>`.
+        metric: field of `Evaluation`.
+        label: for a heading.
+    """
+
+    evaluation: str
+    metric: str
+    label: str
+
+    @property
+    def paper_key(self) -> str:
+        """Its key in the published tables."""
+        return f"{self.evaluation.split('/')[1]}/{self.metric}"
+
+    def value(self, result: Result) -> float:
+        """In per cent; NaN where the run has none."""
+        evaluation: Evaluation | None = result.evaluations.get(self.evaluation)
+        value = getattr(evaluation, self.metric) if evaluation else None
+        return float("nan") if value is None else 100 * float(value)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Ours and the paper's.
+
+    Attributes:
+        values: by seed.
+        ours: mean and spread over seeds.
+        difference: to the baseline row, paired by seed; None in that row itself.
+        paper: published mean and standard deviation; None where there is none.
+    """
+
+    values: dict[int, float]
+    ours: Spread
+    difference: Spread | None
+    paper: tuple[float, float | None] | None
+
+
+@dataclass
+class Row:
+    """One line of a table.
+
+    Attributes:
+        name: of the row, as in the run directories.
+        label: for readers.
+        results: finished runs by seed.
+        unfinished: state of the planned runs that are not done, by seed.
+        cells: one for every column of the table.
+    """
+
+    name: str
+    label: str
+    results: dict[int, Result]
+    unfinished: dict[int, State]
+    cells: list[Cell] = field(default_factory=list)
+
+
+@dataclass
+class Table:
+    """One sweep, laid out as the paper lays it out."""
+
+    name: str
+    title: str
+    columns: list[Column]
+    rows: list[Row]
+    baseline: str | None
+
+    @property
+    def main_column(self) -> int:
+        """The one that ranks: mIoU of the validation split, or else the first."""
+        keys = [column.paper_key for column in self.columns]
+        return keys.index("val/miou") if "val/miou" in keys else 0
+
+    @property
+    def unfinished(self) -> list[str]:
+        """`row/seed-n: state` of everything that is missing."""
+        return [f"{row.name}/seed-{seed}: {state}" for row in self.rows for seed, state in row.unfinished.items()]
+
+
+def read_tables(folder: Path) -> list[Table]:
+    """A table for every sweep below a folder.
+
+    Raises:
+        UserError: no such folder, or nothing finished in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such directory; give the one of a sweep, for example outputs/demo")
+    results = read_results(folder)
+    if not results:
+        raise UserError(f"{folder}: no finished run in it (no result.json); train first: ocnet-train experiment=demo")
+    names = dict.fromkeys(result.table for result in results)
+    return [make_table(name, [r for r in results if r.table == name]) for name in names]
+
+
+def make_table(name: str, results: Sequence[Result]) -> Table:
+    """Rows in the paper's order, then by name; differences to the baseline where there is one."""
+    paper = published().get(name, {})
+    columns = _columns(results)
+    planned = _planned(results)
+    names = {result.row for result in results} | {row for row, _ in planned}
+    order = [*paper.get("rows", {}), *LABELS]
+    rows = []
+    for row_name in sorted(names, key=lambda row: (order.index(row) if row in order else len(order), row)):
+        label = paper.get("rows", {}).get(row_name, {}).get("label") or LABELS.get(row_name, row_name)
+        finished = {r.seed: r for r in results if r.row == row_name}
+        unfinished = {seed: state for (row, seed), state in planned.items() if row == row_name and seed not in finished}
+        rows.append(Row(row_name, label, finished, unfinished))
+    baseline = paper.get("baseline", "baseline")
+    base = next((row for row in rows if row.name == baseline), None)
+    for row in rows:
+        published_row = paper.get("rows", {}).get(row.name, {})
+        row.cells = [_cell(column, row, base, published_row) for column in columns]
+    return Table(name, paper.get("title", name), columns, rows, base.name if base else None)
+
+
+def _cell(column: Column, row: Row, base: Row | None, published_row: dict[str, Any]) -> Cell:
+    values = {seed: column.value(result) for seed, result in row.results.items()}
+    difference = None
+    if base is not None and base is not row:
+        difference = paired_difference(values, {seed: column.value(result) for seed, result in base.results.items()})
+    paper = published_row.get(column.paper_key)
+    return Cell(values, spread(list(values.values())), difference, (paper[0], paper[1]) if paper else None)
+
+
+def _columns(results: Sequence[Result]) -> list[Column]:
+    keys = dict.fromkeys(key for result in results for key in result.evaluations)
+    columns = []
+    for key in sorted(keys, key=lambda k: (k.split("/")[1] != "train", k)):
+        checkpoint, split, protocol = key.split("/")
+        where = split.capitalize() + ("" if protocol == "whole" else f", {protocol}")
+        where += "" if checkpoint == "last" else f", {checkpoint}"
+        columns.append(Column(key, "miou", f"{where} mIoU (%)"))
+        if split != "train":
+            columns.append(Column(key, "pixel_accuracy", f"{where} pixel acc. (%)"))
+    return columns
+
+
+def _planned(results: Sequence[Result]) -> dict[tuple[str, int], State]:
+    """State of every run that the sweep was to make, by row and seed."""
+    planned = {}
+    for sweep in {result.directory.parents[1] for result in results}:
+        plan = sweep / "sweep.json"
+        for path in map(Path, read_json(plan)) if plan.is_file() else ():
+            run = RunDirectory(sweep / path.parent.name / path.name)
+            planned[path.parent.name, int(path.name.removeprefix("seed-"))] = run.state()
+    return planned

@@ -1,0 +1,75 @@
+"""Shared by all tests: no network, small trees, and the commands run as a user runs them."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["WANDB_MODE"] = "offline"
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ocnet_pl.dataset.demo import draw_tree
+
+torch.set_num_threads(1)
+
+TINY = (
+    "dataset=demo", "schedule=demo", "model/backbone=tiny", "trainer=cpu", "trainer.enable_progress_bar=false",
+    "dataset.image_size=[32,64]", "dataset.crop_size=[32,64]", "dataset.num_images={train:8,val:5}",
+    "dataset.val_batch_size=1", "model.auxiliary_channels=8", "model.head.out_channels=8", "schedule.batch_size=4",
+    "schedule.max_steps=6", "schedule.val_every=3", "schedule.checkpoint_every=2", "schedule.log_every=1",
+    "threads=1",
+)  # fmt: skip
+"""A training of seconds, on real files."""
+
+
+@pytest.fixture(scope="session")
+def cityscapes_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small tree under the official names."""
+    root = tmp_path_factory.mktemp("cityscapes") / "tree"
+    draw_tree(root, (32, 64), {"train": 8, "val": 5}, seed=0)
+    return root
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to run commands in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+Main = Callable[..., int]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch) -> Main:
+    """Runs a command's `main` in this process: `call("train", "seed=1")` gives its exit code."""
+    import importlib
+
+    def run(command: str, *arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", [f"ocnet-{command}", *arguments])
+        try:
+            importlib.import_module(f"ocnet_pl.command.{command}").main()
+        except SystemExit as stop:
+            return int(stop.code or 0)
+        return 0
+
+    return run
+
+
+def spawn(command: str, *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", f"ocnet_pl.command.{command}", *arguments],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )

@@ -1,0 +1,102 @@
+"""Every option of every config group composes and builds; the groups and the code mirror each other."""
+
+from pathlib import Path
+
+import pytest
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+from ocnet_pl import build
+from ocnet_pl.config import compose, config_dir, heads, options, plain, refuse_other_kinds
+from ocnet_pl.errors import UserError
+
+GROUPS = sorted(p.relative_to(config_dir()).as_posix() for p in config_dir().rglob("*") if p.is_dir())
+OPTIONS = [(group, option) for group in GROUPS for option in options(group)]
+FRAGMENTS = {("schedule", "sgd_poly")}
+"""Files that only others include."""
+
+NO_DOWNLOAD = "model.backbone.pretrained=false"
+
+
+def test_all_files_are_seen() -> None:
+    files = {p for p in config_dir().rglob("*.yaml") if p.parent != config_dir()}
+    assert {config_dir() / group / f"{option}.yaml" for group, option in OPTIONS} == files
+
+
+@pytest.mark.parametrize(("group", "option"), [pair for pair in OPTIONS if pair not in FRAGMENTS])
+def test_option_composes_and_its_target_exists(group: str, option: str) -> None:
+    config = compose(f"{group}={option}")
+    node = OmegaConf.select(config, group.replace("/", ".")) if group != "experiment" else None
+    if node and "_target_" in node:
+        assert callable(get_object(node._target_))
+
+
+@pytest.mark.parametrize("name", heads())
+def test_head_and_its_yaml_mirror_each_other(name: str) -> None:
+    target = compose(f"model/head={name}").model.head._target_
+    module = target.rsplit(".", 1)[0]
+    assert name.startswith(module.rsplit(".", 1)[1]), "a head's YAML is named as its file"
+
+
+@pytest.mark.parametrize("option", options("model/backbone"))
+def test_backbone_builds_at_stride_eight(option: str) -> None:
+    config = compose(f"model/backbone={option}", NO_DOWNLOAD)
+    backbone = build._build(config.model.backbone)
+    assert backbone.feature_info.reduction()[-1] == 8
+
+
+@pytest.mark.parametrize("option", options("dataset"))
+def test_dataset_builds_without_touching_the_disk(option: str) -> None:
+    data = build.build_data(compose(f"dataset={option}", "dataset.root=/nowhere"))
+    assert len(data.classes) == len(data.palette)
+
+
+@pytest.mark.parametrize("option", options("loss"))
+def test_module_builds_with_every_loss(option: str) -> None:
+    config = compose(f"loss={option}", "model/backbone=tiny", "model.head.out_channels=8")
+    build.build_module(config, build.build_data(config))
+
+
+@pytest.mark.parametrize("option", [o for o in options("experiment") if o.startswith("table")])
+def test_tables_say_what_they_cost(option: str) -> None:
+    header = (config_dir() / "experiment" / f"{option}.yaml").read_text().split("defaults:")[0]
+    assert f"ocnet-train experiment={option}" in header
+    assert "paper.yaml" in header
+
+
+def test_a_config_is_plain_values() -> None:
+    config = plain(compose("model/head=gp"))
+    assert config["row"] == "gp"
+    assert "hydra" not in config
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model/head=basoc", "did you mean model/head=base_oc?"),
+        ("model/head=zzz", "choose one of asp_oc"),
+        ("schedule.max_step=3", "did you mean schedule.max_steps?"),
+        ("lr=3", "did you mean schedule.lr?"),
+        ("no override", "key=value"),
+    ],
+)
+def test_a_wrong_override_is_explained(override: str, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        compose(override)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["schedule.max_steps=abc", "schedule.lr=true", "compile=3"])
+def test_a_value_of_another_kind_is_refused(override: str) -> None:
+    with pytest.raises(UserError, match="is expected"):
+        refuse_other_kinds(compose(override), [override])
+
+
+def test_numbers_may_change_their_kind() -> None:
+    overrides = ["schedule.lr=1", "model/head=gp", "model.head.dropout=0"]
+    refuse_other_kinds(compose(*overrides), overrides)
+
+
+def test_heads_are_the_files() -> None:
+    assert set(heads()) >= {"baseline", "gp", "ppm", "aspp", "base_oc", "pyramid_oc", "asp_oc"}
+    assert Path(config_dir(), "model", "head", "base_oc.yaml").is_file()

@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+
+from ocnet_pl.curves import read_curves
+from ocnet_pl.errors import UserError
+from ocnet_pl.run_directory import RunDirectory, State, read_json, write_json
+
+
+def test_states(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    assert run.state() is State.WAITING
+    write_json(run.started, {})
+    assert run.state() is State.BROKEN
+    write_json(run.failure, {"error": "x"})
+    assert run.state() is State.FAILED
+    with run.claimed():
+        assert run.state() is State.RUNNING
+    write_json(run.result, {})
+    assert run.state() is State.DONE
+
+
+def test_two_processes_cannot_have_one_run(tmp_path: Path) -> None:
+    with (
+        RunDirectory(tmp_path).claimed(),
+        pytest.raises(UserError, match="another process"),
+        RunDirectory(tmp_path).claimed(),
+    ):
+        pass
+
+
+def test_another_config_is_refused_once_there_is_something_to_lose(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    before, after = {"a": {"b": 1}, "dataset": {"root": "x"}}, {"a": {"b": 2}, "dataset": {"root": "y"}}
+    write_json(run.started, before)
+    run.refuse_other_config(after)
+    write_json(run.result, {})
+    run.refuse_other_config(before | {"dataset": {"root": "elsewhere"}})
+    with pytest.raises(UserError, match=r"a\.b: 1 -> 2"):
+        run.refuse_other_config(after)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    write_json(path, [1])
+    with pytest.raises(TypeError):
+        write_json(path, [object()])
+    assert read_json(path) == [1]
+    assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_curves_of_a_resumed_run_are_joined(tmp_path: Path) -> None:
+    for start, steps in ((0, range(8)), (5, range(5, 10))):
+        folder = tmp_path / f"step-{start:06d}"
+        folder.mkdir()
+        lines = [f"{start + step},0,{step}" for step in steps]
+        (folder / "metrics.csv").write_text("loss,epoch,step\n" + "\n".join(lines) + "\n")
+    curve = read_curves(tmp_path)["loss"]
+    assert [step for step, _ in curve] == list(range(10))
+    assert [value for _, value in curve] == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
