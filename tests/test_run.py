@@ -118,7 +118,10 @@ def test_a_killed_run_ends_with_the_same_weights(workplace: Path, extra: tuple[s
     whole, broken = (result(workplace / "outputs" / name / "base_oc" / "seed-0") for name in ("unbroken", "killed"))
     assert len(list((workplace / "outputs/killed/base_oc/seed-0/log").iterdir())) == 2, "it did not resume"
     assert broken["weights_sha256"] == whole["weights_sha256"]
-    assert broken["curves"] == whole["curves"]
+    for name, curve in whole["curves"].items():
+        # Lightning logs a step after its checkpoint: a kill between the two may cost that one point of the log.
+        assert len(curve) - len(broken["curves"][name]) <= 1
+        assert {tuple(point) for point in broken["curves"][name]} <= {tuple(point) for point in curve}
     assert broken["evaluations"] == whole["evaluations"]
 
 
@@ -233,6 +236,10 @@ def test_a_wrong_checkpoint_is_refused(
 
 def test_help_is_quick_and_teaches() -> None:
     for command in ("train", "evaluate", "report"):
-        code = f"import sys; sys.argv=['x','--help']; from ocnet_pl.command.{command} import main\ntry: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules, 'torch was imported'"
+        code = (
+            f"import sys; sys.argv = ['x', '--help']; from ocnet_pl.command.{command} import main\n"
+            "try: main()\nexcept SystemExit: pass\n"
+            "assert 'torch' not in sys.modules, 'torch was imported'"
+        )
         shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert "ocnet-" in shown.stdout

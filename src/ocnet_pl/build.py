@@ -28,8 +28,8 @@ def _build(node: Any, **arguments: Any) -> Any:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        if isinstance(cause, UserError):
-            raise cause from None
+            if isinstance(cause, UserError):
+                raise cause from None
         raise UserError(f"{node._get_full_key(None) or 'config'}: {cause}") from error
 
 

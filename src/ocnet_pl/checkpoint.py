@@ -45,11 +45,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"checkpoint={path}: no such file; runs keep theirs in <run>/checkpoints/last.ckpt")
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"checkpoint={path}: damaged or not a checkpoint; use another one of the run")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"checkpoint={path}: holds more than weights and plain values, and is not loaded") from error
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except (RuntimeError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"checkpoint={path}: damaged or not a checkpoint; use another one of the run") from error
     if not isinstance(content, dict) or not {"config", "classes", "state_dict"} <= content.keys():
         raise UserError(f"checkpoint={path}: not written by ocnet-train, it carries no config")

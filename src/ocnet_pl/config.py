@@ -70,7 +70,7 @@ def compose_with_choices(
     try:
         with readable_config_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
             config = hydra_compose(config_name, list(overrides), return_hydra_config=True)
-            HydraConfig.instance().set_config(config)
+            HydraConfig.instance().cfg = config  # type: ignore[assignment]
             OmegaConf.resolve(config)
     finally:
         GlobalHydra.instance().hydra, HydraConfig.instance().cfg = before
@@ -94,7 +94,7 @@ def refuse_other_kinds(config: DictConfig, overrides: Sequence[str], config_name
         before, after = (OmegaConf.select(c, key, default=None) for c in (files, config))
         if isinstance(before, bool) and not isinstance(after, bool):
             raise UserError(f"{key}={text}: true or false is expected")
-        if isinstance(before, (int, float)) and isinstance(after, str):
+        if isinstance(before, (int, float)) and not isinstance(before, bool) and isinstance(after, (str, bool)):
             raise UserError(f"{key}={text}: a number is expected, as {before}")
 
 

@@ -146,4 +146,4 @@ def _csv_logger(run: RunDirectory, start: int) -> CSVLogger:
     if is_process_zero():
         # An earlier attempt from this very step is repeated, value by value.
         shutil.rmtree(run.logs / version, ignore_errors=True)
-    return CSVLogger(run.path, name=run.logs.name, version=version, flush_logs_every_n_steps=10)
+    return CSVLogger(run.path, name=run.logs.name, version=version, flush_logs_every_n_steps=1)

@@ -99,7 +99,7 @@ def wrong(tmp_path: Path, what: str) -> str:
         ("other size", "60x32"),
         ("strange id", "[200]"),
         ("colour label", "RGB"),
-        ("16-bit label", "16-bit"),
+        ("16-bit label", "I;16"),
         ("truncated label", "truncated"),
     ],
 )

@@ -112,7 +112,8 @@ def randomize(module: nn.Module) -> None:
         if name.endswith("running_var"):
             tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
         elif tensor.is_floating_point():
-            tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.3)
+            fan_in = tensor[0].numel() if tensor.ndim > 1 else 4
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) / fan_in**0.5)
 
 
 def test_every_head_has_a_reference() -> None:

@@ -1,41 +1,39 @@
 """Files -> arrays. A file that cannot be read is named in one line."""
 
 from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torchvision.io import ImageReadMode, decode_image
 
 from ocnet_pl.errors import UserError
 
 Bytes = NDArray[np.uint8]
 
+IMAGE_MODES = ("RGB", "L", "P", "RGBA", "LA")
+LABEL_MODES = ("L", "P")
+
 
 def read_image(path: Path) -> Bytes:
     """Photograph -> RGB (H, W, 3) uint8; grey-scale becomes RGB."""
-    try:
-        tensor = decode_image(str(path), mode=ImageReadMode.RGB)
-    except RuntimeError as error:
-        raise _unreadable(path) from error
-    if tensor.dtype.itemsize != 1:
-        raise UserError(f"{path}: {tensor.dtype} image, 8 bits a channel expected; convert it")
-    image: Bytes = tensor.permute(1, 2, 0).numpy()
-    return image
+    image = _read(path, IMAGE_MODES, "8 bits a channel, colour or grey")
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def read_label(path: Path) -> Bytes:
     """Single-channel 8-bit image (grey or palette) -> stored ids (H, W) uint8."""
+    return np.asarray(_read(path, LABEL_MODES, "one 8-bit channel of class ids"))
+
+
+def _read(path: Path, modes: tuple[str, ...], expected: str) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
-            if image.mode not in ("L", "P"):
-                raise UserError(
-                    f"{path}: label of mode {image.mode}, one 8-bit channel of class ids expected; "
-                    "is this a colour or a 16-bit image?"
-                )
-            return np.array(image)
     except (OSError, SyntaxError) as error:
         raise _unreadable(path) from error
+    if image.mode not in modes:
+        raise UserError(f"{path}: image of mode {image.mode}, expected {expected}; convert it")
+    return image
 
 
 def _unreadable(path: Path) -> UserError:

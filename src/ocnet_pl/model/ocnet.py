@@ -63,6 +63,6 @@ class OCNet(nn.Module):
     def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Classes of one photograph, RGB (H, W, 3) uint8 -> train ids (H, W) uint8, in evaluation mode."""
         device = next(self.parameters()).device
-        batch = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).unsqueeze(0).to(device)
+        batch = torch.tensor(np.asarray(image)).permute(2, 0, 1).unsqueeze(0).to(device)
         prediction: NDArray[np.uint8] = self(batch)[0].argmax(0).to(torch.uint8).cpu().numpy()
         return prediction
