@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "ocnet_pl"
 
 LAYERS = {
-    0: ["errors", "randomness", "identity", "metrics", "counting", "statistics", "process", "curves",
+    0: ["errors", "randomness", "identity", "metrics", "counting", "loss", "statistics", "process", "curves",
         "model/layers", "model/attention", "model/head/*", "dataset/transforms"],
     1: ["model/ocnet", "model/backbone", "inference", "run_directory", "result", "paper", "table", "rendering/*",
         "provenance"],

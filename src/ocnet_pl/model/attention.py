@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -122,16 +123,28 @@ class ObjectContextPooling(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, H, W)."""
         query, key, value = self.transforms(features)
-        context = value.new_empty(value.shape) if self.grid > 1 else None
-        for rows, row_cells in spans(value.shape[2], self.grid):
-            for columns, column_cells in spans(value.shape[3], self.grid):
-                cells = (row_cells, column_cells)
-                here = (slice(None), slice(None), rows, columns)
-                pooled = self.attend(*(cell_tokens(part[here], cells) for part in (query, key, value)))
-                image = cell_image(pooled, cells, (rows.stop - rows.start, columns.stop - columns.start))
-                if context is None:
-                    context = image
-                else:
-                    context[here] = image
-        assert context is not None
+        columns = list(spans(value.shape[3], self.grid))
+        context = _join(
+            [
+                _join([self._pool(query, key, value, row, column) for column in columns], 3)
+                for row in spans(value.shape[2], self.grid)
+            ],
+            2,
+        )
         return upsample(self.project(context), features.shape[-2:])
+
+    def _pool(
+        self, query: Tensor, key: Tensor, value: Tensor, row: tuple[slice, int], column: tuple[slice, int]
+    ) -> Tensor:
+        """Attention inside the cells of one run of rows and one of columns, all at once."""
+        here = (slice(None), slice(None), row[0], column[0])
+        cells = (row[1], column[1])
+        keys = cell_tokens(key[here], cells)
+        queries = keys if query is key else cell_tokens(query[here], cells)
+        values = value[here]
+        context = self.attend(queries, keys, cell_tokens(values, cells))
+        return cell_image(context, cells, (values.shape[2], values.shape[3]))
+
+
+def _join(parts: list[Tensor], dimension: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dimension)

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ocnet_pl.errors import UserError
+
 
 def conv_norm_act(
     in_channels: int,
@@ -55,6 +57,12 @@ class PooledContext(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         pooled = F.adaptive_avg_pool2d(features, self.grid)
+        norm = self.reduce[1]
+        if isinstance(norm, nn.BatchNorm2d) and norm.training and pooled[:, 0].numel() == 1:
+            raise UserError(
+                "pooling to one value and batch norm need at least 2 images a process in training: "
+                "raise schedule.batch_size, or use fewer processes or less trainer.accumulate_grad_batches"
+            )
         return upsample(self.reduce(pooled), features.shape[-2:])
 
 

@@ -1,0 +1,226 @@
+"""The OCNet authors' checkpoints: their names for the weights, and what their norms and inputs mean by them.
+
+Source: openseg-group/OCNet.pytorch, `network/*.py`, `oc_module/*.py`, `inplace_abn/src/inplace_abn_cuda.cu`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ocnet_pl.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Weights = Mapping[str, "Tensor"]
+
+ABN_EPSILON = 1e-5
+"""InPlaceABN scales by |weight| + epsilon, batch norm by weight."""
+
+COUNTER = "num_batches_tracked"
+"""PyTorch 0.4 has none, and at a fixed momentum nothing depends on it."""
+
+BLOCKS = {23: "resnet101s", 6: "resnet50s"}
+"""Blocks of `layer3` -> timm's name of the network with the deep stem."""
+
+_STEM = {"conv1.0": "conv1", "conv1.1": "bn1", "conv1.3": "conv2", "conv1.4": "bn2", "conv1.6": "conv3", "bn1": "bn3"}
+"""timm's stem -> theirs; the four stages have the same names."""
+
+_BACKBONE = re.compile(r"(conv|bn)[123]\.|layer[1234]\.")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a whole network lies in a file of theirs.
+
+    Attributes:
+        modules: our module -> theirs, for all that follows the backbone.
+        overrides: what makes our network of that name the one in the file.
+    """
+
+    modules: Mapping[str, str]
+    overrides: tuple[str, ...] = ()
+
+    def name(self, key: str) -> str:
+        """Our name of a tensor -> theirs: `head.fuse.0.bias` -> `context.2.conv_bn_dropout.0.bias`."""
+        if key.startswith("backbone."):
+            return backbone_name(key.removeprefix("backbone."))
+        module, _, leaf = key.rpartition(".")
+        return f"{self.modules.get(module, module)}.{leaf}"
+
+    def fits(self, names: Iterable[str]) -> bool:
+        """Whether a file has the parts of this network and no others; shapes and backbone aside."""
+        return {name.rpartition(".")[0] for name in names if not _BACKBONE.match(name)} == set(self.modules.values())
+
+
+def backbone_name(key: str) -> str:
+    """Our (timm's) name of a tensor of the backbone -> theirs: `conv1.4.bias` -> `bn2.bias`."""
+    module, _, leaf = key.rpartition(".")
+    return f"{_STEM.get(module, module)}.{leaf}"
+
+
+def _conv_norm(ours: str, theirs: str) -> dict[str, str]:
+    return {f"{ours}.{i}": f"{theirs}.{i}" for i in (0, 1)}
+
+
+def _attention(ours: str, theirs: str) -> dict[str, str]:
+    return {
+        **_conv_norm(f"{ours}.key", f"{theirs}.f_key"),
+        f"{ours}.value": f"{theirs}.f_value",
+        f"{ours}.project": f"{theirs}.W",
+    }
+
+
+def _base_oc() -> dict[str, str]:
+    return {
+        **_conv_norm("head.reduce", "context"),
+        **_attention("head.pool", "context.2.stages.0"),
+        **_conv_norm("head.fuse", "context.2.conv_bn_dropout"),
+    }
+
+
+def _asp_oc(module: str) -> dict[str, str]:
+    return {
+        **_conv_norm("head.pyramid.context.0", f"{module}.context"),
+        **_attention("head.pyramid.context.1", f"{module}.context.2.stages.0"),
+        **_conv_norm("head.pyramid.context.2", f"{module}.context.2.conv_bn_dropout"),
+        **_conv_norm("head.pyramid.point", f"{module}.conv2"),
+        **_conv_norm("head.pyramid.dilated.0", f"{module}.conv3"),
+        **_conv_norm("head.pyramid.dilated.1", f"{module}.conv4"),
+        **_conv_norm("head.pyramid.dilated.2", f"{module}.conv5"),
+        **_conv_norm("head.pyramid.fuse", f"{module}.conv_bn_dropout"),
+    }
+
+
+def _pyramid_oc(reduction: str, module: str) -> dict[str, str]:
+    pools = [_attention(f"head.pools.{i}", f"{module}.stages.{i}") for i in range(4)]
+    return {
+        **_conv_norm("head.reduce", reduction),
+        **_conv_norm("head.identity", f"{module}.up_dr"),
+        **{ours: theirs for pool in pools for ours, theirs in pool.items()},
+        **_conv_norm("head.fuse", f"{module}.conv_bn_dropout"),
+    }
+
+
+_CLASSIFIERS = {"classifier": "cls", **_conv_norm("auxiliary.0", "dsn"), "auxiliary.2": "dsn.3"}
+
+LAYOUTS = {
+    "asp_oc": [Layout(_asp_oc("context") | _CLASSIFIERS)],
+    "asp_oc_2019": [Layout(_conv_norm("head.reduce", "context") | _asp_oc("context.2") | _CLASSIFIERS)],
+    "base_oc": [Layout(_base_oc() | _CLASSIFIERS)],
+    "pyramid_oc": [
+        # As released: the norms of layer5 and dsn have no activation.
+        Layout(
+            _pyramid_oc("layer5", "context") | _CLASSIFIERS,
+            ("model.head.reduction_negative_slope=1.0", "model.negative_slope=1.0"),
+        ),
+        # Put together as their other networks are.
+        Layout(_pyramid_oc("context", "context.2") | _CLASSIFIERS),
+    ],
+}
+"""Our head -> the forms in which files hold it, the released one first."""
+
+
+def find_layout(head: str, names: Iterable[str]) -> Layout:
+    """The form of a head that a file has; the released one where it has none."""
+    names = list(names)
+    return next((layout for layout in LAYOUTS[head] if layout.fits(names)), LAYOUTS[head][0])
+
+
+def recognise(names: Iterable[str]) -> str | None:
+    """What to convert a file with such names by: `--head base_oc`, `--backbone`; None for a stranger."""
+    names = [name for name in names if not _is_imagenet_classifier(name)]
+    if names and all(_BACKBONE.match(name) for name in names):
+        return "--backbone"
+    return next((f"--head {head}" for head in LAYOUTS if any(layout.fits(names) for layout in LAYOUTS[head])), None)
+
+
+def backbone_model(names: Iterable[str]) -> str:
+    """timm's name of the backbone in a file, by the blocks of `layer3`; of ResNet-101 where that tells nothing."""
+    blocks = {match[1] for name in names if (match := re.match(r"layer3\.(\d+)\.", name))}
+    return BLOCKS.get(len(blocks), BLOCKS[23])
+
+
+def single_names(weights: Weights) -> dict[str, "Tensor"]:
+    """A file's tensors, each once, under the bare names.
+
+    DataParallel's `module.` goes, and so do the counters of batch norm and `f_query`, which is their second name
+    for the tensors of `f_key`.
+
+    Raises:
+        UserError: query and key differ: another network.
+    """
+    bare = {name.removeprefix("module."): tensor for name, tensor in weights.items() if not name.endswith(COUNTER)}
+    for name in [name for name in bare if ".f_query." in name]:
+        key = bare.get(name.replace(".f_query.", ".f_key."))
+        if key is None:
+            continue
+        if not bare[name].equal(key):
+            raise UserError(f"{name} differs from f_key: in the authors' network one transform serves as both")
+        del bare[name]
+    return bare
+
+
+def without_imagenet_classifier(weights: Weights) -> dict[str, "Tensor"]:
+    """Drops the classifier of an ImageNet network."""
+    return {name: tensor for name, tensor in weights.items() if not _is_imagenet_classifier(name)}
+
+
+def _is_imagenet_classifier(name: str) -> bool:
+    return name.startswith(("fc.", "last_linear."))
+
+
+def strangers(weights: Weights, expected: Weights) -> str:
+    """Names that a file lacks or has too many, in words; empty when there are none."""
+    missing = [name for name in expected if name not in weights]
+    unexpected = [name for name in weights if name not in expected]
+    return "; ".join(_some(what, names) for what, names in (("missing", missing), ("unexpected", unexpected)) if names)
+
+
+def misshapen(weights: Weights, expected: Weights) -> str:
+    """Tensors of another shape than ours, in words; empty when there are none."""
+    wrong = [
+        f"{name} {'x'.join(map(str, weights[name].shape))}, not {'x'.join(map(str, tensor.shape))}"
+        for name, tensor in expected.items()
+        if weights[name].shape != tensor.shape
+    ]
+    return _some("of another shape", wrong) if wrong else ""
+
+
+def _some(what: str, names: list[str]) -> str:
+    return f"{len(names)} {what} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
+
+
+def translate(weights: Weights, names: Mapping[str, str], *, inplace_abn: bool) -> dict[str, "Tensor"]:
+    """Their tensors under our names.
+
+    Args:
+        weights: theirs.
+        names: our name -> theirs, of every tensor.
+        inplace_abn: the norms were InPlaceABN; batch norm computes the same with |weight| + epsilon as its weight.
+    """
+    norms = {name.removesuffix("running_mean") for name in names if name.endswith("running_mean")}
+    scales = {f"{norm}weight" for norm in norms} if inplace_abn else set()
+    return {
+        ours: weights[theirs].abs() + ABN_EPSILON if ours in scales else weights[theirs]
+        for ours, theirs in names.items()
+    }
+
+
+_CAFFE_MEANS = (102.9801, 115.9465, 122.7717)
+"""Blue, green, red, in 0..255."""
+
+INPUTS: dict[str, tuple[str, tuple[str, ...]]] = {}
+"""What a network was fed -> in words, and as overrides of our model."""
+
+
+def _input(means: Iterable[float], *, bgr: bool) -> tuple[str, ...]:
+    """Overrides for means of red, green and blue in 0..255 and no division by a standard deviation."""
+    listed = ",".join(f"{mean / 255:.10g}" for mean in means)
+    return (f"model.bgr={str(bgr).lower()}", f"model.mean=[{listed}]", f"model.std=[{','.join([f'{1 / 255:.10g}'] * 3)}]")
+
+
+INPUTS["bgr"] = ("BGR in 0..255 less the lineage's means, as those weights were meant", _input(_CAFFE_MEANS[::-1], bgr=True))
+INPUTS["oc"] = ("RGB in 0..255 less the means of B, G, R in this order, a slip the authors trained with", _input(_CAFFE_MEANS, bgr=False))
+INPUTS["rgb"] = ("RGB in 0..1 with ImageNet's mean and standard deviation, as in later files of that name", ())

@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ocnet_pl.dataset.cityscapes import Cityscapes
+from ocnet_pl.loss import OhemCrossEntropy
+from ocnet_pl.model.layers import upsample
+
+GOLDEN = {n: torch.from_numpy(a) for n, a in np.load(Path(__file__).parent / "golden" / "losses.npz").items()}
+CASES = [name for name in GOLDEN if name.startswith(("ce_", "ohem_")) and "/" not in name]
+WEIGHT = torch.tensor(Cityscapes.class_weights)
+
+
+def losses(case: str) -> tuple[nn.Module, nn.Module]:
+    """Main and auxiliary loss that a golden name means."""
+    if case.startswith("ce_"):
+        plain = nn.CrossEntropyLoss(None if "unweighted" in case else WEIGHT, ignore_index=255)
+        return plain, plain
+    ohem = OhemCrossEntropy(0.7, int(case.rsplit("keep", 1)[1]), weight=WEIGHT)
+    return ohem, ohem if "both" in case else nn.CrossEntropyLoss(WEIGHT, ignore_index=255)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_losses_are_the_authors(case: str) -> None:
+    logits = [GOLDEN[name].clone().requires_grad_() for name in ("logits_main", "logits_aux")]
+    target = GOLDEN["target"]
+    main, auxiliary = (
+        loss(upsample(part, target.shape[1:]), target) for loss, part in zip(losses(case), logits, strict=True)
+    )
+    total = main + 0.4 * auxiliary
+    assert total.item() == pytest.approx(GOLDEN[case].item(), abs=1e-5)
+    for name, gradient in zip(("main", "aux"), torch.autograd.grad(total, logits), strict=True):
+        assert gradient.norm().item() == pytest.approx(GOLDEN[f"{case}/grad_{name}_norm"].item(), rel=1e-4)
+
+
+def example() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    label = torch.randint(0, 5, (2, 8, 9), generator=generator)
+    label[torch.rand(label.shape, generator=generator) < 0.3] = 255
+    return torch.randn(2, 5, 8, 9, generator=generator) * 3, label
+
+
+@pytest.mark.parametrize("min_kept", [0, 1, 20, 60, 90, 200])
+def test_kept_pixels_are_those_of_a_sort(min_kept: int) -> None:
+    logits, label = example()
+    valid = label != 255
+    probability = logits.softmax(1).gather(1, label.where(valid, 0).unsqueeze(1)).squeeze(1)
+    ordered = probability[valid].sort().values
+    if min_kept >= len(ordered):
+        hard = valid
+    else:
+        hard = valid & (probability <= max(0.7, ordered[min_kept - 1].item() if min_kept else 0.0))
+    expected = nn.functional.cross_entropy(logits, label.where(hard, 255), ignore_index=255)
+    torch.testing.assert_close(OhemCrossEntropy(0.7, min_kept)(logits, label), expected)
+
+
+@pytest.mark.parametrize("min_kept", [0, 10, 10_000])
+def test_never_nan(min_kept: int) -> None:
+    logits, label = example()
+    easy = 100 * nn.functional.one_hot(label.where(label != 255, 0), 5).permute(0, 3, 1, 2).float()
+    for wrong, target in ((easy, label), (logits, torch.full_like(label, 255))):
+        wrong = wrong.clone().requires_grad_()
+        loss = OhemCrossEntropy(0.7, min_kept, weight=torch.ones(5))(wrong, target)
+        (gradient,) = torch.autograd.grad(loss, wrong)
+        assert loss.isfinite()
+        assert gradient.isfinite().all()
+
+
+def test_half_precision_logits_are_lifted() -> None:
+    logits, label = example()
+    loss = OhemCrossEntropy(0.7, 20)(logits.bfloat16(), label)
+    assert loss.dtype == torch.float32
