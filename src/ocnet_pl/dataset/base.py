@@ -1,7 +1,7 @@
 """What every data set shares: samples, loaders, and the division of the global batch."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,19 +10,16 @@ import cv2
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ocnet_pl.dataset.reading import read_image, read_label
+from ocnet_pl.dataset.reading import Bytes, Pair, read_pair
 from ocnet_pl.dataset.sampler import Draw, ShardSampler, StepBatchSampler
 from ocnet_pl.dataset.transforms import training_transform
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.randomness import derive_seed
 
-Bytes = NDArray[np.uint8]
-Pair = tuple[Path, Path]
 UNKNOWN = 254
 """What a decoding table gives for an id that the data set does not have."""
 
@@ -35,26 +32,30 @@ class SegmentationDataset(Dataset[dict[str, Tensor]]):
         table: stored id -> train id, (256,) uint8, with 255 for ignored and `UNKNOWN` for impossible ids.
         transform: of training; None: the image as it is.
         seed: of the run, for the transform's draws.
+        read: files -> image (H, W, 3) and stored ids (H, W).
     """
 
-    def __init__(self, pairs: Sequence[Pair], table: Bytes, transform: A.Compose | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        table: Bytes,
+        transform: A.Compose | None = None,
+        seed: int = 0,
+        read: Callable[[Pair], tuple[Bytes, Bytes]] = read_pair,
+    ) -> None:
         self.pairs = pairs
         self.table = table
         self.transform = transform
         self.seed = seed
+        self.read = read
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, draw: Draw | int) -> dict[str, Tensor]:
         index, position = draw if isinstance(draw, tuple) else (draw, 0)
-        image_path, label_path = self.pairs[index]
-        image, stored = read_image(image_path), read_label(label_path)
-        if image.shape[:2] != stored.shape:
-            raise UserError(
-                f"{label_path}: label is {stored.shape[1]}x{stored.shape[0]} but its image "
-                f"{image_path.name} is {image.shape[1]}x{image.shape[0]}; they must be of one size"
-            )
+        _, label_path = self.pairs[index]
+        image, stored = self.read(self.pairs[index])
         if self.transform is not None:
             self.transform.set_random_seed(derive_seed(self.seed, "augment", position) % 2**32)
             sample = self.transform(image=image, mask=stored)

@@ -9,6 +9,8 @@ from PIL import Image
 from ocnet_pl.errors import UserError
 
 Bytes = NDArray[np.uint8]
+Pair = tuple[Path, Path]
+"""Files of an image and of its label."""
 
 IMAGE_MODES = ("RGB", "L", "P", "RGBA", "LA")
 LABEL_MODES = ("L", "P")
@@ -23,6 +25,17 @@ def read_image(path: Path) -> Bytes:
 def read_label(path: Path) -> Bytes:
     """Single-channel 8-bit image (grey or palette) -> stored ids (H, W) uint8."""
     return np.asarray(_read(path, LABEL_MODES, "one 8-bit channel of class ids"))
+
+
+def read_pair(pair: Pair) -> tuple[Bytes, Bytes]:
+    """Image (H, W, 3) and stored ids (H, W), which must be of one size."""
+    image, label = read_image(pair[0]), read_label(pair[1])
+    if image.shape[:2] != label.shape:
+        raise UserError(
+            f"{pair[1]}: label is {label.shape[1]}x{label.shape[0]} but its image "
+            f"{pair[0].name} is {image.shape[1]}x{image.shape[0]}; they must be of one size"
+        )
+    return image, label
 
 
 def _read(path: Path, modes: tuple[str, ...], expected: str) -> Image.Image:
