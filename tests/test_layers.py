@@ -11,9 +11,9 @@ LAYERS = {
     0: ["errors", "randomness", "identity", "metrics", "counting", "loss", "statistics", "process", "curves",
         "model/layers", "model/attention", "model/head/*", "dataset/transforms"],
     1: ["model/ocnet", "model/backbone", "inference", "run_directory", "result", "paper", "table", "rendering/*",
-        "provenance"],
+        "provenance", "authors"],
     2: ["module", "checkpoint", "progress", "samples", "dataset/*"],
-    3: ["config", "build", "run", "evaluation", "sweep"],
+    3: ["config", "build", "run", "evaluation", "sweep", "conversion"],
     4: ["command/*"],
 }  # fmt: skip
 
@@ -21,6 +21,7 @@ HEAVY = {"torch", "torchvision", "torchmetrics", "pytorch_lightning", "timm", "a
 FORBIDDEN = {
     "run_directory": HEAVY, "result": HEAVY, "paper": HEAVY, "table": HEAVY, "rendering": HEAVY, "statistics": HEAVY,
     "metrics": HEAVY, "identity": HEAVY, "sweep": HEAVY, "config": HEAVY, "command": HEAVY,
+    "authors": HEAVY,
 }  # fmt: skip
 """Nothing that a report or `--help` needs may wait for torch."""
 

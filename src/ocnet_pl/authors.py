@@ -208,19 +208,34 @@ def translate(weights: Weights, names: Mapping[str, str], *, inplace_abn: bool) 
     }
 
 
-_CAFFE_MEANS = (102.9801, 115.9465, 122.7717)
-"""Blue, green, red, in 0..255."""
+@dataclass(frozen=True)
+class Input:
+    """What a network was fed.
 
-INPUTS: dict[str, tuple[str, tuple[str, ...]]] = {}
-"""What a network was fed -> in words, and as overrides of our model."""
+    Attributes:
+        words: the same for people.
+        means: subtracted from red, green and blue in 0..255, without a division; None: timm's mean and deviation.
+        bgr: blue came first.
+    """
+
+    words: str
+    means: tuple[float, float, float] | None = None
+    bgr: bool = False
+
+    @property
+    def overrides(self) -> list[str]:
+        """For our network, which takes RGB and speaks of the unit interval."""
+        if self.means is None:
+            return []
+        mean, std = (",".join(f"{value / 255:.10g}" for value in values) for values in (self.means, (1, 1, 1)))
+        return [f"model.bgr={str(self.bgr).lower()}", f"model.mean=[{mean}]", f"model.std=[{std}]"]
 
 
-def _input(means: Iterable[float], *, bgr: bool) -> tuple[str, ...]:
-    """Overrides for means of red, green and blue in 0..255 and no division by a standard deviation."""
-    listed = ",".join(f"{mean / 255:.10g}" for mean in means)
-    return (f"model.bgr={str(bgr).lower()}", f"model.mean=[{listed}]", f"model.std=[{','.join([f'{1 / 255:.10g}'] * 3)}]")
+_BLUE, _GREEN, _RED = 102.9801, 115.9465, 122.7717
 
-
-INPUTS["bgr"] = ("BGR in 0..255 less the lineage's means, as those weights were meant", _input(_CAFFE_MEANS[::-1], bgr=True))
-INPUTS["oc"] = ("RGB in 0..255 less the means of B, G, R in this order, a slip the authors trained with", _input(_CAFFE_MEANS, bgr=False))
-INPUTS["rgb"] = ("RGB in 0..1 with ImageNet's mean and standard deviation, as in later files of that name", ())
+INPUTS = {
+    "bgr": Input("BGR in 0..255 less the mean of each channel", (_RED, _GREEN, _BLUE), bgr=True),
+    "oc": Input("RGB in 0..255 less the means of BGR, the authors' slip", (_BLUE, _GREEN, _RED)),
+    "rgb": Input("RGB in 0..1 with ImageNet's mean and standard deviation"),
+}
+"""By the name that `--input` takes. Sources: `dataset/cityscapes.py`, and the authors' word on it in their issue 11."""

@@ -183,9 +183,7 @@ def profile_head(
 def _network_workload(network: OCNet, config: DictConfig, setting: Setting) -> _Workload:
     """Image (B, 3, H, W) of bytes, and the loss of `SegmentationModule.training_step`."""
     image = torch.randint(256, (setting.batch, 3, *setting.size), dtype=torch.uint8, device=setting.device)
-    label = torch.randint(
-        setting.classes, (setting.batch, *setting.size), dtype=torch.uint8, device=setting.device
-    )
+    label = torch.randint(setting.classes, (setting.batch, *setting.size), dtype=torch.uint8, device=setting.device)
     main, auxiliary = instantiate(config.loss.main), instantiate(config.loss.auxiliary)
     weight = config.loss.auxiliary_weight
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ocnet_pl.cost import Cost, find_costs
 from ocnet_pl.errors import UserError
 from ocnet_pl.paper import published
 from ocnet_pl.result import Evaluation, Result, read_results
@@ -76,6 +77,7 @@ class Row:
         results: finished runs by seed.
         unfinished: state of the planned runs that are not done, by seed.
         cells: one for every column of the table.
+        cost: of the row's head; None where no profile has it.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Row:
     results: dict[int, Result]
     unfinished: dict[int, State]
     cells: list[Cell] = field(default_factory=list)
+    cost: Cost | None = None
 
 
 @dataclass
@@ -100,6 +103,17 @@ class Table:
         """The one that ranks: mIoU of the validation split, or else the first."""
         keys = [column.paper_key for column in self.columns]
         return keys.index("val/miou") if "val/miou" in keys else 0
+
+    @property
+    def profiled(self) -> str | None:
+        """Under which conditions the heads' costs were measured; None where no row has any."""
+        return next((row.cost.conditions for row in self.rows if row.cost), None)
+
+    @property
+    def profiled_as_trained(self) -> bool:
+        """Whether the profiled networks have as many weights as the trained ones."""
+        costs = ((row.cost, result) for row in self.rows for result in row.results.values())
+        return all(cost is None or cost.parameters == result.parameters["total"] for cost, result in costs)
 
     @property
     def unfinished(self) -> list[str]:
@@ -129,12 +143,14 @@ def make_table(name: str, results: Sequence[Result]) -> Table:
     planned = _planned(results)
     names = {result.row for result in results} | {row for row, _ in planned}
     order = [*paper.get("rows", {}), *LABELS]
+    costs = find_costs(results[0].directory.parents[1])
     rows = []
     for row_name in sorted(names, key=lambda row: (order.index(row) if row in order else len(order), row)):
         label = paper.get("rows", {}).get(row_name, {}).get("label") or LABELS.get(row_name, row_name)
         finished = {r.seed: r for r in results if r.row == row_name}
         unfinished = {seed: state for (row, seed), state in planned.items() if row == row_name and seed not in finished}
-        rows.append(Row(row_name, label, finished, unfinished))
+        head = next((r.head for r in finished.values()), row_name)
+        rows.append(Row(row_name, label, finished, unfinished, cost=costs.get(head)))
     baseline = paper.get("baseline", "baseline")
     base = next((row for row in rows if row.name == baseline), None)
     for row in rows:

@@ -22,7 +22,6 @@ def main() -> None:
     """Entry point."""
     with one_line_errors("ocnet-profile"):
         arguments = _parser().parse_args()
-        _refuse_unwritable(arguments.csv)
         _profile(arguments)
 
 
@@ -42,7 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--size", type=_size, default="769", help="of the images: a number, or HEIGHTxWIDTH (default: 769)"
     )
-    parser.add_argument("--batch", type=_positive("--batch"), default=1, metavar="N", help="images at once (default: 1)")
+    parser.add_argument(
+        "--batch", type=_positive("--batch"), default=1, metavar="N", help="images at once (default: 1)"
+    )
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU where there is one")
     parser.add_argument(
         "--precision", choices=["32", "bf16"], default="32", help="bf16 is autocast, as trainer.precision=bf16-mixed"
@@ -124,6 +125,7 @@ def _profile(arguments: argparse.Namespace) -> None:
         explicit_attention=arguments.explicit_attention,
         head_only=arguments.head_only,
     )
+    _refuse_unwritable(arguments.csv)
     costs: list[Cost] = []
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:

@@ -6,7 +6,8 @@ from typing import ClassVar
 import numpy as np
 from torchvision.datasets import Cityscapes as Official
 
-from ocnet_pl.dataset.base import Bytes, Pair, SegmentationDataModule, decoding_table
+from ocnet_pl.dataset.base import SegmentationDataModule, decoding_table
+from ocnet_pl.dataset.reading import Bytes, Pair
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
 

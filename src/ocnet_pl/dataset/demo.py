@@ -12,8 +12,8 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torchvision.datasets import Cityscapes as Official
 
-from ocnet_pl.dataset.base import Bytes
 from ocnet_pl.dataset.cityscapes import Cityscapes
+from ocnet_pl.dataset.reading import Bytes
 from ocnet_pl.errors import UserError
 from ocnet_pl.randomness import derive_seed
 

@@ -1,5 +1,8 @@
 """OCNet (paper, figure 2a): backbone -> context head -> classifier, and a second classifier for training."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,6 +22,8 @@ class OCNet(nn.Module):
         auxiliary_dropout: its channel dropout.
         negative_slope: of its leaky ReLU.
         bgr: the backbone's weights want BGR (those of the authors' lineage).
+        mean: per channel, in the unit interval, RGB; None: what timm says of the backbone's weights.
+        std: the same; 1/255 where weights want 0..255 undivided.
     """
 
     def __init__(
@@ -31,11 +36,17 @@ class OCNet(nn.Module):
         auxiliary_dropout: float = 0.05,
         negative_slope: float = 0.01,
         bgr: bool = False,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        pretrained_cfg = backbone.pretrained_cfg
+        pretrained_cfg: dict[str, Any] = backbone.pretrained_cfg  # type: ignore[assignment]
         self.num_classes = num_classes
-        self.normalize = Normalize(pretrained_cfg["mean"], pretrained_cfg["std"], bgr=bgr)  # type: ignore[index, arg-type]
+        self.normalize = Normalize(
+            pretrained_cfg["mean"] if mean is None else tuple(mean),
+            pretrained_cfg["std"] if std is None else tuple(std),
+            bgr=bgr,
+        )
         self.backbone = backbone
         self.head = head
         self.classifier = nn.Conv2d(head.out_channels, num_classes, 1)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def html(table: Table) -> str:
 
 
 def comma_separated(table: Table) -> str:
-    """Numbers at full precision: a line for every row and column of the table."""
+    """Numbers at full precision: a line for every row and column of the table, and for what the row's head costs."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(
@@ -72,6 +73,9 @@ def comma_separated(table: Table) -> str:
                 [table.name, row.name, column.evaluation, column.metric, cell.ours.n]
                 + ["" if number is None or math.isnan(number) else repr(number) for number in numbers]
             )
+        for metric, value in asdict(row.cost).items() if row.cost else ():
+            if not isinstance(value, str):
+                writer.writerow([table.name, row.name, "profile", metric, "", value, *[""] * 5])
     return buffer.getvalue()
 
 

@@ -1,9 +1,27 @@
 """How a cell reads."""
 
 import math
+from collections.abc import Callable
 
+from ocnet_pl.cost import Cost
 from ocnet_pl.statistics import Spread
 from ocnet_pl.table import Cell, Row, Table
+
+
+COSTS: dict[str, Callable[[Cost], float | None]] = {
+    "Params (M)": lambda cost: cost.parameters / 1e6,
+    "GMACs": lambda cost: cost.multiply_adds / 1e9,
+    "Train step (ms)": lambda cost: cost.train_step_ms,
+    "Memory (MB)": lambda cost: cost.train_step_mb,
+}
+"""Columns of a table whose heads were profiled: heading, and its number in a cost."""
+
+
+def short(value: float | None) -> str:
+    """Three digits or all before the point: `1234`, `43.8`, `0.0123`; a dash for nothing."""
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def percent(share: float | None) -> str:
@@ -40,6 +58,8 @@ def headings(table: Table) -> list[str]:
         names += [column.label, "paper"] if published_too else [column.label]
     if table.baseline:
         names.append("Difference")
+    if table.profiled:
+        names += COSTS
     return [*names, "Seeds"]
 
 
@@ -51,6 +71,8 @@ def line(table: Table, row: Row) -> list[str]:
     if table.baseline:
         difference = row.cells[table.main_column].difference
         cells.append("" if difference is None else mean_sd(difference, signed=True))
+    if table.profiled:
+        cells += [short(value(row.cost) if row.cost else None) for value in COSTS.values()]
     return [*cells, seeds(row)]
 
 
@@ -61,6 +83,10 @@ def legend(table: Table) -> str:
         column = table.columns[table.main_column].label.removesuffix(" (%)")
         label = next(row.label for row in table.rows if row.name == table.baseline)
         text += f" Difference: {column} minus that of {label}, paired by seed."
+    if table.profiled:
+        text += f" Cost of the heads: {table.profiled}."
+        if not table.profiled_as_trained:
+            text += " These are not the networks trained here: their number of weights differs."
     return text
 
 

@@ -16,6 +16,7 @@ class PyramidOC(nn.Module):
         key_channels: width of query and key; by default half of what comes out (256 of 512).
         identity_channels: of the identity path, by default four times what comes out (2048 of 512).
         grids: cells per side, one branch each.
+        reduction_negative_slope: of the reduction alone; 1 is the authors' code, which has no activation there.
     """
 
     def __init__(
@@ -30,11 +31,13 @@ class PyramidOC(nn.Module):
         zero_init: bool = True,
         dropout: float = 0.05,
         negative_slope: float = 0.01,
+        reduction_negative_slope: float | None = None,
     ) -> None:
         super().__init__()
         identity_channels = identity_channels or 4 * out_channels
         self.out_channels = out_channels
-        self.reduce = conv_norm_act(in_channels, out_channels, 3, negative_slope=negative_slope)
+        reduction_slope = negative_slope if reduction_negative_slope is None else reduction_negative_slope
+        self.reduce = conv_norm_act(in_channels, out_channels, 3, negative_slope=reduction_slope)
         self.identity = conv_norm_act(out_channels, identity_channels, negative_slope=negative_slope)
         self.pools = nn.ModuleList(
             ObjectContextPooling(
