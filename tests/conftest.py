@@ -27,6 +27,9 @@ TINY = (
 )  # fmt: skip
 """A training of seconds, on real files."""
 
+SHORT = tuple(argument for argument in TINY if not argument.startswith("dataset"))
+"""The same on any data set."""
+
 
 @pytest.fixture(scope="session")
 def cityscapes_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:

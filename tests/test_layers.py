@@ -9,11 +9,11 @@ SOURCE = Path(__file__).parents[1] / "src" / "ocnet_pl"
 
 LAYERS = {
     0: ["errors", "randomness", "identity", "metrics", "counting", "loss", "statistics", "process", "curves",
-        "model/layers", "model/attention", "model/head/*", "dataset/transforms"],
-    1: ["model/ocnet", "model/backbone", "inference", "run_directory", "result", "paper", "table", "rendering/*",
-        "provenance", "authors"],
-    2: ["module", "checkpoint", "progress", "samples", "dataset/*"],
-    3: ["config", "build", "run", "evaluation", "sweep", "conversion"],
+        "measuring", "resizing", "model/layers", "model/attention", "model/head/*", "dataset/transforms"],
+    1: ["model/ocnet", "model/backbone", "inference", "run_directory", "result", "paper", "cost", "table",
+        "rendering/*", "provenance", "authors"],
+    2: ["module", "checkpoint", "progress", "samples", "stopping", "dataset/*"],
+    3: ["config", "build", "run", "evaluation", "sweep", "conversion", "profiling"],
     4: ["command/*"],
 }  # fmt: skip
 
@@ -21,7 +21,7 @@ HEAVY = {"torch", "torchvision", "torchmetrics", "pytorch_lightning", "timm", "a
 FORBIDDEN = {
     "run_directory": HEAVY, "result": HEAVY, "paper": HEAVY, "table": HEAVY, "rendering": HEAVY, "statistics": HEAVY,
     "metrics": HEAVY, "identity": HEAVY, "sweep": HEAVY, "config": HEAVY, "command": HEAVY,
-    "authors": HEAVY,
+    "authors": HEAVY, "cost": HEAVY,
 }  # fmt: skip
 """Nothing that a report or `--help` needs may wait for torch."""
 

@@ -1,6 +1,7 @@
 import csv
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,3 +106,31 @@ def test_a_result_reads_back(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text("{}")
     with pytest.raises(UserError, match="not a result"):
         Result.read(tmp_path / "result.json")
+
+
+def test_a_difference_comes_with_its_interval(sweep: Path) -> None:
+    rng = np.random.default_rng(0)
+    for path in sweep.rglob("result.json"):
+        share = 0.9 if "asp_oc" in str(path) else 0.7
+        hits = rng.binomial(1000, share, (5, 2))
+        counts = np.stack([hits, (1000 - hits)[:, ::-1], 1000 - hits], 1)
+        np.savez(path.parent / "counts.npz", counts=counts)
+        read = Result.read(path)
+        evaluation = replace(read.evaluations["last/val/whole"], counts="counts.npz")
+        replace(read, evaluations={"last/val/whole": evaluation}).write(path)
+    (table,) = read_tables(sweep)
+    asp_oc, base_oc = (next(row for row in table.rows if row.name == name) for name in ("asp_oc", "base_oc"))
+    for row, significant in ((asp_oc, True), (base_oc, False)):
+        interval = row.cells[table.main_column].interval
+        assert interval is not None
+        assert interval.significant is significant
+    assert ", not significant" in markdown(table)
+
+
+def test_other_peoples_rows_stand_beside_ours(tmp_path: Path) -> None:
+    result("asp_oc", 0, 44, table="table5").write(tmp_path / "asp_oc" / "seed-0" / "result.json")
+    (table,) = read_tables(tmp_path)
+    text = markdown(table)
+    assert "| OCNet, ResNet-101 | 44.00 | 45.45 |" in text
+    assert "| EncNet, ResNet-101 (CVPR 2018) | - | 44.65 |" in text
+    assert html(table).count("EncNet") == 1

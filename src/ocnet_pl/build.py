@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import Callback
 from ocnet_pl.checkpoint import load_weights, read_checkpoint
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.errors import UserError
+from ocnet_pl.inference import AtTestSize, Protocol
 from ocnet_pl.model.ocnet import OCNet
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.randomness import derive_seed
@@ -57,17 +58,24 @@ def build_network(config: DictConfig, num_classes: int) -> OCNet:
     return network
 
 
+def build_protocol(config: DictConfig, data: SegmentationDataModule) -> Protocol:
+    """How the network is tested on an image: the protocol at the data set's test size, logits at the image's own."""
+    return AtTestSize(_build(config.inference, mirror_pairs=data.mirror_pairs), data.test_size)
+
+
 def build_module(config: DictConfig, data: SegmentationDataModule) -> SegmentationModule:
     """Network, losses, optimizer and test protocol in their LightningModule."""
     weight = torch.tensor(data.class_weights) if config.loss.class_weights and data.class_weights else None
+    network = build_network(config, len(data.classes))
+    network.protocol = build_protocol(config, data)
     return SegmentationModule(
-        network=build_network(config, len(data.classes)),
+        network=network,
         loss=_build(config.loss.main, weight=weight),
         auxiliary_loss=_build(config.loss.auxiliary, weight=weight),
         auxiliary_weight=config.loss.auxiliary_weight,
         optimizer=_build(config.schedule.optimizer),
         lr_scheduler=_build(config.schedule.lr_scheduler),
-        inference=_build(config.inference),
+        inference=network.protocol,
         seed=config.seed,
     )
 
@@ -95,7 +103,7 @@ def build_trainer(config: DictConfig, callbacks: list[Callback], logger: Any, di
 
 def _quiet_lightning() -> None:
     """Leaves its warnings to us, not its advertisements and not a deprecation within its own code."""
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
 
 
@@ -121,5 +129,6 @@ def load(checkpoint: str | Path, device: str = "cpu") -> OCNet:
         config.model.backbone.weights = None
         config.compile = False
     network = build_network(config, len(content["classes"]))
+    network.protocol = build_protocol(config, build_data(config))
     load_weights(network, content, Path(checkpoint))
     return network.eval().to(device)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +78,10 @@ def convert_network(
     own = module.network.state_dict()
     names = {key: layout.name(key) for key in own if not key.endswith(authors.COUNTER)}
     expected = {theirs: own[ours] for ours, theirs in names.items()}
-    what = f"the authors' network with --head {head} on {backbone}"
-    _refuse(source, what, authors.strangers(weights, expected), weights)
+    asked = f"--head {head}"
+    _refuse(source, asked, backbone, authors.strangers(weights, expected), weights)
     _require_classes(source, len(weights["cls.weight"]), data, dataset)
-    _refuse(source, what, authors.misshapen(weights, expected), weights)
+    _refuse(source, asked, backbone, authors.misshapen(weights, expected), weights)
     module.network.load_state_dict({**own, **authors.translate(weights, names, inplace_abn=True)})
     _write(_checkpoint(module, config, choices, data, {"file": source.name, "input": fed}), target)
     return Conversion(f"{head} on {backbone}", len(names), f"{len(data.classes)} ({choices['dataset']})")
@@ -102,7 +103,7 @@ def convert_backbone(source: Path, target: Path) -> Conversion:
     names = {key: authors.backbone_name(key) for key in own if not key.endswith(authors.COUNTER)}
     expected = {theirs: own[ours] for ours, theirs in names.items()}
     for wrong in (authors.strangers, authors.misshapen):
-        _refuse(source, f"the lineage's ImageNet network ({model_name})", wrong(weights, expected), given)
+        _refuse(source, "--backbone", model_name, wrong(weights, expected), given)
     _write({**own, **authors.translate(weights, names, inplace_abn=False)}, target)
     return Conversion(model_name, len(names))
 
@@ -136,11 +137,11 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: {error}") from error
 
 
-def _refuse(source: Path, what: str, wrong: str, weights: Mapping[str, Tensor]) -> None:
+def _refuse(source: Path, asked: str, backbone: str, wrong: str, weights: Mapping[str, Tensor]) -> None:
     if wrong:
         way = authors.recognise(weights)
-        hint = f"; by its names it is one for {way}" if way and way not in what else ""
-        raise UserError(f"{source}: is not {what}: {wrong}{hint}")
+        hint = f"; by its names it is one for {way}" if way not in (None, asked) else ""
+        raise UserError(f"{source}: is no network for {asked} ({backbone}): {wrong}{hint}")
 
 
 def _require_classes(source: Path, count: int, data: SegmentationDataModule, dataset: str | None) -> None:
@@ -170,7 +171,7 @@ def _checkpoint(
         "state_dict": module.state_dict(),
         "epoch": 0,
         "global_step": 0,
-        "pytorch-lightning_version": pl.__version__,
+        "pytorch-lightning_version": version("pytorch-lightning"),
     }
 
 
@@ -178,7 +179,8 @@ def _write(content: dict[str, Any], target: Path) -> None:
     """Whole or not at all."""
     partial = target.with_name(f".{target.name}.partial")
     try:
-        torch.save(content, partial)
+        with partial.open("wb") as file:
+            torch.save(content, file)
         partial.rename(target)
     except (OSError, RuntimeError) as error:
         raise UserError(f"{target}: cannot be written ({error})") from error

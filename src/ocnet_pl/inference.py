@@ -1,12 +1,154 @@
-"""Protocols: how a trained network is tested."""
+"""Protocols: how a trained network is tested. A protocol is (network, image (B, 3, H, W)) -> logits (B, K, H, W)."""
 
+from collections.abc import Callable, Sequence
+
+import torch
 from torch import Tensor, nn
+
+from ocnet_pl.errors import UserError
+from ocnet_pl.resizing import Size, resize_image, resize_logits
+
+Protocol = Callable[[nn.Module, Tensor], Tensor]
 
 
 class WholeImage:
-    """One forward pass over the whole image, at its own size (the paper's single-scale test)."""
+    """One forward pass over the whole image (the paper's single-scale test), or the mean of it and a mirrored one.
+
+    Args:
+        flip: mean of the logits of the image and of its mirror image (LIP's test).
+        mirror_pairs: train ids that are left and right of each other; the data set's.
+    """
+
+    def __init__(self, flip: bool = False, mirror_pairs: Sequence[Sequence[int]] = ()) -> None:
+        self.flip = flip
+        self.mirror_pairs = tuple(tuple(pair) for pair in mirror_pairs)
 
     def __call__(self, network: nn.Module, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> logits (B, num_classes, H, W)."""
         logits: Tensor = network(image)
+        if self.flip:
+            logits = (logits + flip_logits(network(image.flip(-1)), self.mirror_pairs)) / 2
         return logits
+
+
+class AtTestSize:
+    """A protocol on the image at the size that its data set is tested at; its logits, at the image's own size.
+
+    Args:
+        protocol: what is done at that size.
+        test_size: the data set's rule: (height, width) of an image -> those that the protocol gets.
+    """
+
+    def __init__(self, protocol: Protocol, test_size: Callable[[int, int], Size]) -> None:
+        self.protocol = protocol
+        self.test_size = test_size
+
+    def __call__(self, network: nn.Module, image: Tensor) -> Tensor:
+        """(B, 3, H, W) -> logits (B, num_classes, H, W)."""
+        height, width = image.shape[-2:]
+        size = self.test_size(height, width)
+        if size == (height, width):
+            return self.protocol(network, image)
+        return resize_logits(self.protocol(network, resize_image(image, size)), (height, width))
+
+
+class SlidingWindow:
+    """Overlapping windows over an image of any size; logits are averaged where windows overlap.
+
+    The last window of a row or column is moved inward to end at the border; an image smaller than the window is one
+    window of its own size. Memory does not grow with the number of windows.
+
+    Args:
+        window: (height, width).
+        stride: between windows, (vertical, horizontal).
+        batch_size: windows in one forward pass.
+        flip: mean of each window and its mirror image.
+        mirror_pairs: train ids that are left and right of each other; the data set's.
+    """
+
+    def __init__(
+        self,
+        window: Sequence[int],
+        stride: Sequence[int],
+        batch_size: int = 4,
+        flip: bool = False,
+        mirror_pairs: Sequence[Sequence[int]] = (),
+    ) -> None:
+        self.window = tuple(window)
+        self.stride = tuple(stride)
+        self.batch_size = batch_size
+        self.whole = WholeImage(flip, mirror_pairs)
+
+    def __call__(self, network: nn.Module, image: Tensor) -> Tensor:
+        """(B, 3, H, W) -> logits (B, num_classes, H, W)."""
+        height, width = (min(side, window) for side, window in zip(image.shape[-2:], self.window, strict=True))
+        tops = _starts(image.shape[-2], height, self.stride[0])
+        lefts = _starts(image.shape[-1], width, self.stride[1])
+        places = [(index, top, left) for index in range(len(image)) for top in tops for left in lefts]
+        total, times = None, image.new_zeros(image.shape[0], 1, *image.shape[-2:], dtype=torch.float32)
+        for first in range(0, len(places), self.batch_size):
+            batch = places[first : first + self.batch_size]
+            windows = torch.stack([image[i, :, top : top + height, left : left + width] for i, top, left in batch])
+            logits = self.whole(network, windows)
+            if total is None:
+                total = logits.new_zeros(image.shape[0], logits.shape[1], *image.shape[-2:], dtype=torch.float32)
+            for (i, top, left), one in zip(batch, logits, strict=True):
+                total[i, :, top : top + height, left : left + width] += one
+                times[i, :, top : top + height, left : left + width] += 1
+        assert total is not None
+        return total / times
+
+
+class MultiScale:
+    """Mean over several scales of the image, each with its mirror image (paper, section 4.1: 0.75, 1 and 1.25).
+
+    Args:
+        scales: of the image.
+        flip: add the mirror image at every scale.
+        average: "logits" (the authors' Cityscapes test) or "probabilities" (CSAIL's ADE20K test).
+        mirror_pairs: train ids that are left and right of each other; the data set's.
+    """
+
+    def __init__(
+        self,
+        scales: Sequence[float] = (0.75, 1.0, 1.25),
+        flip: bool = True,
+        average: str = "logits",
+        mirror_pairs: Sequence[Sequence[int]] = (),
+    ) -> None:
+        if average not in ("logits", "probabilities"):
+            raise UserError(f"inference.average={average}: choose logits or probabilities")
+        self.scales = tuple(scales)
+        self.flip = flip
+        self.average = average
+        self.mirror_pairs = tuple(tuple(pair) for pair in mirror_pairs)
+
+    def __call__(self, network: nn.Module, image: Tensor) -> Tensor:
+        """(B, 3, H, W) -> mean logits, or logarithms of mean probabilities, (B, num_classes, H, W)."""
+        height, width = image.shape[-2:]
+        total: Tensor | None = None
+        for scale in self.scales:
+            scaled = resize_image(image, (round(height * scale), round(width * scale)))
+            for mirrored in (False, True) if self.flip else (False,):
+                logits = network(scaled.flip(-1)) if mirrored else network(scaled)
+                if mirrored:
+                    logits = flip_logits(logits, self.mirror_pairs)
+                logits = resize_logits(logits, (height, width)).float()
+                part = logits.softmax(1) if self.average == "probabilities" else logits
+                total = part if total is None else total + part
+        assert total is not None
+        mean = total / (len(self.scales) * (1 + self.flip))
+        return mean.log() if self.average == "probabilities" else mean
+
+
+def _starts(side: int, window: int, stride: int) -> list[int]:
+    """Where windows begin along a side: every stride, and so that the last one ends at the border."""
+    return [*range(0, side - window, stride), side - window]
+
+
+def flip_logits(logits: Tensor, mirror_pairs: Sequence[Sequence[int]]) -> Tensor:
+    """Logits of a mirrored image -> those of the image: mirrored back, left and right exchanged. (B, K, H, W)."""
+    channels = list(range(logits.shape[1]))
+    for left, right in mirror_pairs:
+        channels[left], channels[right] = right, left
+    return logits.flip(-1)[:, channels] if mirror_pairs else logits.flip(-1)

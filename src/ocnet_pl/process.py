@@ -5,6 +5,9 @@ import os
 import signal
 import sys
 
+EXIT_STOPPED = 75
+"""Exit code of a run that was asked to stop and can go on: EX_TEMPFAIL of sysexits.h."""
+
 PARENT_VARIABLE = "OCNET_PARENT"
 """Process id of the one that started this one."""
 
@@ -20,3 +23,8 @@ def die_with_parent() -> None:
     if parent == str(os.getppid()) and sys.platform == "linux":
         ask_for_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
         ctypes.CDLL(None).prctl(ask_for_signal, signal.SIGTERM)
+
+
+def all_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

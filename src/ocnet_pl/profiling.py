@@ -66,17 +66,18 @@ class Setting:
     def notes(self) -> list[str]:
         """What the numbers are, in lines."""
         lines = [
-            "GMACs: multiply-adds of convolutions and matrix products in one forward pass, attention by the textbook.",
-            "Memory: the peak of what is allocated on the GPU, weights and momentum included."
-            if self.device.type == "cuda"
-            else "Memory: the peak beyond what the process held before (weights, momentum and the batch are not in it).",
+            "GMACs: multiply-adds of convolutions and matrix products in one forward pass, attention by the textbook."
         ]
+        if self.device.type == "cuda":
+            lines.append("Memory: the peak allocated on the GPU, weights included, in training momentum too.")
+        else:
+            lines.append("Memory: the peak beyond what the process held before; weights, momentum and batch are extra.")
         if not self.head_only:
-            lines.insert(0, "Parameters and training step include the auxiliary classifier; the forward pass has none.")
+            lines.append("Parameters and training step include the auxiliary classifier; the forward pass has none.")
         if self.batch == 1:
             lines.append(
-                "Batch 1: a batch norm after global pooling sees one value a channel, on which it cannot train; "
-                "in the training step it runs in evaluation mode."
+                "Batch 1: batch norm after global pooling sees one value a channel and cannot train on it; "
+                "that norm alone runs in evaluation mode in the training step."
             )
         return lines
 
@@ -159,6 +160,7 @@ def profile_head(
         label = f"{head}, {attention} attention" if setting.explicit_attention and attention else head
         for pooling in poolings:
             pooling.attend = attend
+        optimizer.state.clear()  # a forward pass holds no momentum
         announce(f"{label}: forward")
         module.eval()
         tested = measure(forward, setting.device, setting.repeats)

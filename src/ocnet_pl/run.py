@@ -17,16 +17,18 @@ from pytorch_lightning.loggers import CSVLogger
 
 from ocnet_pl import provenance
 from ocnet_pl.build import build_data, build_loggers, build_module, build_trainer
-from ocnet_pl.checkpoint import CheckpointConfig, checkpoint_callbacks, read_checkpoint
+from ocnet_pl.checkpoint import CheckpointConfig, checkpoint_callbacks, load_weights, read_checkpoint
 from ocnet_pl.config import plain
 from ocnet_pl.curves import log_version, read_curves
 from ocnet_pl.dataset.base import SegmentationDataModule
+from ocnet_pl.errors import UserError
 from ocnet_pl.identity import config_hash
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.progress import TrainingProgress
 from ocnet_pl.result import Evaluation, Result, evaluation_key
-from ocnet_pl.run_directory import RunDirectory, write_json
+from ocnet_pl.run_directory import RunDirectory, State, write_json
 from ocnet_pl.samples import write_samples
+from ocnet_pl.stopping import SameConfigEverywhere, StopAfterStep
 
 
 def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overrides: list[str]) -> None:
@@ -47,18 +49,23 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overri
             data.pairs(split)  # missing files are told now, not after the first hour
         module = build_module(config, data)
         start = _step_of(run)
+        if config.parent and not start:
+            start_from_parent(module, run.sibling(config.parent))
         timer = Timer(verbose=False)
         callbacks = [
             timer,
             CheckpointConfig(resolved, choices, data.classes),
+            SameConfigEverywhere(config_hash(resolved)),
+            StopAfterStep(run.last_checkpoint),
             *checkpoint_callbacks(run.checkpoints, config.schedule.checkpoint_every),
         ]
         if config.trainer.enable_progress_bar:
             callbacks.append(TrainingProgress(config.schedule.batch_size, config.schedule.max_steps))
         trainer = build_trainer(config, callbacks, [_csv_logger(run, start), *build_loggers(config)], run.path)
         data.micro_batch_size(trainer.world_size, trainer.accumulate_grad_batches)  # fails before any process starts
-        trainer.fit(module, datamodule=data, ckpt_path=run.last_checkpoint if start else None, weights_only=True)
-        trainer.save_checkpoint(run.last_checkpoint)
+        if config.schedule.max_steps:  # else its network is its parent's
+            trainer.fit(module, datamodule=data, ckpt_path=run.last_checkpoint if start else None, weights_only=True)
+            trainer.save_checkpoint(run.last_checkpoint)
         evaluations = {
             evaluation_key("last", split, choices["inference"]): evaluate(
                 trainer, module, data, split, run.path / f"counts-last-{split}-{choices['inference']}.npz"
@@ -109,6 +116,17 @@ def evaluate(
         with counts_file.open("wb") as file:
             np.savez_compressed(file, counts=counts, images=images, classes=data.classes)
     return Evaluation.of(counts, data.classes, counts_file.name if counts_file else None)
+
+
+def start_from_parent(module: SegmentationModule, parent: RunDirectory) -> None:
+    """Takes the weights of the finished run that this one builds on.
+
+    Raises:
+        UserError: it is not finished.
+    """
+    if parent.state() is not State.DONE:
+        raise UserError(f"{parent.path}: this run starts from it, but it is {parent.state()}; train that row first")
+    load_weights(module.network, read_checkpoint(parent.last_checkpoint), parent.last_checkpoint)
 
 
 @contextmanager

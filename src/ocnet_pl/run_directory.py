@@ -73,6 +73,10 @@ class RunDirectory:
         """Folder of pictures: input, truth and prediction of validation images."""
         return self.path / "samples"
 
+    def sibling(self, row: str) -> "RunDirectory":
+        """The run of another row of the sweep, with the same seed."""
+        return RunDirectory(self.path.parent.parent / row / self.path.name)
+
     def state(self) -> State:
         """Read off the files, whoever wrote them."""
         if self.result.is_file():

@@ -1,9 +1,12 @@
-"""What several seeds say: pure functions over arrays."""
+"""What several seeds and many images say: pure functions over arrays."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from ocnet_pl.metrics import mean_iou
 
 
 @dataclass(frozen=True)
@@ -26,3 +29,68 @@ def spread(values: ArrayLike) -> Spread:
 def paired_difference(values: dict[int, float], baseline: dict[int, float]) -> Spread:
     """Of the differences to the baseline, seed by seed, over the seeds that both have."""
     return spread([values[seed] - baseline[seed] for seed in sorted(values.keys() & baseline.keys())])
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A difference and where it lies with so much confidence.
+
+    Attributes:
+        difference: of the means over seeds.
+        low, high: bounds.
+        seeds: how many pairs of runs it rests on; with one, the spread over seeds is unknown and left out.
+    """
+
+    difference: float
+    low: float
+    high: float
+    seeds: int
+
+    @property
+    def significant(self) -> bool:
+        """Zero lies outside."""
+        return self.low > 0 or self.high < 0
+
+
+def paired_bootstrap(
+    row: NDArray[np.int64], baseline: NDArray[np.int64], *, confidence: float = 0.95, draws: int = 1000
+) -> Interval:
+    """Difference of mIoU between two rows, as sure as their seeds and images allow.
+
+    Two things vary and are paired: the images that happen to be in the set, and the seeds. Images are resampled with
+    replacement, the same for both rows and all seeds. Three seeds are too few to resample (it would find only two
+    thirds of their variance), so theirs enters as the variance of a mean; the two add up, with the degrees of freedom
+    of Welch and Satterthwaite.
+
+    Args:
+        row: counts (seeds, images, 3, K).
+        baseline: counts of the same seeds and images.
+        confidence: of the interval.
+        draws: of the bootstrap.
+    """
+    seeds, images = row.shape[:2]
+    by_seed = mean_iou(row.sum(1)) - mean_iou(baseline.sum(1))
+    generator = np.random.default_rng(0)
+    times = generator.multinomial(images, np.full(images, 1 / images), size=draws).astype(np.float64)
+    resampled = mean_iou(_weighted(times, row)) - mean_iou(_weighted(times, baseline))
+    image_variance = float(resampled.mean(1).var(ddof=1))
+    seed_variance = 0.0
+    if seeds > 1:
+        seed_variance = float(by_seed.var(ddof=1) / seeds)
+        # Each run's own luck on each image is in both variances: it is taken out of the one that is known better.
+        own = float((resampled - by_seed).var(1, ddof=1).mean() / seeds)
+        image_variance = max(image_variance - own, 0.0)
+    variance = image_variance + seed_variance
+    freedom = np.inf
+    if seeds > 1 and seed_variance > 0:
+        freedom = variance**2 / (seed_variance**2 / (seeds - 1) + image_variance**2 / max(images - 1, 1))
+    half = float(stats.t.ppf(0.5 + confidence / 2, freedom) * np.sqrt(variance))
+    difference = float(by_seed.mean())
+    return Interval(difference, difference - half, difference + half, seeds)
+
+
+def _weighted(times: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Counts of resampled sets: (draws, images) and (seeds, images, 3, K) -> (draws, seeds, 3, K)."""
+    seeds, images = counts.shape[:2]
+    flat = counts.transpose(1, 0, 2, 3).reshape(images, -1).astype(np.float64)
+    return (times @ flat).reshape(len(times), seeds, *counts.shape[2:])

@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 from ocnet_pl.config import compose, plain, readable_config_errors, refuse_other_kinds
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.identity import Plain
-from ocnet_pl.process import die_with_parent
+from ocnet_pl.process import EXIT_STOPPED, die_with_parent
 from ocnet_pl.result import Result
 from ocnet_pl.run_directory import RunDirectory, State, read_json, write_json
 
@@ -140,25 +140,46 @@ def start_run(config: DictConfig, overrides: Sequence[str]) -> float | None:
         _tell(
             run, "finished before, skipped" if state is State.DONE else "is being trained by another process, skipped"
         )
+    elif reason := _wait_for_parent(run, config.parent):
+        write_json(run.failure, {"error": reason, "traceback": ""})
+        state = run.state()
+        _tell(run, f"not started: {reason}")
     else:
         _tell(run, "resumes" if run.last_checkpoint.is_file() else "starts")
         code = _train_in_fresh_process(run, overrides)
-        state = run.state()
-        if state in (State.BROKEN, State.WAITING) or (code and state is not State.RUNNING):
+        if code not in (0, EXIT_STOPPED, -signal.SIGTERM) and run.state() is not State.RUNNING:
             _record_failure(run, code)
-            state = run.state()
+        state = run.state()
         outcome = f"{state} in {time.monotonic() - began:.0f} s"
         _tell(run, outcome + (f", mIoU {_score(run, config):.1%}" if state is State.DONE else f"; see {run.console}"))
     return _score(run, config) if state is State.DONE else None
 
 
+def _wait_for_parent(run: RunDirectory, row: str | None, *, every: float = 2.0) -> str:
+    """Waits while the run that this one starts from is being trained, by whomever; says why it cannot start, if so."""
+    if row is None:
+        return ""
+    parent = run.sibling(row)
+    coming = {State.RUNNING}
+    if HydraConfig.get().runtime.choices["hydra/launcher"] != "basic":
+        coming.add(State.WAITING)  # runs side by side: it may start yet; one after another it would have started
+    if parent.state() in coming:
+        _tell(run, f"waits for {row}")
+    while parent.state() in coming:
+        time.sleep(every)
+    return "" if parent.state() is State.DONE else f"its parent {parent.path} is {parent.state()}"
+
+
 def _tell(run: RunDirectory, what: str) -> None:
-    plan = run.path.parents[1] / PLAN
-    progress = ""
-    if plan.is_file():
-        planned = [RunDirectory(Path(path)) for path in read_json(plan)]
-        progress = f"[{sum(r.result.is_file() for r in planned)}/{len(planned)} done] "
+    planned = [RunDirectory(Path(path)) for path in _planned(run)]
+    progress = f"[{sum(r.result.is_file() for r in planned)}/{len(planned)} done] " if planned else ""
     print(f"{progress}{run.path.parent.name}/{run.path.name} {what}", flush=True)
+
+
+def _planned(run: RunDirectory) -> list[str]:
+    """Directories of all runs of the sweep."""
+    plan = run.path.parents[1] / PLAN
+    return read_json(plan) if plan.is_file() else []
 
 
 def _score(run: RunDirectory, config: DictConfig) -> float:

@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ocnet_pl.cost import Cost, find_costs
 from ocnet_pl.errors import UserError
 from ocnet_pl.paper import published
 from ocnet_pl.result import Evaluation, Result, read_results
 from ocnet_pl.run_directory import RunDirectory, State, read_json
-from ocnet_pl.statistics import Spread, paired_difference, spread
+from ocnet_pl.statistics import Interval, Spread, paired_bootstrap, paired_difference, spread
 
 LABELS = {
     "baseline": "Baseline",
@@ -58,12 +61,14 @@ class Cell:
         values: by seed.
         ours: mean and spread over seeds.
         difference: to the baseline row, paired by seed; None in that row itself.
+        interval: where that difference lies, from the counts of every image; None where they are not all there.
         paper: published mean and standard deviation; None where there is none.
     """
 
     values: dict[int, float]
     ours: Spread
     difference: Spread | None
+    interval: Interval | None
     paper: tuple[float, float | None] | None
 
 
@@ -72,7 +77,7 @@ class Row:
     """One line of a table.
 
     Attributes:
-        name: of the row, as in the run directories.
+        name: of the row, as in the run directories; empty for other people's rows, which only the paper has.
         label: for readers.
         results: finished runs by seed.
         unfinished: state of the planned runs that are not done, by seed.
@@ -156,16 +161,43 @@ def make_table(name: str, results: Sequence[Result]) -> Table:
     for row in rows:
         published_row = paper.get("rows", {}).get(row.name, {})
         row.cells = [_cell(column, row, base, published_row) for column in columns]
+    for others in paper.get("published", []):
+        row = Row("", others["label"], {}, {})
+        row.cells = [_cell(column, row, None, others) for column in columns]
+        rows.append(row)
     return Table(name, paper.get("title", name), columns, rows, base.name if base else None)
 
 
 def _cell(column: Column, row: Row, base: Row | None, published_row: dict[str, Any]) -> Cell:
     values = {seed: column.value(result) for seed, result in row.results.items()}
-    difference = None
+    difference, interval = None, None
     if base is not None and base is not row:
         difference = paired_difference(values, {seed: column.value(result) for seed, result in base.results.items()})
+        if column.metric == "miou":
+            interval = _interval(column, row, base)
     paper = published_row.get(column.paper_key)
-    return Cell(values, spread(list(values.values())), difference, (paper[0], paper[1]) if paper else None)
+    return Cell(values, spread(list(values.values())), difference, interval, (paper[0], paper[1]) if paper else None)
+
+
+def _interval(column: Column, row: Row, base: Row) -> Interval | None:
+    seeds = sorted(row.results.keys() & base.results.keys())
+    counts = [[_image_counts(r.results[seed], column.evaluation) for seed in seeds] for r in (row, base)]
+    known = [array for of_row in counts for array in of_row if array is not None]
+    if not seeds or len(known) < 2 * len(seeds) or len({array.shape for array in known}) > 1:
+        return None
+    ours, theirs = np.stack(known[: len(seeds)]), np.stack(known[len(seeds) :])
+    return paired_bootstrap(ours, theirs)
+
+
+def _image_counts(result: Result, evaluation: str) -> NDArray[np.int64] | None:
+    """Counts of every image, (images, 3, K)."""
+    kept = result.evaluations.get(evaluation)
+    path = result.directory / kept.counts if kept and kept.counts else None
+    if path is None or not path.is_file():
+        return None
+    with np.load(path) as file:
+        counts: NDArray[np.int64] = file["counts"]
+    return counts
 
 
 def _columns(results: Sequence[Result]) -> list[Column]:

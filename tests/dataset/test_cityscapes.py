@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ocnet_pl.dataset.base import UNKNOWN, SegmentationDataset
+from ocnet_pl.dataset.base import SegmentationDataset
 from ocnet_pl.dataset.cityscapes import Cityscapes
 from ocnet_pl.dataset.demo import draw_tree
+from ocnet_pl.dataset.labels import UNKNOWN
 from ocnet_pl.errors import UserError
 
 
@@ -25,18 +26,26 @@ def test_the_official_table() -> None:
     assert tuple(Cityscapes.palette[13]) == (0, 0, 142)
 
 
-def test_encoding_inverts_decoding() -> None:
-    train_ids = np.arange(19, dtype=np.uint8)
-    module = data(Path())
-    assert np.array_equal(module.decode(module.encode(train_ids)), train_ids)
-
-
 def test_splits(cityscapes_tree: Path) -> None:
     module = data(cityscapes_tree)
     assert [len(module.pairs(split)) for split in ("train", "val", "trainval")] == [8, 5, 13]
     image, label = module.pairs("val")[0]
     assert image.name.endswith("_leftImg8bit.png")
     assert label.name.endswith("_gtFine_labelIds.png")
+
+
+def test_coarse_labels(cityscapes_tree: Path, tmp_path: Path) -> None:
+    for folder, kind in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtCoarse")):
+        for path in (cityscapes_tree / folder / "train" / "demo").iterdir():
+            name = path.name.replace("gtFine", "gtCoarse")
+            target = tmp_path / kind / "train_extra" / "demo" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    pairs = data(tmp_path).pairs("train_extra")
+    assert len(pairs) == 8
+    assert pairs[0][1].name == "demo_000000_000019_gtCoarse_labelIds.png"
+    with pytest.raises(UserError, match="gtCoarse/<split>"):
+        data(tmp_path / "elsewhere").pairs("train_extra")
 
 
 def test_a_sample_is_bytes(cityscapes_tree: Path) -> None:

@@ -2,7 +2,14 @@ import cv2
 import numpy as np
 import pytest
 
-from ocnet_pl.dataset.transforms import MEAN_COLOUR, RandomScaleCrop, training_transform
+from ocnet_pl.dataset.transforms import (
+    MEAN_COLOUR,
+    HorizontalFlip,
+    RandomScaleCrop,
+    Resize,
+    ResizeShortSide,
+    training_transform,
+)
 
 
 def scale_then_crop(
@@ -67,7 +74,7 @@ def test_labels_follow_their_pixels() -> None:
     rng = np.random.default_rng(0)
     label = cv2.resize(rng.integers(0, 6, (6, 8), dtype=np.uint8), (160, 120), interpolation=cv2.INTER_NEAREST)
     image = np.repeat(label[..., None] * 40, 3, -1)
-    transform = training_transform((64, 64), (0.5, 2.0))
+    transform = training_transform([RandomScaleCrop((64, 64), (0.5, 2.0))])
     for seed in range(20):
         transform.set_random_seed(seed)
         drawn = transform(image=image, mask=label)
@@ -78,7 +85,7 @@ def test_labels_follow_their_pixels() -> None:
 
 def test_a_seed_decides_a_sample() -> None:
     image = np.random.default_rng(0).integers(0, 255, (80, 90, 3), dtype=np.uint8)
-    transform = training_transform((32, 32), (0.5, 2.0))
+    transform = training_transform([RandomScaleCrop((32, 32), (0.5, 2.0))])
 
     def draw(seed: int) -> np.ndarray:
         transform.set_random_seed(seed)
@@ -88,3 +95,47 @@ def test_a_seed_decides_a_sample() -> None:
     draw(2)
     assert np.array_equal(first, draw(1))
     assert not np.array_equal(first, draw(2))
+
+
+def test_the_authors_seventeen_scales() -> None:
+    transform = RandomScaleCrop((10, 10), (0.5, 2.1), 0.1)
+    transform.set_random_seed(0)
+    scales = {round(transform._draw_scale(), 6) for _ in range(600)}
+    assert scales == {round(0.5 + k / 10, 6) for k in range(17)}
+
+
+def test_a_mirrored_label_exchanges_left_and_right() -> None:
+    label = np.array([[0, 14, 15, 255]], np.uint8)
+    mirroring = np.arange(256, dtype=np.uint8)
+    mirroring[[14, 15]] = [15, 14]
+    flip = HorizontalFlip(mirroring, p=1.0)
+    assert flip.apply_to_mask(label).tolist() == [[255, 14, 15, 0]]
+    assert HorizontalFlip(p=1.0).apply_to_mask(label).tolist() == [[255, 15, 14, 0]]
+    assert np.array_equal(flip.apply_to_mask(flip.apply_to_mask(label)), label)
+
+
+def test_resizing_keeps_labels_on_their_pixels() -> None:
+    label = np.zeros((40, 60), np.uint8)
+    label[10:20, 30:45] = 3
+    image = np.repeat(label[..., None] * 60, 3, -1)
+    both = training_transform([Resize((80, 120))])
+    both.set_random_seed(0)
+    drawn = both(image=image, mask=label)
+    assert drawn["mask"].shape == (80, 120)
+    assert (np.abs(drawn["image"][..., 1] - 60.0 * drawn["mask"]) < 90).all()  # nearer to its own side of the border
+    assert (drawn["mask"] == 3).sum() == 4 * (label == 3).sum()
+
+
+def test_a_batch_has_one_short_side_and_batches_differ() -> None:
+    transform = training_transform([ResizeShortSide((30, 45, 60), 80, seed=1)])
+
+    def size(batch: int, *shape: int, seed: int = 0) -> tuple[int, ...]:
+        transform.set_random_seed(seed)
+        drawn = transform(image=np.zeros((*shape, 3), np.uint8), mask=np.zeros(shape, np.uint8), batch=batch)
+        assert drawn["image"].shape[:2] == drawn["mask"].shape
+        return tuple(drawn["mask"].shape)
+
+    sides = [size(batch, 90, 120)[0] for batch in range(60)]
+    assert set(sides) == {30, 45, 60}
+    assert sides == [size(batch, 90, 100, seed=batch)[0] for batch in range(60)]
+    assert {size(batch, 50, 200) for batch in range(60)} == {(20, 80)}, "the long side is bounded"

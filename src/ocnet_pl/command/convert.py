@@ -60,16 +60,18 @@ def main() -> None:
 
 
 def _network(arguments: argparse.Namespace) -> None:
+    from ocnet_pl.config import readable_config_errors
     from ocnet_pl.conversion import convert_network
 
-    done = convert_network(
-        arguments.file,
-        arguments.out,
-        arguments.head,
-        fed=arguments.input,
-        dataset=arguments.dataset,
-        overrides=arguments.overrides,
-    )
+    with readable_config_errors():
+        done = convert_network(
+            arguments.file,
+            arguments.out,
+            arguments.head,
+            fed=arguments.input,
+            dataset=arguments.dataset,
+            overrides=arguments.overrides,
+        )
     print(f"{done.network}, classes: {done.classes}, input: {INPUTS[arguments.input].words}")
     print(f"{done.tensors} tensors of {arguments.file} -> {arguments.out}")
     print(f"    ocnet-evaluate checkpoint={arguments.out} dataset.root=DIR")

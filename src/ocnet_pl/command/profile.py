@@ -7,6 +7,12 @@ from pathlib import Path
 
 from ocnet_pl.errors import UserError, one_line_errors
 
+DESCRIPTION = """\
+Measures every context head in this process, side by side: parameters, multiply-adds (attention included), time and
+peak memory of the forward pass and of the training step. Weights are random; nothing is downloaded. The numbers go
+to a CSV file; one in a sweep's directory, or beside it, ocnet-report shows beside the mIoU.
+"""
+
 EXAMPLES = """\
 examples:
   ocnet-profile                                          every head on ResNet-101, 769x769, as the paper trains
@@ -28,9 +34,7 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ocnet-profile",
-        description="Measures every context head in this process, side by side: parameters, multiply-adds (attention "
-        "included), time and peak memory of the forward pass and of the training step. Weights are random; nothing is "
-        "downloaded. The numbers go to a CSV file that ocnet-report shows beside the mIoU.",
+        description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -53,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--repeats", type=_positive("--repeats"), default=3, metavar="N", help="the fastest counts (default: 3)"
+    )
+    parser.add_argument(
+        "--threads",
+        type=_positive("--threads"),
+        metavar="N",
+        help="of the CPU (default: all cores; on a machine that others use too, fewer give steadier times)",
     )
     parser.add_argument(
         "--explicit-attention",
@@ -104,6 +114,7 @@ def _refuse_unwritable(path: Path) -> None:
 def _profile(arguments: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from torch import set_num_threads
 
     from ocnet_pl.config import heads
     from ocnet_pl.cost import Cost, write_costs
@@ -126,6 +137,8 @@ def _profile(arguments: argparse.Namespace) -> None:
         head_only=arguments.head_only,
     )
     _refuse_unwritable(arguments.csv)
+    if arguments.threads:
+        set_num_threads(arguments.threads)
     costs: list[Cost] = []
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:

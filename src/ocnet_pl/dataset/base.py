@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import albumentations as A
 import cv2
@@ -13,15 +14,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ocnet_pl.dataset.collate import pad_to_largest, stack
+from ocnet_pl.dataset.labels import UNKNOWN, encoding_table, mirroring_table
 from ocnet_pl.dataset.reading import Bytes, Pair, read_pair
 from ocnet_pl.dataset.sampler import Draw, ShardSampler, StepBatchSampler
-from ocnet_pl.dataset.transforms import training_transform
+from ocnet_pl.dataset.transforms import RandomScaleCrop, training_transform
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.randomness import derive_seed
-
-UNKNOWN = 254
-"""What a decoding table gives for an id that the data set does not have."""
+from ocnet_pl.resizing import Size
 
 
 class SegmentationDataset(Dataset[dict[str, Tensor]]):
@@ -53,12 +54,12 @@ class SegmentationDataset(Dataset[dict[str, Tensor]]):
         return len(self.pairs)
 
     def __getitem__(self, draw: Draw | int) -> dict[str, Tensor]:
-        index, position = draw if isinstance(draw, tuple) else (draw, 0)
-        _, label_path = self.pairs[index]
-        image, stored = self.read(self.pairs[index])
+        draw = draw if isinstance(draw, Draw) else Draw(draw, 0)
+        _, label_path = self.pairs[draw.image]
+        image, stored = self.read(self.pairs[draw.image])
         if self.transform is not None:
-            self.transform.set_random_seed(derive_seed(self.seed, "augment", position) % 2**32)
-            sample = self.transform(image=image, mask=stored)
+            self.transform.set_random_seed(derive_seed(self.seed, "augment", draw.position) % 2**32)
+            sample = self.transform(image=image, mask=stored, batch=draw.batch)
             image, stored = sample["image"], sample["mask"]
         label = cv2.LUT(stored, self.table)
         if (unknown := label == UNKNOWN).any():
@@ -69,55 +70,63 @@ class SegmentationDataset(Dataset[dict[str, Tensor]]):
         return {
             "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
             "label": torch.from_numpy(np.ascontiguousarray(label)),
-            "index": torch.tensor(index),
+            "index": torch.tensor(draw.image),
         }
 
 
 class SegmentationDataModule(pl.LightningDataModule, ABC):
     """A data set with its splits, classes and loaders.
 
-    A new data set is a subclass with the class attributes, `pairs`, `table` and `encode`.
+    A new data set is a subclass with the attributes and `pairs`; where its protocol differs from random scale, crop
+    and flip, and a test at the image's own size, it says so in `geometry`, `groups`, `pad_multiple` and `test_size`.
 
     Args:
         root: folder of the official tree.
-        crop_size: (height, width) of training crops.
-        scale: bounds of the random scale.
+        crop_size: (height, width) of training crops; empty: images are not cut.
+        scale: bounds of the random scale of crops.
+        scale_step: draw that scale from the lower bound in such steps; None: uniform.
         train_split: split that trains.
         val_split: split that validates.
         batch_size: global batch: over all processes and accumulated micro-batches.
-        val_batch_size: images at a time in evaluation, per process.
+        val_batch_size: images at a time in evaluation, per process; they must be of one size.
         num_workers: of each loader, per process.
         augment: albumentations transforms that follow scale, crop and flip.
+        class_weights: of the loss, in the order of the classes; None: the published ones, where there are.
         seed: of the run.
     """
 
-    classes: ClassVar[tuple[str, ...]]
-    palette: ClassVar[Bytes]
+    classes: tuple[str, ...]
+    palette: Bytes
     """(K, 3) RGB."""
-    class_weights: ClassVar[tuple[float, ...] | None] = None
-    mirror_pairs: ClassVar[tuple[tuple[int, int], ...]] = ()
+    class_weights: tuple[float, ...] | None = None
+    mirror_pairs: tuple[tuple[int, int], ...] = ()
     """Train ids that a horizontal flip must exchange."""
-    table: ClassVar[Bytes]
+    table: Bytes
     """Stored id -> train id, (256,) uint8."""
+    pad_multiple: int = 1
+    """Sides of training batches are multiples of it."""
 
     def __init__(
         self,
         root: str,
         *,
-        crop_size: Sequence[int],
+        crop_size: Sequence[int] = (),
         scale: Sequence[float] = (0.5, 2.0),
+        scale_step: float | None = None,
         train_split: str = "train",
         val_split: str = "val",
         batch_size: int = 8,
         val_batch_size: int = 1,
         num_workers: int = 4,
         augment: Sequence[A.BasicTransform] = (),
+        class_weights: Sequence[float] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.root = Path(root)
         self.crop_size = tuple(crop_size)
         self.scale = tuple(scale)
+        self.scale_step = scale_step
         self.train_split = train_split
         self.val_split = val_split
         self.batch_size = batch_size
@@ -125,6 +134,13 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         self.num_workers = num_workers
         self.augment = tuple(augment)
         self.seed = seed
+        if class_weights is not None:
+            if len(class_weights) != len(self.classes):
+                raise UserError(
+                    f"dataset.class_weights: holds {len(class_weights)} numbers for {len(self.classes)} classes; "
+                    "give one for each"
+                )
+            self.class_weights = tuple(class_weights)
 
     @abstractmethod
     def pairs(self, split: str) -> list[Pair]:
@@ -139,9 +155,23 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         decoded: Bytes = self.table[label]
         return decoded
 
-    @abstractmethod
     def encode(self, prediction: Bytes) -> Bytes:
-        """Train ids -> the ids that the test server wants."""
+        """Train ids -> stored ids, which are what the test server wants."""
+        encoded: Bytes = encoding_table(self.table)[prediction]
+        return encoded
+
+    def geometry(self) -> list[A.BasicTransform]:
+        """Transforms that bring an image to its training size; flip and `augment` follow."""
+        fill = int(np.flatnonzero(self.table == IGNORE)[-1])
+        return [RandomScaleCrop(self.crop_size, self.scale, self.scale_step, fill)] if self.crop_size else []
+
+    def groups(self, pairs: Sequence[Pair]) -> Sequence[int] | None:
+        """Group of every image, for batches that hold images of one group only; None: any may stand together."""
+        return None
+
+    def test_size(self, height: int, width: int) -> Size:
+        """The size at which the network gets an image of such a size in testing."""
+        return height, width
 
     def micro_batch_size(self, world_size: int, accumulate: int) -> int:
         """Images a process takes at a time, so that the global batch is what the schedule says.
@@ -157,23 +187,42 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
             )
         return size
 
+    def training_set(self) -> SegmentationDataset:
+        """The images of the training split as the network gets them, by `Draw`."""
+        mirroring = mirroring_table(self.table, self.mirror_pairs)
+        transform = training_transform(self.geometry(), self.augment, mirroring)
+        return SegmentationDataset(self.pairs(self.train_split), self.table, transform, self.seed)
+
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         trainer = self.trainer
         assert trainer is not None
-        accumulate = trainer.accumulate_grad_batches
-        pairs = self.pairs(self.train_split)
-        transform = training_transform(self.crop_size, self.scale, self.augment)
-        sampler = StepBatchSampler(
-            len(pairs),
-            self.micro_batch_size(trainer.world_size, accumulate),
-            self.seed,
-            start=trainer.global_step * accumulate,
-            stop=trainer.max_steps * accumulate,
+        return self.training_dataloader(
+            trainer.max_steps,
+            start=trainer.global_step,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
+            accumulate=trainer.accumulate_grad_batches,
         )
-        dataset = SegmentationDataset(pairs, self.table, transform, self.seed)
-        return self._loader(dataset, batch_sampler=sampler)
+
+    def training_dataloader(
+        self, stop: int, *, start: int = 0, rank: int = 0, world_size: int = 1, accumulate: int = 1
+    ) -> DataLoader[dict[str, Tensor]]:
+        """Batches of one process for the optimizer steps from `start` to `stop`."""
+        dataset = self.training_set()
+        sampler = StepBatchSampler(
+            len(dataset),
+            self.micro_batch_size(world_size, accumulate),
+            self.seed,
+            start=start * accumulate,
+            stop=stop * accumulate,
+            rank=rank,
+            world_size=world_size,
+            groups=self.groups(dataset.pairs),
+            chunk=self.batch_size,
+        )
+        return self._loader(
+            dataset, batch_sampler=sampler, collate_fn=partial(pad_to_largest, multiple=self.pad_multiple)
+        )
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         return self.evaluation_dataloader(self.val_split)
@@ -184,7 +233,7 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         dataset = SegmentationDataset(self.pairs(split), self.table)
         sampler = ShardSampler(len(dataset), rank, world_size)
-        return self._loader(dataset, sampler=sampler, batch_size=self.val_batch_size)
+        return self._loader(dataset, sampler=sampler, batch_size=self.val_batch_size, collate_fn=stack)
 
     def _loader(self, dataset: SegmentationDataset, **arguments: Any) -> DataLoader[dict[str, Tensor]]:
         # One thread a worker: workers are the parallelism, and OpenCV's pool does not survive a fork.
@@ -200,12 +249,3 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
 
 def _single_thread(worker: int) -> None:
     cv2.setNumThreads(0)
-
-
-def decoding_table(train_ids: dict[int, int]) -> Bytes:
-    """Stored id -> train id as a table of 256, `UNKNOWN` where nothing is said; padding stays 255."""
-    table = np.full(256, UNKNOWN, np.uint8)
-    table[IGNORE] = IGNORE
-    for stored, train in train_ids.items():
-        table[stored] = train
-    return table

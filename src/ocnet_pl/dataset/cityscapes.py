@@ -1,36 +1,41 @@
 """Cityscapes (Cordts et al. 2016), the official tree untouched."""
 
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from torchvision.datasets import Cityscapes as Official
 
-from ocnet_pl.dataset.base import SegmentationDataModule, decoding_table
+from ocnet_pl.dataset.base import SegmentationDataModule
+from ocnet_pl.dataset.labels import decoding_table
 from ocnet_pl.dataset.reading import Bytes, Pair
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
 
 _TRAINED = sorted((c for c in Official.classes if not c.ignore_in_eval), key=lambda c: c.train_id)
-_SPLITS = {"train": ("train",), "val": ("val",), "trainval": ("train", "val"), "test": ("test",)}
+_SPLITS = {
+    "train": ("train",),
+    "val": ("val",),
+    "trainval": ("train", "val"),
+    "test": ("test",),
+    "train_extra": ("train_extra",),
+}
 
 
 class Cityscapes(SegmentationDataModule):
     """19 classes, `leftImg8bit/<split>/<city>/*_leftImg8bit.png` with `gtFine/.../*_gtFine_labelIds.png`.
 
-    Splits: train (2975 images), val (500), trainval, test (1525, its labels are all ignored).
+    Splits: train (2975 images), val (500), trainval, test (1525, its labels are all ignored), train_extra (19998, its
+    labels are coarse: `gtCoarse/.../*_gtCoarse_labelIds.png`).
     """
 
-    classes: ClassVar[tuple[str, ...]] = tuple(c.name for c in _TRAINED)
-    palette: ClassVar[Bytes] = np.array([c.color for c in _TRAINED], np.uint8)
+    classes: tuple[str, ...] = tuple(c.name for c in _TRAINED)
+    palette: Bytes = np.array([c.color for c in _TRAINED], np.uint8)
     # The authors' class-balance weights (utils/criterion.py), in the order of the train ids.
-    class_weights: ClassVar[tuple[float, ...]] = (
+    class_weights: tuple[float, ...] = (
         0.8373, 0.9180, 0.8660, 1.0345, 1.0166, 0.9969, 0.9754, 1.0489, 0.8786, 1.0023,
         0.9539, 0.9843, 1.1116, 0.9037, 1.0865, 1.0955, 1.0865, 1.1529, 1.0507,
     )  # fmt: skip
-    table: ClassVar[Bytes] = decoding_table(
-        {c.id % 256: IGNORE if c.ignore_in_eval else c.train_id for c in Official.classes}
-    )
+    table: Bytes = decoding_table({c.id % 256: IGNORE if c.ignore_in_eval else c.train_id for c in Official.classes})
 
     def pairs(self, split: str) -> list[Pair]:
         if split not in _SPLITS:
@@ -44,19 +49,17 @@ class Cityscapes(SegmentationDataModule):
             raise UserError(
                 f"dataset.root={self.root}: no images in {folder}; expected the official tree "
                 "leftImg8bit/<split>/<city>/<city>_<seq>_<frame>_leftImg8bit.png with "
-                "gtFine/<split>/<city>/<city>_<seq>_<frame>_gtFine_labelIds.png"
+                f"{_quality(part)}/<split>/<city>/<city>_<seq>_<frame>_{_quality(part)}_labelIds.png"
             )
         return [(image, self._label(image, part)) for image in images]
 
     def _label(self, image: Path, part: str) -> Path:
-        name = image.name.replace("_leftImg8bit", "_gtFine_labelIds")
-        label = self.root / "gtFine" / part / image.parent.name / name
+        name = image.name.replace("_leftImg8bit", f"_{_quality(part)}_labelIds")
+        label = self.root / _quality(part) / part / image.parent.name / name
         if not label.is_file():
             raise UserError(f"{image}: image without its label; expected {label}")
         return label
 
-    def encode(self, prediction: Bytes) -> Bytes:
-        ids = np.zeros(256, np.uint8)
-        ids[: len(_TRAINED)] = [c.id for c in _TRAINED]
-        encoded: Bytes = ids[prediction]
-        return encoded
+
+def _quality(part: str) -> str:
+    return "gtCoarse" if part == "train_extra" else "gtFine"

@@ -1,6 +1,6 @@
 """Which image stands where in training: addressed by step, so that a resumed run reads on where it stopped."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,27 +11,93 @@ from ocnet_pl.randomness import derive_seed
 
 
 class Draw(NamedTuple):
-    """One training sample: which image of the set, and its position in the stream of all samples."""
+    """One training sample.
+
+    Attributes:
+        image: its number in the set.
+        position: in the stream of all samples.
+        batch: number of the batch that it is in, over all processes.
+    """
 
     image: int
     position: int
+    batch: int = 0
+
+
+class Stream:
+    """The endless stream of training images: which one stands at a position.
+
+    Every group of images has a stream of its own: position k of it is image `k mod n` of a permutation drawn for
+    pass `k div n`, so each pass through a group shows each of its images once. The groups take turns, a chunk of
+    positions at a time, in an order drawn for each round of as many chunks as the set fills; at the end of any round
+    a group has had as many turns as its size asks for, give or take half a turn for every group that there is, whatever
+    the number of rounds. One group is the plain shuffled stream.
+
+    Args:
+        groups: group of every image, 0, 1, ...
+        chunk: positions in a row that come from one group.
+        seed: of the run.
+    """
+
+    def __init__(self, groups: Sequence[int], chunk: int, seed: int) -> None:
+        of_image = np.asarray(groups)
+        self.members = [np.flatnonzero(of_image == group) for group in np.unique(of_image)]
+        self.chunk = chunk
+        self.round_length = -(-len(of_image) // chunk)
+        self.seed = seed
+        self._round: tuple[int, list[tuple[int, int]]] = (-1, [])
+        self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
+
+    def __getitem__(self, position: int) -> int:
+        chunk, offset = divmod(position, self.chunk)
+        group, turn = self._turn(chunk)
+        images_before, place = divmod(turn * self.chunk + offset, len(self.members[group]))
+        return int(self._order(group, images_before)[place])
+
+    def _turn(self, chunk: int) -> tuple[int, int]:
+        """Group of a chunk, and how many chunks that group had before."""
+        number, place = divmod(chunk, self.round_length)
+        if self._round[0] != number:
+            turns, after = (self._shares(n * self.round_length) for n in (number, number + 1))
+            groups = np.repeat(range(len(turns)), np.subtract(after, turns))
+            self._round = (number, [])
+            for group in np.random.default_rng(derive_seed(self.seed, "turns", number)).permutation(groups).tolist():
+                self._round[1].append((group, turns[group]))
+                turns[group] += 1
+        return self._round[1][place]
+
+    def _shares(self, chunks: int) -> list[int]:
+        """So many chunks divided by the sizes of the groups; no share shrinks when there are more chunks."""
+        shares, images = [], sum(map(len, self.members))
+        for members in self.members:
+            share = (2 * chunks * len(members) + images) // (2 * images)
+            shares.append(share)
+            chunks, images = chunks - share, images - len(members)
+        return shares
+
+    def _order(self, group: int, number: int) -> NDArray[np.int64]:
+        """Images of a group in the order of one pass."""
+        if group not in self._orders or self._orders[group][0] != number:
+            generator = np.random.default_rng(derive_seed(self.seed, "order", group, number))
+            self._orders[group] = (number, generator.permutation(self.members[group]))
+        return self._orders[group][1]
 
 
 class StepBatchSampler(Sampler[list[Draw]]):
-    """Batches of one process, from batch number `start` to `stop`.
+    """Batches of one process, from batch number `start` to `stop`: slices of a `Stream`.
 
-    Position k of the stream is image `k mod n` of a permutation drawn for pass `k div n`; batch number b of a
-    process is a slice of the stream. Nothing depends on what was read before, on the number of workers, or
-    (as a stream) on the number of processes.
+    Nothing depends on what was read before, on the number of workers, or (as a stream) on the number of processes.
 
     Args:
-        num_images: n, of the training set.
+        num_images: of the training set.
         batch_size: images a process takes at a time.
         seed: of the run.
         start: number of the first batch, so many were read before a resume.
         stop: number of batches in the whole training.
         rank: of this process.
         world_size: number of processes.
+        groups: group of every image; images of two groups never share a chunk. None: all are one group.
+        chunk: positions in a row that come from one group: the global batch.
     """
 
     def __init__(
@@ -44,31 +110,25 @@ class StepBatchSampler(Sampler[list[Draw]]):
         stop: int,
         rank: int = 0,
         world_size: int = 1,
+        groups: Sequence[int] | None = None,
+        chunk: int = 1,
     ) -> None:
-        self.num_images = num_images
+        self.stream = Stream(groups or [0] * num_images, chunk, seed)
         self.batch_size = batch_size
-        self.seed = seed
         self.start = start
         self.stop = stop
         self.rank = rank
         self.world_size = world_size
-        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def __len__(self) -> int:
         """Batches of the whole training, those before `start` too: what Lightning counts against."""
         return self.stop
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        for batch in range(self.start, self.stop):
-            first = (batch * self.world_size + self.rank) * self.batch_size
-            yield [Draw(self._image(position), position) for position in range(first, first + self.batch_size)]
-
-    def _image(self, position: int) -> int:
-        epoch, offset = divmod(position, self.num_images)
-        if self._order[0] != epoch:
-            generator = np.random.default_rng(derive_seed(self.seed, "order", epoch))
-            self._order = (epoch, generator.permutation(self.num_images))
-        return int(self._order[1][offset])
+        for step in range(self.start, self.stop):
+            batch = step * self.world_size + self.rank
+            positions = range(batch * self.batch_size, (batch + 1) * self.batch_size)
+            yield [Draw(self.stream[position], position, batch) for position in positions]
 
 
 class ShardSampler(Sampler[int]):

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ocnet_pl.inference import Protocol, WholeImage
 from ocnet_pl.model.layers import Normalize, conv_norm_act, upsample
 
 
@@ -55,6 +56,8 @@ class OCNet(nn.Module):
             nn.Dropout2d(auxiliary_dropout),
             nn.Conv2d(auxiliary_channels, num_classes, 1),
         )
+        self.protocol: Protocol = WholeImage()
+        """What `predict` does; where a data set is tested at a size of its own, `build` puts that here."""
 
     def forward(self, image: Tensor) -> Tensor:
         """RGB in 0..255, (B, 3, H, W), bytes or floats -> logits (B, num_classes, H, W)."""
@@ -72,8 +75,8 @@ class OCNet(nn.Module):
 
     @torch.inference_mode()
     def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Classes of one photograph, RGB (H, W, 3) uint8 -> train ids (H, W) uint8, in evaluation mode."""
+        """Classes of one photograph by `protocol`: RGB (H, W, 3) uint8 -> train ids (H, W) uint8, in eval mode."""
         device = next(self.parameters()).device
         batch = torch.tensor(np.asarray(image)).permute(2, 0, 1).unsqueeze(0).to(device)
-        prediction: NDArray[np.uint8] = self(batch)[0].argmax(0).to(torch.uint8).cpu().numpy()
+        prediction: NDArray[np.uint8] = self.protocol(self, batch)[0].argmax(0).to(torch.uint8).cpu().numpy()
         return prediction

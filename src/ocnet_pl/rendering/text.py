@@ -7,7 +7,6 @@ from ocnet_pl.cost import Cost
 from ocnet_pl.statistics import Spread
 from ocnet_pl.table import Cell, Row, Table
 
-
 COSTS: dict[str, Callable[[Cost], float | None]] = {
     "Params (M)": lambda cost: cost.parameters / 1e6,
     "GMACs": lambda cost: cost.multiply_adds / 1e9,
@@ -45,8 +44,21 @@ def published(cell: Cell) -> str:
     return f"{mean:.2f}" if sd is None else f"{mean:.2f} ± {sd:.2f}"
 
 
+def difference(cell: Cell) -> str:
+    """`+7.00 [5.10, 8.90]`, with "not significant" said in words; without counts, the spread over seeds."""
+    if cell.difference is None:
+        return ""
+    if cell.interval is None:
+        return mean_sd(cell.difference, signed=True)
+    low, middle, high = (100 * value for value in (cell.interval.low, cell.interval.difference, cell.interval.high))
+    said = "" if cell.interval.significant else ", not significant"
+    return f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]{said}"
+
+
 def seeds(row: Row) -> str:
     """`3`, or `2 (seed 1 failed)`."""
+    if not row.name:
+        return ""
     missing = ", ".join(f"seed {seed} {state}" for seed, state in row.unfinished.items())
     return f"{len(row.results)} ({missing})" if missing else str(len(row.results))
 
@@ -69,8 +81,7 @@ def line(table: Table, row: Row) -> list[str]:
     for cell, published_too in zip(row.cells, _published_columns(table), strict=True):
         cells += [mean_sd(cell.ours), published(cell)] if published_too else [mean_sd(cell.ours)]
     if table.baseline:
-        difference = row.cells[table.main_column].difference
-        cells.append("" if difference is None else mean_sd(difference, signed=True))
+        cells.append(difference(row.cells[table.main_column]))
     if table.profiled:
         cells += [short(value(row.cost) if row.cost else None) for value in COSTS.values()]
     return [*cells, seeds(row)]
@@ -82,7 +93,12 @@ def legend(table: Table) -> str:
     if table.baseline:
         column = table.columns[table.main_column].label.removesuffix(" (%)")
         label = next(row.label for row in table.rows if row.name == table.baseline)
-        text += f" Difference: {column} minus that of {label}, paired by seed."
+        text += f" Difference: {column} minus that of {label}, paired by seed"
+        text += (
+            ", with its 95 % interval over seeds and images."
+            if any(row.cells[table.main_column].interval for row in table.rows)
+            else "."
+        )
     if table.profiled:
         text += f" Cost of the heads: {table.profiled}."
         if not table.profiled_as_trained:

@@ -1,0 +1,84 @@
+"""ADE20K as the scene parsing benchmark has it (Zhou et al. 2017), the tree `ADEChallengeData2016` untouched."""
+
+import csv
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import albumentations as A
+import numpy as np
+
+from ocnet_pl.dataset.base import SegmentationDataModule
+from ocnet_pl.dataset.labels import decoding_table
+from ocnet_pl.dataset.reading import Bytes, Pair, read_size
+from ocnet_pl.dataset.transforms import ResizeShortSide
+from ocnet_pl.errors import UserError
+from ocnet_pl.metrics import IGNORE
+from ocnet_pl.resizing import Size, round_up, short_side_size
+
+_FOLDERS = {"train": "training", "val": "validation"}
+_CLASSES = list(csv.DictReader(Path(__file__).with_name("ade20k_classes.csv").read_text().splitlines()))
+
+
+class ADE20K(SegmentationDataModule):
+    """150 classes, `images/<split>/ADE_*.jpg` with `annotations/<split>/ADE_*.png`; stored id 0 is ignored.
+
+    Splits: train (20210 images), val (2000). The protocol is that of CSAIL's code, which the paper trained with: whole
+    images, their short side drawn for each batch of a process, all of a global batch of one orientation.
+
+    Args:
+        root: the folder `ADEChallengeData2016`.
+        short_sides: lengths that the short side of training images is drawn from, in pixels.
+        max_long_side: the long side becomes no longer, in training and testing.
+        test_short_side: short side in testing; the sides are then rounded up to a multiple of 8.
+        settings: arguments of `SegmentationDataModule`.
+    """
+
+    classes: tuple[str, ...] = tuple(row["name"] for row in _CLASSES)
+    palette: Bytes = np.array([[row[channel] for channel in ("red", "green", "blue")] for row in _CLASSES], np.uint8)
+    table: Bytes = decoding_table({0: IGNORE, **{int(row["id"]): int(row["id"]) - 1 for row in _CLASSES}})
+    pad_multiple = 8
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        short_sides: Sequence[int] = (300, 375, 450, 525, 600),
+        max_long_side: int = 1000,
+        test_short_side: int = 450,
+        **settings: Any,
+    ) -> None:
+        super().__init__(root, **settings)
+        self.short_sides = tuple(short_sides)
+        self.max_long_side = max_long_side
+        self.test_short_side = test_short_side
+
+    def pairs(self, split: str) -> list[Pair]:
+        if split not in _FOLDERS:
+            raise UserError(f"ADE20K has no split {split!r}: choose one of {', '.join(_FOLDERS)}")
+        folder = self.root / "images" / _FOLDERS[split]
+        images = sorted(folder.glob("ADE_*.jpg"))
+        if not images:
+            raise UserError(
+                f"dataset.root={self.root}: no images in {folder}; expected the tree ADEChallengeData2016 with "
+                "images/{training,validation}/ADE_*.jpg and annotations/{training,validation}/ADE_*.png"
+            )
+        return [(image, self._label(image)) for image in images]
+
+    def _label(self, image: Path) -> Path:
+        label = self.root / "annotations" / image.parent.name / f"{image.stem}.png"
+        if not label.is_file():
+            raise UserError(f"{image}: image without its label; expected {label}")
+        return label
+
+    def geometry(self) -> list[A.BasicTransform]:
+        return [ResizeShortSide(self.short_sides, self.max_long_side, self.seed)]
+
+    def groups(self, pairs: Sequence[Pair]) -> Sequence[int]:
+        with ThreadPoolExecutor() as pool:
+            sizes = pool.map(read_size, [image for image, _ in pairs])
+            return [int(height > width) for height, width in sizes]
+
+    def test_size(self, height: int, width: int) -> Size:
+        return round_up(short_side_size(height, width, self.test_short_side, self.max_long_side), self.pad_multiple)

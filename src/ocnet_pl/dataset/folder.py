@@ -1,0 +1,128 @@
+"""Your own images and masks."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+from ocnet_pl.dataset.base import SegmentationDataModule
+from ocnet_pl.dataset.labels import UNKNOWN, decoding_table
+from ocnet_pl.dataset.reading import Bytes, Pair
+from ocnet_pl.errors import UserError
+from ocnet_pl.metrics import IGNORE
+
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+_MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
+"""JPEG is none of them: it changes ids."""
+
+
+class Folder(SegmentationDataModule):
+    """A folder of images and one of masks, a mask named as its image; the README's "Your own images" has an example.
+
+    A split is a sub-folder of both (`images/train` with `masks/train`), or a list file beside them (`train.txt`: names
+    without suffix, one in each line). Where both are there, the list counts.
+
+    Args:
+        root: the folder of both.
+        classes: names, in the order of the train ids.
+        images: folder of the images, below `root`.
+        masks: folder of the masks, below `root`: one 8-bit channel, or a palette.
+        palette: RGB of every class; None: matplotlib's `tab20`, beyond 20 classes `hsv`.
+        ids: stored id of every class; None: 0, 1, ...
+        ignore_id: stored id of pixels that do not count; 255 does not anyway, unless it is a class.
+        mirror_pairs: names of classes that are left and right of each other.
+        settings: arguments of `SegmentationDataModule`.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        classes: Sequence[str],
+        images: str = "images",
+        masks: str = "masks",
+        palette: Sequence[Sequence[int]] | None = None,
+        ids: Sequence[int] | None = None,
+        ignore_id: int | None = None,
+        mirror_pairs: Sequence[Sequence[str]] = (),
+        **settings: Any,
+    ) -> None:
+        _require("classes", not isinstance(classes, str), "a list of names")
+        self.classes = tuple(map(str, classes))
+        _require("classes", 0 < len(set(self.classes)) == len(self.classes) < UNKNOWN, "names, each once")
+        stored = list(range(len(self.classes)) if ids is None else ids)
+        _require("ids", len(set(stored)) == len(self.classes) == len(stored), "one id for each class, each once")
+        _require("ids", all(0 <= number < 256 for number in stored), "ids from 0 to 255")
+        _require("ignore_id", ignore_id not in stored, "an id that is no class's, or null")
+        self.table = _table(stored, ignore_id)
+        self.palette = _default_palette(len(self.classes)) if palette is None else np.array(palette, np.uint8)
+        _require("palette", self.palette.shape == (len(self.classes), 3), "[red, green, blue] for each class")
+        named = {name for pair in mirror_pairs for name in pair}
+        _require("mirror_pairs", named <= set(self.classes), "pairs of names of classes")
+        self.mirror_pairs = tuple((self.classes.index(left), self.classes.index(right)) for left, right in mirror_pairs)
+        super().__init__(root, **settings)
+        self.images = images
+        self.masks = masks
+
+    def pairs(self, split: str) -> list[Pair]:
+        listed = self.root / f"{split}.txt"
+        images, masks = self.root / self.images, self.root / self.masks
+        if listed.is_file():
+            names = [line.strip() for line in listed.read_text().splitlines() if line.strip()]
+            return _matched(names, images, masks, listed)
+        images, masks = images / split, masks / split
+        if images.is_dir():
+            return _matched(list(_files(images, _IMAGE_SUFFIXES)), images, masks, images)
+        raise UserError(
+            f"dataset.root={self.root}: no split {split!r}; expected images in {images} with masks in {masks}, "
+            f"or their names in {listed}"
+        )
+
+
+def _matched(names: Sequence[str], images: Path, masks: Path, source: Path) -> list[Pair]:
+    """Files of the names that `source` gives."""
+    if not names:
+        raise UserError(f"{source}: holds no image; put some there")
+    image_files, mask_files = _files(images, _IMAGE_SUFFIXES), _files(masks, _MASK_SUFFIXES)
+    for name in names:
+        if name not in image_files:
+            raise UserError(f"{source}: names {name!r}, but there is no {images / name}.jpg, .png, ...")
+        if name not in mask_files:
+            raise UserError(f"{image_files[name]}: image without its mask; expected {masks / name}.png")
+    return [(image_files[name], mask_files[name]) for name in names]
+
+
+def _files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+    """Files below a folder by their name without suffix, in order."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in suffixes:
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            if name in found:
+                raise UserError(f"{path}: {found[name].name} has the same name; keep one of the two")
+            found[name] = path
+    return found
+
+
+def _table(stored: Sequence[int], ignore_id: int | None) -> Bytes:
+    train_ids = {number: train_id for train_id, number in enumerate(stored)}
+    if ignore_id is not None:
+        train_ids[ignore_id] = IGNORE
+    if IGNORE in stored and ignore_id is None:
+        # Padding needs a stored id that is ignored.
+        train_ids[max(set(range(256)) - set(stored))] = IGNORE
+    return decoding_table(train_ids)
+
+
+def _default_palette(count: int) -> Bytes:
+    # The last colour of hsv is its first again.
+    name, length = ("tab20", 20) if count <= 20 else ("hsv", count + 1)
+    colours = mpl.colormaps[name].resampled(length)
+    return np.round(255 * colours(np.arange(count))[:, :3]).astype(np.uint8)
+
+
+def _require(setting: str, holds: bool, expected: str) -> None:
+    if not holds:
+        raise UserError(f"dataset.{setting}: expected {expected}")

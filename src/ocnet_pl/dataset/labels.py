@@ -1,0 +1,39 @@
+"""Stored ids and train ids, translated by one look into a table of 256."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ocnet_pl.dataset.reading import Bytes
+from ocnet_pl.metrics import IGNORE
+
+UNKNOWN = 254
+"""What a decoding table gives for an id that the data set does not have."""
+
+
+def decoding_table(train_ids: Mapping[int, int]) -> Bytes:
+    """Stored id -> train id as a table of 256, `UNKNOWN` where nothing is said; 255 is ignored unless it is said."""
+    table = np.full(256, UNKNOWN, np.uint8)
+    table[IGNORE] = IGNORE
+    for stored, train in train_ids.items():
+        table[stored] = train
+    return table
+
+
+def encoding_table(table: Bytes) -> Bytes:
+    """The way back, (256,): train id -> its lowest stored id; whatever is no train id -> the lowest ignored one."""
+    encoding = np.full(256, np.flatnonzero(table == IGNORE)[0], np.uint8)
+    for stored in range(255, -1, -1):
+        if table[stored] < UNKNOWN:
+            encoding[table[stored]] = stored
+    return encoding
+
+
+def mirroring_table(table: Bytes, mirror_pairs: Sequence[tuple[int, int]]) -> Bytes | None:
+    """Stored id -> stored id in the mirrored image, (256,), for pairs of train ids; None where nothing changes."""
+    if not mirror_pairs:
+        return None
+    encoding, mirroring = encoding_table(table), np.arange(256, dtype=np.uint8)
+    for left, right in mirror_pairs:
+        mirroring[table == left], mirroring[table == right] = encoding[right], encoding[left]
+    return mirroring

@@ -1,0 +1,81 @@
+"""Look Into Person (Gong et al. 2017), the archives as they unpack."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import albumentations as A
+import numpy as np
+
+from ocnet_pl.dataset.base import SegmentationDataModule
+from ocnet_pl.dataset.labels import decoding_table
+from ocnet_pl.dataset.reading import Bytes, Pair
+from ocnet_pl.dataset.transforms import Resize
+from ocnet_pl.errors import UserError
+from ocnet_pl.resizing import Size
+
+_SPLITS = ("train", "val")
+_IMAGES, _LABELS = "TrainVal_images", "TrainVal_parsing_annotations"
+
+# Names and colours of CE2P (utils/miou.py) and JPPNet (utils/utils.py).
+_CLASSES = {
+    "Background": (0, 0, 0), "Hat": (128, 0, 0), "Hair": (255, 0, 0), "Glove": (0, 85, 0),
+    "Sunglasses": (170, 0, 51), "Upper-clothes": (255, 85, 0), "Dress": (0, 0, 85), "Coat": (0, 119, 221),
+    "Socks": (85, 85, 0), "Pants": (0, 85, 85), "Jumpsuits": (85, 51, 0), "Scarf": (52, 86, 128),
+    "Skirt": (0, 128, 0), "Face": (0, 0, 255), "Left-arm": (51, 170, 221), "Right-arm": (0, 255, 255),
+    "Left-leg": (85, 255, 170), "Right-leg": (170, 255, 85), "Left-shoe": (255, 255, 0), "Right-shoe": (255, 170, 0),
+}  # fmt: skip
+
+
+class LIP(SegmentationDataModule):
+    """20 classes, the background one of them; a person's left and right are classes of their own.
+
+    Splits: train (30462 images), val (10000). Images are brought to one size, their aspect not kept, and tested at it.
+
+    Args:
+        root: folder of the two archives `TrainVal_images` and `TrainVal_parsing_annotations`, also when each was
+            unpacked into a folder of its name, or of what is in them (as CE2P has it).
+        size: (height, width) that every image is brought to before anything else.
+        settings: arguments of `SegmentationDataModule`.
+    """
+
+    classes: tuple[str, ...] = tuple(_CLASSES)
+    palette: Bytes = np.array(list(_CLASSES.values()), np.uint8)
+    mirror_pairs: tuple[tuple[int, int], ...] = ((14, 15), (16, 17), (18, 19))
+    table: Bytes = decoding_table({train_id: train_id for train_id in range(len(_CLASSES))})
+
+    def __init__(self, root: str, *, size: Sequence[int] = (473, 473), **settings: Any) -> None:
+        super().__init__(root, **settings)
+        self.size = (int(size[0]), int(size[1]))
+
+    def pairs(self, split: str) -> list[Pair]:
+        if split not in _SPLITS:
+            raise UserError(f"LIP has no split {split!r}: choose one of {', '.join(_SPLITS)}")
+        listed = self._find(_IMAGES, f"{split}_id.txt")
+        images, labels = self._find(_IMAGES, f"{split}_images"), self._find(_LABELS, f"{split}_segmentations")
+        names = listed.read_text().split()
+        if not names:
+            raise UserError(f"{listed}: empty list; copy it again")
+        pairs = [(images / f"{name}.jpg", labels / f"{name}.png") for name in names]
+        for image, label in pairs:
+            if not image.is_file():
+                raise UserError(f"{image}: no such file, but {listed} names it")
+            if not label.is_file():
+                raise UserError(f"{image}: image without its label; expected {label}")
+        return pairs
+
+    def _find(self, archive: str, name: str) -> Path:
+        for folder in (self.root / archive, self.root / archive / archive, self.root):
+            if (folder / name).exists():
+                return folder / name
+        raise UserError(
+            f"dataset.root={self.root}: no {name} in {archive}; expected the official archives, "
+            f"{_IMAGES}/{{train_images,val_images,train_id.txt,val_id.txt}} and "
+            f"{_LABELS}/{{train_segmentations,val_segmentations}}"
+        )
+
+    def geometry(self) -> list[A.BasicTransform]:
+        return [Resize(self.size), *super().geometry()]
+
+    def test_size(self, height: int, width: int) -> Size:
+        return self.size

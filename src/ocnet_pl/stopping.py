@@ -1,0 +1,66 @@
+"""Stopping in good order: a signal ends the run after the step in which it came, with everything saved."""
+
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from ocnet_pl.process import EXIT_STOPPED
+
+
+class StopAfterStep(Callback):
+    """On SIGTERM (a launcher, a cluster) or SIGUSR2 (submitit before a time limit): finish the step, save, exit.
+
+    Saving inside a handler can tear a checkpoint; here the handler only raises a flag, on which all processes agree
+    at the end of the step. It takes the place of Lightning's handler, which would also break off a validation.
+
+    Args:
+        checkpoint: where to save.
+        signals: that ask for it.
+    """
+
+    def __init__(self, checkpoint: Path, signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGUSR2)) -> None:
+        self.checkpoint = checkpoint
+        self.signals = signals
+        self.asked = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._before = {sign: signal.signal(sign, self._ask) for sign in self.signals}
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        for sign, handler in self._before.items():
+            signal.signal(sign, handler)
+        self._before = {}
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        if trainer.strategy.reduce_boolean_decision(self.asked, all=False):
+            trainer.save_checkpoint(self.checkpoint)
+            # Lightning kills process 0 when another ends with a code: only process 0 tells.
+            raise SystemExit(EXIT_STOPPED if trainer.is_global_zero else 0)
+
+    def _ask(self, signum: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+
+class SameConfigEverywhere(Callback):
+    """Compares the config's hash over all processes before the first step: mixed gradients would look like training.
+
+    Args:
+        config_hash: of this process.
+    """
+
+    def __init__(self, config_hash: str) -> None:
+        self.config_hash = config_hash
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        first = trainer.strategy.broadcast(self.config_hash)
+        if trainer.strategy.reduce_boolean_decision(first != self.config_hash, all=False):
+            raise RuntimeError(
+                f"process {trainer.global_rank} has the config {self.config_hash}, process 0 has {first}: "
+                "one process group trains one run"
+            )

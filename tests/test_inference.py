@@ -1,0 +1,66 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ocnet_pl.errors import UserError
+from ocnet_pl.inference import MultiScale, SlidingWindow, WholeImage
+
+
+class Pointwise(nn.Module):
+    """Logits of a pixel depend on that pixel alone: every window and scale must give the same."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.stack([image.float().mean(1), image[:, 0].float() * 2], 1)
+
+
+@pytest.mark.parametrize("size", [(40, 60), (41, 67), (16, 90), (10, 12)])
+def test_windows_cover_any_image(size: tuple[int, int]) -> None:
+    image = torch.randint(0, 255, (2, 3, *size), dtype=torch.uint8)
+    sliding = SlidingWindow((16, 24), (10, 16), batch_size=3)
+    torch.testing.assert_close(sliding(Pointwise(), image), Pointwise()(image))
+
+
+def test_overlaps_are_averaged() -> None:
+    class Place(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            ramp = torch.arange(image.shape[-1], dtype=torch.float32)
+            return ramp.expand(len(image), 2, *image.shape[-2:])
+
+    image = torch.zeros(1, 3, 4, 12)
+    logits = SlidingWindow((4, 8), (4, 4))(Place(), image)[0, 0, 0]
+    assert logits.tolist() == [0, 1, 2, 3, 2, 3, 4, 5, 4, 5, 6, 7]
+
+
+def test_windows_come_in_batches_of_bounded_size() -> None:
+    seen = []
+
+    class Watch(Pointwise):
+        def forward(self, image: Tensor) -> Tensor:
+            seen.append(len(image))
+            return super().forward(image)
+
+    SlidingWindow((16, 16), (8, 8), batch_size=4)(Watch(), torch.zeros(1, 3, 48, 48))
+    assert max(seen) == 4
+    assert sum(seen) == 25
+
+
+def test_scales_and_flips_of_a_pointwise_network_agree() -> None:
+    y, x = torch.meshgrid(torch.linspace(20, 200, 48), torch.linspace(0, 200, 64), indexing="ij")
+    image = torch.stack([y, x, x + y / 4]).unsqueeze(0)
+    expected = Pointwise()(image)
+    inner = (..., slice(4, -4), slice(4, -4))
+    multi = MultiScale((0.75, 1.0, 1.25))(Pointwise(), image)
+    torch.testing.assert_close(multi[inner], expected[inner], atol=1.5, rtol=0)
+
+
+def test_one_scale_without_flip_is_the_whole_image() -> None:
+    image = torch.randint(0, 255, (1, 3, 20, 30), dtype=torch.uint8)
+    torch.testing.assert_close(MultiScale((1.0,), flip=False)(Pointwise(), image), WholeImage()(Pointwise(), image))
+
+
+def test_probabilities_are_averaged_as_such() -> None:
+    image = torch.rand(1, 3, 8, 8)
+    mean = MultiScale((1.0,), flip=True, average="probabilities")(Pointwise(), image)
+    torch.testing.assert_close(mean.exp(), Pointwise()(image).softmax(1))
+    with pytest.raises(UserError, match="logits or probabilities"):
+        MultiScale(average="votes")

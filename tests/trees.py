@@ -1,0 +1,66 @@
+"""Miniature trees of the official layouts, random pictures in them."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+Sizes = Sequence[tuple[int, int]]
+"""(height, width) of every image."""
+
+
+def write_pair(rng: np.random.Generator, image: Path, label: Path, size: tuple[int, int], ids: Sequence[int]) -> None:
+    """A picture of coarse random colours with a label of coarse random ids."""
+    for path in (image, label):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    colours = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+    colours.resize(size[::-1], Image.Resampling.BILINEAR).save(image)
+    classes = Image.fromarray(rng.choice(np.array(ids, np.uint8), (4, 4)))
+    classes.resize(size[::-1], Image.Resampling.NEAREST).save(label)
+
+
+def ade20k_tree(root: Path, **sizes: Sizes) -> Path:
+    """`ade20k_tree(root, train=[(30, 40), ...], val=[...])`."""
+    rng = np.random.default_rng(0)
+    for split, folder in (("train", "training"), ("val", "validation")):
+        for number, size in enumerate(sizes[split], 1):
+            stem = f"ADE_{split}_{number:08d}"
+            image = root / "images" / folder / f"{stem}.jpg"
+            write_pair(rng, image, root / "annotations" / folder / f"{stem}.png", size, (0, 1, 2, 150))
+    return root
+
+
+def lip_tree(root: Path, layout: str = "official", **sizes: Sizes) -> Path:
+    """Layouts: official, nested (one folder deeper), flat (CE2P's). The first image of each split is grey."""
+    rng = np.random.default_rng(0)
+    images, labels = root, root
+    if layout != "flat":
+        images, labels = root / "TrainVal_images", root / "TrainVal_parsing_annotations"
+    if layout == "nested":
+        images, labels = images / images.name, labels / labels.name
+    for split in ("train", "val"):
+        stems = [f"{number}_{number * 7}" for number in range(1, len(sizes[split]) + 1)]
+        for stem, size in zip(stems, sizes[split], strict=True):
+            image = images / f"{split}_images" / f"{stem}.jpg"
+            write_pair(rng, image, labels / f"{split}_segmentations" / f"{stem}.png", size, (0, 2, 13, 14, 15, 18, 255))
+        grey = images / f"{split}_images" / f"{stems[0]}.jpg"
+        with Image.open(grey) as picture:
+            picture.convert("L").save(grey)
+        (images / f"{split}_id.txt").write_text("".join(f"{stem}\n" for stem in stems))
+    return root
+
+
+def folder_tree(root: Path, ids: Sequence[int] = (0, 1, 2), **sizes: Sizes) -> Path:
+    """Splits as sub-folders."""
+    rng = np.random.default_rng(0)
+    for split, of_split in sizes.items():
+        for number, size in enumerate(of_split):
+            name = f"{split}/{number:03d}"
+            write_pair(rng, root / f"images/{name}.jpg", root / f"masks/{name}.png", size, ids)
+    return root
+
+
+def files(root: Path) -> Iterator[str]:
+    """Every file below, by its path."""
+    return (path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if path.is_file())
