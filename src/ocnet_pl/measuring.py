@@ -6,6 +6,7 @@ import gc
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,16 @@ class Measurement:
 
     seconds: float | None
     peak: int | None
+
+
+def map_large_blocks() -> None:
+    """Gives every tensor of a MiB and more pages of its own, so that the process's size is what tensors need.
+
+    To be called before anything large is allocated. A heap with holes in it holds up to twice as much, another
+    share each time. Nothing happens where the C library is not glibc.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
 
 
 def measure(operation: Callable[[], object], device: torch.device, repeats: int) -> Measurement:
@@ -103,12 +114,8 @@ def _reset_peak(device: torch.device) -> int | None:
         torch.cuda.reset_peak_memory_stats(device)
         return 0
     try:
-        libc = ctypes.CDLL(None)
-        # A heap with holes holds up to twice what is allocated, another share each time; blocks that are mapped
-        # one by one (of 1 MiB and more here) are gone when they are freed, and cost no time that could be seen.
-        libc.mallopt(_M_MMAP_THRESHOLD, 2**20)
         # What earlier operations freed goes back to the system: else this one would seem to need nothing.
-        libc.malloc_trim(0)
+        ctypes.CDLL(None).malloc_trim(0)
         # man 5 proc: "To reset the peak resident set size to the process's current resident set size, write 5."
         Path("/proc/self/clear_refs").write_text("5")
         return _resident("VmRSS")

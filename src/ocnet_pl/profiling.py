@@ -15,7 +15,7 @@ from ocnet_pl.build import build_network
 from ocnet_pl.config import compose, options
 from ocnet_pl.cost import EXPLICIT, FUSED, Cost
 from ocnet_pl.errors import UserError
-from ocnet_pl.measuring import lone_norms, measure, multiply_adds, on_shapes
+from ocnet_pl.measuring import lone_norms, map_large_blocks, measure, multiply_adds, on_shapes
 from ocnet_pl.model.attention import ObjectContextPooling, explicit_attention, fused_attention
 from ocnet_pl.model.ocnet import OCNet
 from ocnet_pl.provenance import device_name
@@ -132,6 +132,7 @@ def profile_head(
     Raises:
         UserError: a backbone that cannot be built.
     """
+    map_large_blocks()
     network = build_network(config, setting.classes).to(setting.device)
     workload = (_head_workload if setting.head_only else _network_workload)(network, config, setting)
     module = workload.module
