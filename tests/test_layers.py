@@ -11,7 +11,7 @@ LAYERS = {
     0: ["errors", "randomness", "identity", "metrics", "counting", "loss", "statistics", "process", "curves",
         "measuring", "resizing", "model/layers", "model/attention", "model/head/*", "dataset/transforms"],
     1: ["model/ocnet", "model/backbone", "inference", "run_directory", "result", "paper", "cost", "table",
-        "rendering/*", "provenance", "authors"],
+        "dataset/report", "dataset/timing", "rendering/*", "provenance", "authors"],
     2: ["module", "checkpoint", "progress", "samples", "stopping", "dataset/*"],
     3: ["config", "build", "run", "evaluation", "sweep", "conversion", "profiling"],
     4: ["command/*"],

@@ -19,7 +19,7 @@ def test_the_wheel_carries_everything(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     conf = {f"ocnet_pl/conf/{p.relative_to(ROOT / 'conf').as_posix()}" for p in (ROOT / "conf").rglob("*.yaml")}
     assert conf <= set(names)
-    assert {"ocnet_pl/py.typed", "ocnet_pl/experiments/paper.yaml"} <= set(names)
+    assert {"ocnet_pl/py.typed", "ocnet_pl/experiments/paper.yaml", "ocnet_pl/dataset/ade20k_classes.csv"} <= set(names)
     assert not [name for name in names if name.startswith(("tests", "conf/"))]
 
     # The wheel's code, not the checkout's: it stands first on the path, and the command runs elsewhere.

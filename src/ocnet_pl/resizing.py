@@ -27,10 +27,14 @@ def round_up(size: Sequence[int], multiple: int) -> Size:
 
 
 def resize_image(image: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear, antialiased where it shrinks, as Pillow does. (B, C, H, W) bytes or floats -> (B, C, *size) floats."""
+    """Bilinear, antialiased where it shrinks, as Pillow does. Bytes give bytes. (B, C, H, W) -> (B, C, *size)."""
     if tuple(image.shape[-2:]) == tuple(size):
-        return image.float()
-    return F.interpolate(image.float(), tuple(size), mode="bilinear", align_corners=False, antialias=True)
+        return image
+    # PyTorch has a kernel for bytes on the CPU, five times as fast, and none on the GPU.
+    as_it_is = image.is_floating_point() or image.device.type == "cpu"
+    pixels = image if as_it_is else image.float()
+    resized = F.interpolate(pixels, tuple(size), mode="bilinear", align_corners=False, antialias=True)
+    return resized if as_it_is else resized.round().to(image.dtype)
 
 
 def resize_logits(logits: Tensor, size: Sequence[int]) -> Tensor:

@@ -78,6 +78,7 @@ def test_colours_can_be_given(tree: Path) -> None:
         ({"classes": ["a", "a"]}, "dataset.classes: expected names, each once"),
         ({"classes": []}, "dataset.classes: expected names"),
         ({"classes": "leaf"}, "dataset.classes: expected a list"),
+        ({"classes": [False, True]}, "no, yes, on, off are names in quotes only"),
         ({"ids": [1, 2]}, "dataset.ids: expected one id for each class"),
         ({"ids": [1, 2, 256]}, "dataset.ids: expected ids from 0 to 255"),
         ({"ids": [1, 2, 255], "ignore_id": 255}, "dataset.ignore_id: expected an id that is no class's"),
@@ -92,7 +93,7 @@ def test_wrong_settings_are_told(settings: dict[str, object], words: str, tree: 
 
 def test_what_is_missing_is_told(tree: Path) -> None:
     (tree / "masks/val/000.png").unlink()
-    with pytest.raises(UserError, match=r"000.jpg: image without its mask; expected .*masks/val/000.png"):
+    with pytest.raises(UserError, match=r"000.jpg: image without its label; expected .*masks/val/000.png"):
         data(tree).pairs("val")
     (tree / "list.txt").write_text("train/9\n")
     with pytest.raises(UserError, match=r"list.txt: names 'train/9', but there is no"):

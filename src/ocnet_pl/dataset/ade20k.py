@@ -1,9 +1,10 @@
 """ADE20K as the scene parsing benchmark has it (Zhou et al. 2017), the tree `ADEChallengeData2016` untouched."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import albumentations as A
@@ -24,7 +25,7 @@ _CLASSES = list(csv.DictReader(Path(__file__).with_name("ade20k_classes.csv").re
 class ADE20K(SegmentationDataModule):
     """150 classes, `images/<split>/ADE_*.jpg` with `annotations/<split>/ADE_*.png`; stored id 0 is ignored.
 
-    Splits: train (20210 images), val (2000). The protocol is that of CSAIL's code, which the paper trained with: whole
+    Splits: train, val. The protocol is that of CSAIL's code, which the paper trained with: whole
     images, their short side drawn for each batch of a process, all of a global batch of one orientation.
 
     Args:
@@ -38,6 +39,7 @@ class ADE20K(SegmentationDataModule):
     classes: tuple[str, ...] = tuple(row["name"] for row in _CLASSES)
     palette: Bytes = np.array([[row[channel] for channel in ("red", "green", "blue")] for row in _CLASSES], np.uint8)
     table: Bytes = decoding_table({0: IGNORE, **{int(row["id"]): int(row["id"]) - 1 for row in _CLASSES}})
+    published_counts: Mapping[str, int] = MappingProxyType({"train": 20210, "val": 2000})
     pad_multiple = 8
 
     def __init__(
@@ -54,7 +56,7 @@ class ADE20K(SegmentationDataModule):
         self.max_long_side = max_long_side
         self.test_short_side = test_short_side
 
-    def pairs(self, split: str) -> list[Pair]:
+    def candidates(self, split: str) -> list[Pair]:
         if split not in _FOLDERS:
             raise UserError(f"ADE20K has no split {split!r}: choose one of {', '.join(_FOLDERS)}")
         folder = self.root / "images" / _FOLDERS[split]
@@ -64,13 +66,8 @@ class ADE20K(SegmentationDataModule):
                 f"dataset.root={self.root}: no images in {folder}; expected the tree ADEChallengeData2016 with "
                 "images/{training,validation}/ADE_*.jpg and annotations/{training,validation}/ADE_*.png"
             )
-        return [(image, self._label(image)) for image in images]
-
-    def _label(self, image: Path) -> Path:
-        label = self.root / "annotations" / image.parent.name / f"{image.stem}.png"
-        if not label.is_file():
-            raise UserError(f"{image}: image without its label; expected {label}")
-        return label
+        labels = self.root / "annotations" / folder.name
+        return [(image, labels / f"{image.stem}.png") for image in images]
 
     def geometry(self) -> list[A.BasicTransform]:
         return [ResizeShortSide(self.short_sides, self.max_long_side, self.seed)]

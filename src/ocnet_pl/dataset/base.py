@@ -1,9 +1,10 @@
 """What every data set shares: samples, loaders, and the division of the global batch."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import albumentations as A
@@ -77,8 +78,8 @@ class SegmentationDataset(Dataset[dict[str, Tensor]]):
 class SegmentationDataModule(pl.LightningDataModule, ABC):
     """A data set with its splits, classes and loaders.
 
-    A new data set is a subclass with the attributes and `pairs`; where its protocol differs from random scale, crop
-    and flip, and a test at the image's own size, it says so in `geometry`, `groups`, `pad_multiple` and `test_size`.
+    A new data set is a subclass with the attributes and `candidates`. Where its protocol is not random scale, crop and
+    flip, and a test at the image's own size, it says so in `geometry`, `groups`, `pad_multiple` and `test_size`.
 
     Args:
         root: folder of the official tree.
@@ -103,6 +104,8 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
     """Train ids that a horizontal flip must exchange."""
     table: Bytes
     """Stored id -> train id, (256,) uint8."""
+    published_counts: Mapping[str, int] = MappingProxyType({})
+    """Images of every split, where its makers say how many."""
     pad_multiple: int = 1
     """Sides of training batches are multiples of it."""
 
@@ -143,12 +146,26 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
             self.class_weights = tuple(class_weights)
 
     @abstractmethod
+    def candidates(self, split: str) -> list[Pair]:
+        """Image and label files that make a split, in a fixed order, whether or not each is there.
+
+        Raises:
+            UserError: no such split, or nothing where the official tree has it.
+        """
+
     def pairs(self, split: str) -> list[Pair]:
         """Image and label files of a split, in a fixed order.
 
         Raises:
             UserError: no such split, or files that are not where the official tree has them.
         """
+        pairs = self.candidates(split)
+        for image, label in pairs:
+            if not image.is_file():
+                raise UserError(f"{image}: no such file; copy it again, or take its name off the list of {split!r}")
+            if not label.is_file():
+                raise UserError(f"{image}: image without its label; expected {label}")
+        return pairs
 
     def decode(self, label: Bytes) -> Bytes:
         """Stored ids -> train ids, 255 ignored."""

@@ -1,6 +1,8 @@
 """Cityscapes (Cordts et al. 2016), the official tree untouched."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from torchvision.datasets import Cityscapes as Official
@@ -24,8 +26,8 @@ _SPLITS = {
 class Cityscapes(SegmentationDataModule):
     """19 classes, `leftImg8bit/<split>/<city>/*_leftImg8bit.png` with `gtFine/.../*_gtFine_labelIds.png`.
 
-    Splits: train (2975 images), val (500), trainval, test (1525, its labels are all ignored), train_extra (19998, its
-    labels are coarse: `gtCoarse/.../*_gtCoarse_labelIds.png`).
+    Splits: train, val, trainval, test (its labels are all ignored), and train_extra, whose labels are coarse:
+    `gtCoarse/.../*_gtCoarse_labelIds.png`.
     """
 
     classes: tuple[str, ...] = tuple(c.name for c in _TRAINED)
@@ -36,13 +38,16 @@ class Cityscapes(SegmentationDataModule):
         0.9539, 0.9843, 1.1116, 0.9037, 1.0865, 1.0955, 1.0865, 1.1529, 1.0507,
     )  # fmt: skip
     table: Bytes = decoding_table({c.id % 256: IGNORE if c.ignore_in_eval else c.train_id for c in Official.classes})
+    published_counts: Mapping[str, int] = MappingProxyType(
+        {"train": 2975, "val": 500, "test": 1525, "train_extra": 19998}
+    )
 
-    def pairs(self, split: str) -> list[Pair]:
+    def candidates(self, split: str) -> list[Pair]:
         if split not in _SPLITS:
             raise UserError(f"Cityscapes has no split {split!r}: choose one of {', '.join(_SPLITS)}")
-        return [pair for part in _SPLITS[split] for pair in self._pairs_of_folder(part)]
+        return [pair for part in _SPLITS[split] for pair in self._candidates_of_folder(part)]
 
-    def _pairs_of_folder(self, part: str) -> list[Pair]:
+    def _candidates_of_folder(self, part: str) -> list[Pair]:
         folder = self.root / "leftImg8bit" / part
         images = sorted(folder.glob("*/*_leftImg8bit.png"))
         if not images:
@@ -55,10 +60,7 @@ class Cityscapes(SegmentationDataModule):
 
     def _label(self, image: Path, part: str) -> Path:
         name = image.name.replace("_leftImg8bit", f"_{_quality(part)}_labelIds")
-        label = self.root / _quality(part) / part / image.parent.name / name
-        if not label.is_file():
-            raise UserError(f"{image}: image without its label; expected {label}")
-        return label
+        return self.root / _quality(part) / part / image.parent.name / name
 
 
 def _quality(part: str) -> str:

@@ -52,6 +52,7 @@ class Demo(Cityscapes):
         super().__init__(root, **cityscapes)
         self.image_size = (int(image_size[0]), int(image_size[1]))
         self.num_images = dict(num_images)
+        self.published_counts = self.num_images
         self.drawing_seed = drawing_seed
 
     def prepare_data(self) -> None:

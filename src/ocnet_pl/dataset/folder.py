@@ -50,7 +50,9 @@ class Folder(SegmentationDataModule):
         **settings: Any,
     ) -> None:
         _require("classes", not isinstance(classes, str), "a list of names")
-        self.classes = tuple(map(str, classes))
+        words = all(isinstance(name, str) for name in classes)
+        _require("classes", words, "names; numbers and no, yes, on, off are names in quotes only")
+        self.classes = tuple(classes)
         _require("classes", 0 < len(set(self.classes)) == len(self.classes) < UNKNOWN, "names, each once")
         stored = list(range(len(self.classes)) if ids is None else ids)
         _require("ids", len(set(stored)) == len(self.classes) == len(stored), "one id for each class, each once")
@@ -66,7 +68,7 @@ class Folder(SegmentationDataModule):
         self.images = images
         self.masks = masks
 
-    def pairs(self, split: str) -> list[Pair]:
+    def candidates(self, split: str) -> list[Pair]:
         listed = self.root / f"{split}.txt"
         images, masks = self.root / self.images, self.root / self.masks
         if listed.is_file():
@@ -89,9 +91,7 @@ def _matched(names: Sequence[str], images: Path, masks: Path, source: Path) -> l
     for name in names:
         if name not in image_files:
             raise UserError(f"{source}: names {name!r}, but there is no {images / name}.jpg, .png, ...")
-        if name not in mask_files:
-            raise UserError(f"{image_files[name]}: image without its mask; expected {masks / name}.png")
-    return [(image_files[name], mask_files[name]) for name in names]
+    return [(image_files[name], mask_files.get(name, masks / f"{name}.png")) for name in names]
 
 
 def _files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:

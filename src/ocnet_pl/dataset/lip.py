@@ -1,7 +1,8 @@
 """Look Into Person (Gong et al. 2017), the archives as they unpack."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import albumentations as A
@@ -14,7 +15,6 @@ from ocnet_pl.dataset.transforms import Resize
 from ocnet_pl.errors import UserError
 from ocnet_pl.resizing import Size
 
-_SPLITS = ("train", "val")
 _IMAGES, _LABELS = "TrainVal_images", "TrainVal_parsing_annotations"
 
 # Names and colours of CE2P (utils/miou.py) and JPPNet (utils/utils.py).
@@ -30,11 +30,11 @@ _CLASSES = {
 class LIP(SegmentationDataModule):
     """20 classes, the background one of them; a person's left and right are classes of their own.
 
-    Splits: train (30462 images), val (10000). Images are brought to one size, their aspect not kept, and tested at it.
+    Splits: train, val. Images are brought to one size, their aspect not kept, and tested at it.
 
     Args:
-        root: folder of the two archives `TrainVal_images` and `TrainVal_parsing_annotations`, also when each was
-            unpacked into a folder of its name, or of what is in them (as CE2P has it).
+        root: folder of the two archives `TrainVal_images` and `TrainVal_parsing_annotations`. Each may lie one folder
+            deeper, in one of its own name; or what is in them lies in `root` itself, as CE2P has it.
         size: (height, width) that every image is brought to before anything else.
         settings: arguments of `SegmentationDataModule`.
     """
@@ -43,26 +43,21 @@ class LIP(SegmentationDataModule):
     palette: Bytes = np.array(list(_CLASSES.values()), np.uint8)
     mirror_pairs: tuple[tuple[int, int], ...] = ((14, 15), (16, 17), (18, 19))
     table: Bytes = decoding_table({train_id: train_id for train_id in range(len(_CLASSES))})
+    published_counts: Mapping[str, int] = MappingProxyType({"train": 30462, "val": 10000})
 
     def __init__(self, root: str, *, size: Sequence[int] = (473, 473), **settings: Any) -> None:
         super().__init__(root, **settings)
         self.size = (int(size[0]), int(size[1]))
 
-    def pairs(self, split: str) -> list[Pair]:
-        if split not in _SPLITS:
-            raise UserError(f"LIP has no split {split!r}: choose one of {', '.join(_SPLITS)}")
+    def candidates(self, split: str) -> list[Pair]:
+        if split not in self.published_counts:
+            raise UserError(f"LIP has no split {split!r}: choose one of {', '.join(self.published_counts)}")
         listed = self._find(_IMAGES, f"{split}_id.txt")
         images, labels = self._find(_IMAGES, f"{split}_images"), self._find(_LABELS, f"{split}_segmentations")
         names = listed.read_text().split()
         if not names:
             raise UserError(f"{listed}: empty list; copy it again")
-        pairs = [(images / f"{name}.jpg", labels / f"{name}.png") for name in names]
-        for image, label in pairs:
-            if not image.is_file():
-                raise UserError(f"{image}: no such file, but {listed} names it")
-            if not label.is_file():
-                raise UserError(f"{image}: image without its label; expected {label}")
-        return pairs
+        return [(images / f"{name}.jpg", labels / f"{name}.png") for name in names]
 
     def _find(self, archive: str, name: str) -> Path:
         for folder in (self.root / archive, self.root / archive / archive, self.root):

@@ -97,7 +97,7 @@ class Resize(A.DualTransform):
 
     def apply(self, img: Bytes, size: Size, **params: Any) -> Bytes:
         pixels = resize_image(torch.tensor(img).permute(2, 0, 1).unsqueeze(0), size)[0]
-        return np.asarray(pixels.round().to(torch.uint8).permute(1, 2, 0).numpy())
+        return np.asarray(pixels.permute(1, 2, 0).numpy())
 
     def apply_to_mask(self, mask: Bytes, size: Size, **params: Any) -> Bytes:
         return np.asarray(cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)

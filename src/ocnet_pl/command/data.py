@@ -1,0 +1,205 @@
+"""`ocnet-data`: a data set looked at before the first GPU hour."""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ocnet_pl.errors import UserError, one_line_errors
+
+if TYPE_CHECKING:
+    from ocnet_pl.dataset.base import SegmentationDataModule
+
+DESCRIPTION = """\
+Looks at a data set before the first GPU hour. Which one, and where, is said as to ocnet-train, as key=value."""
+
+EPILOG = """\
+examples:
+  ocnet-data check dataset=cityscapes dataset.root=/data/cityscapes       a table, and every file that is wrong
+  ocnet-data check dataset=lip dataset.root=/data/lip --json > lip.json   the same for machines; exit code 1 if unsound
+  ocnet-data show dataset=ade20k dataset.root=/data/ADEChallengeData2016  writes outputs/show.png
+  ocnet-data weights dataset=folder dataset.root=DIR 'dataset.classes=[sky,sea]'
+  ocnet-data benchmark --synthetic 12                                     needs no data
+
+ocnet-data COMMAND --help says more of each."""
+
+CHECK = """\
+Reads every image and label of every split that is there, by all cores, and says
+  how many there are, beside the published number; sizes, modes, classes and the share of ignored pixels;
+  which files are missing, empty, cut short, of another format, of two sizes, or hold ids outside the data set's table;
+  which images stand in two splits (by content); whether left and right parts lie where they should.
+
+Exit code 0: a training can start. 1: it would break, or its scores would be worth nothing; every bad file is named.
+2: the command line is wrong. A number of images other than the published one is a note, no error."""
+
+SHOW = """\
+Draws the first samples of a training as the network gets them, scaled, cut, mirrored and augmented: each beside itself
+under the colours of its label, with a legend. Other samples: seed=N."""
+
+WEIGHTS = """\
+Counts the labelled pixels of each class in the training split and computes the weights of the loss in the form that the
+authors computed theirs for Cityscapes. Prints them as YAML, and as an override for the command line."""
+
+BENCHMARK = """\
+Times training samples on one thread of one process: a plain loader (decode, resize all of it, crop, normalise), ours
+(decode, cut the window of the crop, resize that), and ours from the decoded cache that dataset.cache=DIR makes. What is
+spent inside the image decoder is told apart: no loader without a cache can be faster than that."""
+
+
+def main() -> None:
+    """Entry point."""
+    parser = _parser()
+    arguments, more = parser.parse_known_args()  # overrides may also stand behind options
+    if options := [word for word in more if word.startswith("-")]:
+        parser.error(f"no such option: {' '.join(options)}")
+    arguments.overrides += more
+    with one_line_errors("ocnet-data"):
+        arguments.run(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ocnet-data",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+
+    def command(run: Callable[[argparse.Namespace], None], summary: str, description: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(
+            run.__name__.removeprefix("_"),
+            help=summary,
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        one.set_defaults(run=run)
+        one.add_argument("overrides", nargs="*", metavar="key=value", help="dataset=NAME dataset.root=DIR, ...")
+        return one
+
+    check = command(_check, "read every file, and say what is wrong with which", CHECK)
+    check.add_argument("--json", action="store_true", help="print everything as JSON to stdout, and no table")
+    _add_workers(check)
+    show = command(_show, "draw what the network gets, labels in colour", SHOW)
+    show.add_argument("--count", type=_positive, default=12, metavar="N", help="samples (default: %(default)s)")
+    show.add_argument(
+        "--out", type=Path, default=Path("outputs/show.png"), metavar="FILE", help="PNG (default: %(default)s)"
+    )
+    _add_workers(command(_weights, "compute class weights of the loss from the training labels", WEIGHTS))
+    benchmark = command(_benchmark, "time the loader beside a plain one, and with dataset.cache", BENCHMARK)
+    benchmark.add_argument(
+        "--synthetic", type=_positive, metavar="N", help="draw N images of 2048x1024 for it, about 3 MB each"
+    )
+    benchmark.add_argument("--rounds", type=_positive, default=5, metavar="N", help="their median counts (default: 5)")
+    return parser
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=_positive, metavar="N", help="processes (default: all cores)")
+
+
+def _positive(text: str) -> int:
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 1 up is expected")
+
+
+def _data(overrides: list[str]) -> "SegmentationDataModule":
+    from ocnet_pl.config import compose, refuse_other_kinds
+
+    config = compose(*overrides)
+    refuse_other_kinds(config, overrides)
+    from ocnet_pl.build import build_data
+
+    data = build_data(config)
+    data.prepare_data()
+    return data
+
+
+@contextmanager
+def _progress(description: str) -> Iterator[Callable[[int, int], None]]:
+    from ocnet_pl.rendering.progress import progress_bar
+
+    with progress_bar() as progress:
+        task = progress.add_task(description, total=None)
+        yield lambda more, total: progress.update(task, advance=more, total=total)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    data = _data(arguments.overrides)
+    from ocnet_pl.dataset.check import check
+    from ocnet_pl.dataset.report import as_json
+    from ocnet_pl.process import all_cores
+    from ocnet_pl.rendering.check import print_report
+
+    with _progress("reading") as advance:
+        report = check(data, arguments.workers or all_cores(), advance)
+    if arguments.json:
+        print(json.dumps(as_json(report), indent=1))
+    else:
+        print_report(report, Console())
+    if not report.sound:
+        sys.exit(1)
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    data = _data(arguments.overrides)
+    from ocnet_pl.dataset.preview import training_tiles
+    from ocnet_pl.rendering.contact_sheet import contact_sheet
+
+    tiles, legend = training_tiles(data, arguments.count)
+    title = f"{type(data).__name__}, {data.train_split}, seed {data.seed}: the first {len(tiles)} samples"
+    try:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        contact_sheet(title, tiles, legend).save(arguments.out, "PNG")
+    except OSError as error:
+        raise UserError(f"--out {arguments.out}: cannot be written ({error.strerror}); give another file") from error
+    print(f"wrote {arguments.out}")
+
+
+def _weights(arguments: argparse.Namespace) -> None:
+    data = _data(arguments.overrides)
+    from ocnet_pl.dataset.class_weights import FORMULA, SOURCE, log_weights, training_pixels
+    from ocnet_pl.process import all_cores
+
+    with _progress("counting") as advance:
+        pixels = training_pixels(data, arguments.workers or all_cores(), advance)
+    weights = [f"{weight:.4f}" for weight in log_weights(pixels)]
+    print(f"# {type(data).__name__}, {data.train_split}: {FORMULA}")
+    print(f"# {SOURCE}")
+    if absent := [name for name, count in zip(data.classes, pixels, strict=True) if not count]:
+        print(f"# no pixel of {', '.join(absent)}: their weight has no effect")
+    print("class_weights:")
+    for name, count, weight in zip(data.classes, pixels, weights, strict=True):
+        print(f"  - {weight}  # {name}, {count:,} pixels")
+    print("# on the command line:")
+    print(f"# 'dataset.class_weights=[{','.join(weights)}]'")
+
+
+def _benchmark(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    with tempfile.TemporaryDirectory(prefix="ocnet-data-") as folder:
+        overrides = list(arguments.overrides)
+        if arguments.synthetic:
+            from ocnet_pl.dataset.synthetic import write_synthetic_tree
+
+            write_synthetic_tree(Path(folder) / "tree", arguments.synthetic)
+            overrides += ["dataset=cityscapes", f"dataset.root={folder}/tree"]
+        data = _data(overrides)
+        from ocnet_pl.dataset.benchmark import LEGEND, benchmark, conditions
+        from ocnet_pl.rendering.benchmark import print_timings
+
+        with _progress("timing") as advance:
+            timings = benchmark(data, Path(folder), rounds=arguments.rounds, advance=advance)
+        print_timings(timings, [*LEGEND, *conditions(data)], Console())
+
+
+if __name__ == "__main__":
+    main()

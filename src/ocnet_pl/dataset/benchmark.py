@@ -1,0 +1,157 @@
+"""What a training sample costs: a plain loader, ours, and ours from the decoded cache, side by side."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import PIL
+import torch
+
+from ocnet_pl.dataset import reading
+from ocnet_pl.dataset.base import SegmentationDataModule, SegmentationDataset
+from ocnet_pl.dataset.cache import DecodedCache
+from ocnet_pl.dataset.plain_loader import PlainLoader
+from ocnet_pl.dataset.reading import read_size
+from ocnet_pl.dataset.sampler import Draw
+from ocnet_pl.dataset.timing import Timing
+from ocnet_pl.dataset.transforms import RandomScaleCrop
+from ocnet_pl.errors import UserError
+
+PLAIN, OURS, CACHED = "plain", "ours", "ours, cached"
+LEGEND = (
+    "plain: decode, look up and resize all of image and label, pad, crop, flip, normalise to float32",
+    "ours: decode, cut the window of the crop, resize and look up that; bytes, which the device normalises",
+    "ours, cached: the same from dataset.cache=DIR",
+)
+
+
+class Loader(Protocol):
+    """Anything that gives a sample for a draw."""
+
+    def __getitem__(self, draw: Draw, /) -> object: ...
+
+
+def benchmark(
+    data: SegmentationDataModule,
+    cache_folder: Path,
+    *,
+    images: int = 12,
+    draws: int = 4,
+    rounds: int = 5,
+    advance: Callable[[int, int], None] = lambda more, total: None,
+) -> list[Timing]:
+    """Times on one thread of this process, the files being in memory already. The first is the plain loader's.
+
+    Every loader takes every sample in turn, in several rounds, of which the median counts.
+
+    Args:
+        data: the data set; it must train on random scale and crop.
+        cache_folder: where the decoded cache may go.
+        images: of the training split that take part.
+        draws: samples of each image.
+        rounds: of everything.
+        advance: told how many rounds more are done, and how many there are.
+
+    Raises:
+        UserError: a data set that trains otherwise.
+    """
+    training = data.training_set()
+    if [type(transform) for transform in data.geometry()] != [RandomScaleCrop]:
+        raise UserError(
+            f"{type(data).__name__}: the plain loader of the benchmark scales and crops, and this data set is trained "
+            "otherwise; take dataset=cityscapes, demo or folder, or --synthetic 12"
+        )
+    pairs = training.pairs[:images]
+    order = [Draw(image, position) for position, image in enumerate(np.tile(range(len(pairs)), draws).tolist())]
+    low, high = data.scale
+    spread = np.random.default_rng(0).permutation(low + (high - low) * (np.arange(len(order)) + 0.5) / len(order))
+    cache = DecodedCache(cache_folder, "benchmark", pairs)
+    cache.prepare()
+    loaders: dict[str, Loader] = {
+        PLAIN: PlainLoader(pairs, data.table, data.crop_size, spread.tolist(), data.seed),
+        OURS: SegmentationDataset(pairs, data.table, training.transform, data.seed),
+        CACHED: SegmentationDataset(pairs, data.table, training.transform, data.seed, cache.read),
+    }
+    with _one_thread():
+        return _time(loaders, order, rounds, advance)
+
+
+def _time(
+    loaders: dict[str, Loader], order: Sequence[Draw], rounds: int, advance: Callable[[int, int], None]
+) -> list[Timing]:
+    taken = {name: np.zeros((rounds + 1, len(order), 2)) for name in loaders}
+    with _timed_decoders() as decoders:
+        for number in range(rounds + 1):
+            for draw in order:
+                for name, loader in loaders.items():
+                    decoders.seconds = 0.0
+                    start = time.thread_time()
+                    loader[draw]
+                    taken[name][number, draw.position] = time.thread_time() - start, decoders.seconds
+            advance(1, rounds + 1)
+    # The first round warms up; of the others the median, sample by sample.
+    typical = {name: 1000 * np.median(seconds[1:], 0).mean(0) for name, seconds in taken.items()}
+    return [Timing(name, float(total), float(inside)) for name, (total, inside) in typical.items()]
+
+
+def conditions(data: SegmentationDataModule) -> list[str]:
+    """What was measured, and on which machine."""
+    image, label = data.pairs(data.train_split)[0]
+    height, width = read_size(image)
+    files = (
+        f"files: {width}x{height}, {image.suffix[1:]} of {image.stat().st_size / 1e6:.1f} MB and label of "
+        f"{label.stat().st_size / 1e3:.0f} kB, in memory; crop {data.crop_size[1]}x{data.crop_size[0]}, scale "
+        f"{data.scale[0]} to {data.scale[1]}"
+    )
+    versions = f"OpenCV {cv2.__version__}, Pillow {PIL.__version__}"
+    return [files, f"machine: {_processor()}, processor time of one thread; {versions}"]
+
+
+def _processor() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]} x {len(names)}" if names else "unknown processor"
+
+
+class _Stopwatch:
+    seconds = 0.0
+
+    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any) -> Any:
+            start = time.thread_time()
+            result = function(*arguments)
+            self.seconds += time.thread_time() - start
+            return result
+
+        return timed
+
+
+@contextmanager
+def _timed_decoders() -> Iterator[_Stopwatch]:
+    """Clocks both decoders, wherever they are called from."""
+    watch = _Stopwatch()
+    decoders: dict[str, Callable[..., Any]] = {"opencv": reading.opencv, "pillow": reading.pillow}
+    try:
+        for name, decoder in decoders.items():
+            setattr(reading, name, watch.around(decoder))
+        yield watch
+    finally:
+        for name, decoder in decoders.items():
+            setattr(reading, name, decoder)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = cv2.getNumThreads(), torch.get_num_threads()
+    try:
+        cv2.setNumThreads(0)
+        torch.set_num_threads(1)
+        yield
+    finally:
+        cv2.setNumThreads(before[0])
+        torch.set_num_threads(before[1])

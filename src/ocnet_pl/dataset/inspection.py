@@ -1,0 +1,143 @@
+"""One image file and its label file, looked at closely. Light: a process of its own imports it in a blink."""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ocnet_pl.dataset.labels import UNKNOWN
+from ocnet_pl.dataset.reading import (
+    Bytes,
+    Pair,
+    content,
+    decode_image,
+    decode_label,
+    read_label,
+    refuse_other_size,
+)
+from ocnet_pl.errors import UserError
+
+_EXACT = 1 << 24
+"""OpenCV gives histograms as float32, which counts to here."""
+
+
+@dataclass
+class Facts:
+    """What is in one pair of files.
+
+    Attributes:
+        size: (width, height) of the image.
+        image_mode: Pillow's name of how the image stores pixels.
+        label_mode: the same of the label.
+        counts: pixels of each stored id, (256,) int64; None when the label cannot be read.
+        right_of: for each mirror pair, whether its left part lies right of its right part; None unless both are there.
+        problems: (what is wrong, file, message).
+    """
+
+    size: tuple[int, int] | None = None
+    image_mode: str | None = None
+    label_mode: str | None = None
+    counts: NDArray[np.int64] | None = None
+    right_of: list[bool | None] = field(default_factory=list)
+    problems: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+def inspect_pairs(pairs: Sequence[Pair], table: Bytes, mirror_pairs: Sequence[tuple[int, int]]) -> list[Facts]:
+    """Facts of some pairs.
+
+    Args:
+        pairs: files of image and label; they need not exist.
+        table: stored id -> train id, (256,).
+        mirror_pairs: train ids of left and right parts.
+    """
+    cv2.setNumThreads(0)
+    return [_inspect(pair, table, mirror_pairs) for pair in pairs]
+
+
+def count_ids(labels: Sequence[Path]) -> NDArray[np.int64]:
+    """Pixels of each stored id in some labels together, (256,)."""
+    cv2.setNumThreads(0)
+    return np.asarray(np.sum([_histogram(read_label(path)) for path in labels], 0))
+
+
+def _inspect(pair: Pair, table: Bytes, mirror_pairs: Sequence[tuple[int, int]]) -> Facts:
+    facts = Facts()
+    image = _image(pair[0], facts)
+    label = _label(pair, facts)
+    if label is None:
+        return facts
+    if image is not None:
+        try:
+            refuse_other_size(pair, image.shape, label.shape)
+        except UserError as error:
+            facts.problems.append(("image and label of two sizes", str(pair[1]), str(error)))
+    facts.counts = _histogram(label)
+    strange = np.flatnonzero((facts.counts > 0) & (table == UNKNOWN))
+    if strange.size:
+        share = facts.counts[strange].sum() / label.size
+        facts.problems.append(
+            (
+                "ids outside the table",
+                str(pair[1]),
+                f"{pair[1]}: label ids {strange.tolist()}, {share:.2%} of its pixels",
+            )
+        )
+    facts.right_of = list(_sides(label, table, mirror_pairs))
+    return facts
+
+
+def _image(path: Path, facts: Facts) -> Bytes | None:
+    try:
+        found = content(path)
+        facts.image_mode, facts.size = _head(found)
+        return decode_image(path, found)
+    except UserError as error:
+        facts.problems.append(("image cannot be read", str(path), str(error)))
+        return None
+
+
+def _label(pair: Pair, facts: Facts) -> Bytes | None:
+    path = pair[1]
+    if not path.is_file():
+        facts.problems.append(
+            ("image without its label", str(pair[0]), f"{pair[0]}: image without its label; expected {path}")
+        )
+        return None
+    try:
+        found = content(path)
+        facts.label_mode, _ = _head(found)
+        return decode_label(path, found)
+    except UserError as error:
+        facts.problems.append(("label cannot be read", str(path), str(error)))
+        return None
+
+
+def _head(found: bytes) -> tuple[str | None, tuple[int, int] | None]:
+    """Mode and (width, height), of whatever Pillow knows."""
+    try:
+        with Image.open(io.BytesIO(found)) as image:
+            return image.mode, image.size
+    except Exception:  # decoding says it better
+        return None, None
+
+
+def _histogram(label: Bytes) -> NDArray[np.int64]:
+    rows = max(1, _EXACT // max(1, label.shape[1]))
+    parts = [label[top : top + rows] for top in range(0, len(label), rows)]
+    counts = [cv2.calcHist([part], [0], None, [256], [0, 256]).astype(np.int64).ravel() for part in parts]
+    return np.asarray(np.sum(counts, 0))
+
+
+def _sides(label: Bytes, table: Bytes, mirror_pairs: Sequence[tuple[int, int]]) -> Iterator[bool | None]:
+    if not mirror_pairs:
+        return
+    classes, columns = cv2.LUT(label, table), np.arange(label.shape[1])
+    for pair in mirror_pairs:
+        left, right = ((classes == part).sum(0) for part in pair)
+        both = left.any() and right.any()
+        yield bool((left @ columns) / left.sum() > (right @ columns) / right.sum()) if both else None

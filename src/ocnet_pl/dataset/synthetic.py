@@ -1,0 +1,45 @@
+"""Images that weigh on a decoder as photographs do."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ocnet_pl.dataset.reading import Bytes
+
+_LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+_NOISE = 2.6
+"""Standard deviation: at 2048x1024 it makes a PNG of about 3 MB."""
+
+
+def write_synthetic_tree(root: Path, count: int, size: tuple[int, int] = (1024, 2048)) -> None:
+    """Writes a Cityscapes tree whose training split is noise over smooth shapes.
+
+    Args:
+        root: where `leftImg8bit` and `gtFine` go.
+        count: number of images.
+        size: (height, width).
+    """
+    photos, labels = root / "leftImg8bit" / "train" / "synthetic", root / "gtFine" / "train" / "synthetic"
+    photos.mkdir(parents=True)
+    labels.mkdir(parents=True)
+    for number in range(count):
+        image, label = _draw(np.random.default_rng(number), size)
+        stem = f"synthetic_{number:06d}_000019"
+        cv2.imwrite(str(photos / f"{stem}_leftImg8bit.png"), image)
+        cv2.imwrite(str(labels / f"{stem}_gtFine_labelIds.png"), label)
+
+
+def _draw(rng: np.random.Generator, size: tuple[int, int]) -> tuple[Bytes, Bytes]:
+    height, width = size
+    y, x = np.mgrid[:height, :width].astype(np.float32) / height
+    waves = [np.sin(rng.uniform(3, 8) * x + 6 * rng.random()) + np.cos(rng.uniform(3, 8) * y) for _ in range(3)]
+    image = 128 + 40 * np.stack(waves, -1)
+    label = np.full(size, _LABEL_IDS[0], np.uint8)
+    for _ in range(60):
+        top, left = int(rng.integers(height)), int(rng.integers(width))
+        window = slice(top, top + int(rng.integers(height // 3))), slice(left, left + int(rng.integers(height // 3)))
+        image[window] += rng.uniform(-60, 60, 3)
+        label[window] = rng.choice(_LABEL_IDS)
+    image += rng.normal(0, _NOISE, image.shape)
+    return np.clip(image, 0, 255).astype(np.uint8), label

@@ -1,0 +1,28 @@
+"""How long a loader takes for a sample."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Of one loader, a sample on average.
+
+    Attributes:
+        loader: its name.
+        total_ms: processor time of the thread.
+        decoder_ms: of that, inside the image decoder.
+    """
+
+    loader: str
+    total_ms: float
+    decoder_ms: float
+
+    @property
+    def samples_per_second(self) -> float:
+        """Of one process."""
+        return 1000 / self.total_ms
+
+    @property
+    def outside(self) -> float:
+        """Share of the time that is spent outside the decoder."""
+        return 1 - self.decoder_ms / self.total_ms

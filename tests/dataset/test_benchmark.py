@@ -1,0 +1,55 @@
+"""The benchmark runs and its loaders do what they say; how fast they are is for `ocnet-data benchmark`."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Main
+from trees import ade20k_tree
+
+from ocnet_pl.dataset import benchmark as module
+from ocnet_pl.dataset import reading
+from ocnet_pl.dataset.ade20k import ADE20K
+from ocnet_pl.dataset.benchmark import benchmark
+from ocnet_pl.dataset.cityscapes import Cityscapes
+from ocnet_pl.dataset.plain_loader import PlainLoader
+from ocnet_pl.dataset.sampler import Draw
+from ocnet_pl.dataset.synthetic import write_synthetic_tree
+from ocnet_pl.errors import UserError
+
+
+def test_three_loaders_are_timed(tmp_path: Path) -> None:
+    write_synthetic_tree(tmp_path / "tree", 3, (64, 128))
+    data = Cityscapes(str(tmp_path / "tree"), crop_size=(48, 48))
+    opencv = reading.opencv
+    plain, ours, cached = benchmark(data, tmp_path, draws=2, rounds=2)
+    assert [timing.loader for timing in (plain, ours, cached)] == [module.PLAIN, module.OURS, module.CACHED]
+    assert 0 < plain.decoder_ms < plain.total_ms
+    assert 0 < ours.decoder_ms < ours.total_ms
+    assert cached.decoder_ms == 0
+    assert reading.opencv is opencv
+
+
+def test_the_plain_loader_makes_samples(cityscapes_tree: Path) -> None:
+    data = Cityscapes(str(cityscapes_tree), crop_size=(40, 48))
+    loader = PlainLoader(data.pairs("train"), data.table, data.crop_size, [0.5, 1.0, 2.0], seed=0)
+    for position in range(3):
+        sample = loader[Draw(0, position)]
+        assert sample["image"].shape == (3, 40, 48)
+        assert sample["image"].dtype == torch.float32
+        assert sample["label"].shape == (40, 48)
+        assert set(sample["label"].unique().tolist()) <= {*range(19), 255}
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+    root = ade20k_tree(tmp_path / "tree", train=[(40, 60)], val=[(40, 60)])
+    with pytest.raises(UserError, match="trained otherwise"):
+        benchmark(ADE20K(str(root)), tmp_path)
+
+
+def test_the_command(cityscapes_tree: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = "dataset=cityscapes", f"dataset.root={cityscapes_tree}", "dataset.crop_size=[24,24]"
+    assert call("data", "benchmark", *arguments, "--rounds", "1") == 0
+    out = capsys.readouterr().out
+    assert "ours, cached" in out
+    assert "machine: " in out

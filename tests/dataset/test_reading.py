@@ -1,0 +1,115 @@
+"""Pixels are Pillow's, whichever decoder reads them, and a part is read as the whole is."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from ocnet_pl.dataset import reading
+from ocnet_pl.dataset.cityscapes import Cityscapes
+from ocnet_pl.dataset.reading import Bytes, Pair, Window, decode_image, decode_label, read_image, read_pair
+from ocnet_pl.dataset.sampler import Draw
+from ocnet_pl.errors import UserError
+
+PIXELS = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+
+
+def encoded(pixels: Bytes, mode: str | None = None, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image = Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def with_chunk(png: bytes, name: bytes, content: bytes) -> bytes:
+    """Another chunk behind the header."""
+    chunk = struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    return png[:33] + chunk + png[33:]
+
+
+TURNED = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+"""EXIF that says: to be looked at turned by 90 degrees."""
+
+FILES = {
+    "colour": encoded(PIXELS),
+    "colour by OpenCV": cv2.imencode(".png", PIXELS)[1].tobytes(),
+    "grey": encoded(PIXELS[..., 0]),
+    "palette": encoded(PIXELS, "P"),
+    "alpha": encoded(PIXELS, "RGBA"),
+    "grey with alpha": encoded(PIXELS, "LA"),
+    "transparent colour": encoded(PIXELS, transparency=(1, 2, 3)),
+    "gamma": with_chunk(encoded(PIXELS), b"gAMA", struct.pack(">I", 100000)),
+    "orientation": with_chunk(encoded(PIXELS), b"eXIf", TURNED),
+    "moving": encoded(PIXELS, save_all=True, append_images=[Image.fromarray(PIXELS[::-1].copy())]),
+    "JPEG": encoded(PIXELS, kind="JPEG"),
+    "grey JPEG": encoded(PIXELS, "L", "JPEG"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_pixels_are_pillows(name: str) -> None:
+    with Image.open(io.BytesIO(FILES[name])) as image:
+        assert np.array_equal(decode_image(Path(name), FILES[name]), np.asarray(image.convert("RGB")))
+        if image.mode in ("L", "P"):
+            assert np.array_equal(decode_label(Path(name), FILES[name]), np.asarray(image))
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("window", [((3, 20), (10, 31)), ((30, 40), (0, 60)), ((0, 40), (0, 60)), ((0, 1), (59, 60))])
+def test_a_part_is_read_as_the_whole_is(name: str, window: Window) -> None:
+    whole = decode_image(Path(name), FILES[name])
+    part = decode_image(Path(name), FILES[name], lambda height, width: window)
+    cut = tuple(slice(*side) for side in window)
+    assert part.shape == whole.shape
+    assert np.array_equal(part[cut], whole[cut])
+
+
+def test_nothing_below_the_part_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[int | None] = []
+    pillow = reading.pillow
+    monkeypatch.setattr(reading, "pillow", lambda found, stop=None: (rows.append(stop), pillow(found, stop))[1])
+    decode_image(Path("x"), FILES["colour"], lambda height, width: ((5, height // 2), (0, width)))
+    assert rows == [20]
+
+
+def test_samples_are_those_of_whole_images(cityscapes_tree: Path) -> None:
+    data = Cityscapes(str(cityscapes_tree), crop_size=(16, 24), scale=(0.5, 2.0))
+    partly, wholly = data.training_set(), data.training_set()
+
+    def read_all(pair: Pair, wanted: object) -> tuple[Bytes, Bytes]:
+        return read_pair(pair)
+
+    wholly.read = read_all
+    for position in range(40):
+        ours, plain = (dataset[Draw(position % 8, position)] for dataset in (partly, wholly))
+        assert all(bool((ours[key] == plain[key]).all()) for key in ("image", "label"))
+
+
+@pytest.mark.parametrize("name", ["colour", "JPEG"])
+@pytest.mark.parametrize("length", [40, 700, -1, -30])
+def test_what_is_cut_short_is_refused_or_complete(name: str, length: int, capfd: pytest.CaptureFixture[str]) -> None:
+    found = FILES[name][:length]
+    try:
+        assert np.array_equal(decode_image(Path("x"), found), decode_image(Path("x"), FILES[name]))
+        assert length == -1
+    except UserError as error:
+        assert "truncated" in str(error)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_file_of_another_kind_of_number(tmp_path: Path) -> None:
+    path = tmp_path / "deep.png"
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save(path)
+    with pytest.raises(UserError, match="I;16"):
+        read_image(path)
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        read_image(tmp_path)
