@@ -147,7 +147,7 @@ def test_a_full_disk_is_told_before(tmp_path: Path, pairs: list[Pair], monkeypat
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
     needed = 4 * (40 * 60 + 64 * 48 + 32 * 32)
-    with pytest.raises(UserError, match=f"disk is full.*needs {needed:,} bytes, 1,000 are free"):
+    with pytest.raises(UserError, match=rf"disk is full.*needs {needed:,} bytes, 1,000 are free"):
         prepared(tmp_path, pairs)
     assert left_behind(tmp_path) == []
 
@@ -163,7 +163,7 @@ def test_a_disk_that_fills_up(tmp_path: Path, pairs: list[Pair], monkeypatch: py
         return write(file, content[:1000], offset)  # as much as there is room for
 
     monkeypatch.setattr(module.os, "pwrite", pwrite)
-    with pytest.raises(UserError, match="disk is full.*bytes"):
+    with pytest.raises(UserError, match=r"disk is full.*bytes"):
         prepared(tmp_path, pairs)
     assert left_behind(tmp_path) == []
     monkeypatch.setattr(module.os, "pwrite", write)

@@ -16,7 +16,8 @@ SOURCE = "OCNet's authors: 1 / log(pixel count), L1-normalised (github.com/opens
 def log_weights(pixels: Sequence[int]) -> list[float]:
     """Inverse logarithms of the pixel counts, scaled to a mean of one.
 
-    Rare classes weigh more, but not much more: a thousandth of the pixels weighs half as much again.
+    Rare classes weigh more, but not much more: a thousandth of the pixels weighs half as much again. On Cityscapes this
+    comes within 0.03 of the nineteen published weights, but for traffic light: 1.10, where 0.98 was published.
 
     Args:
         pixels: labelled pixels of each class. A class without any gets 1, which has no effect.
