@@ -105,6 +105,9 @@ def _quiet_lightning() -> None:
     """Leaves its warnings to us, not its advertisements and not a deprecation within its own code."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    # Our loaders are addressed by step, which Lightning cannot see; and a run's folder of checkpoints is its own.
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty.*")
 
 
 def build_loggers(config: DictConfig) -> list[Any]:

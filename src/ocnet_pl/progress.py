@@ -24,8 +24,12 @@ class TrainingProgress(TQDMProgressBar):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         self._started = (time.monotonic(), trainer.global_step)
+        self._count_from_here(trainer)  # a resume starts within the epoch, and Lightning announces no epoch then
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        self._count_from_here(trainer)
+
+    def _count_from_here(self, trainer: pl.Trainer) -> None:
         done = trainer.global_step * trainer.accumulate_grad_batches
         self.train_progress_bar.reset(total=trainer.max_steps * trainer.accumulate_grad_batches)
         self.train_progress_bar.initial = self.train_progress_bar.n = done
