@@ -8,7 +8,14 @@ from typing import Any
 Plain = dict[str, Any]
 """A resolved config as dicts, lists, strings and numbers."""
 
-MACHINE_KEYS = ("dataset.root", "dataset.num_workers", "logger", "outputs", "trainer.enable_progress_bar")
+MACHINE_KEYS = (
+    "dataset.root",
+    "dataset.num_workers",
+    "dataset.cache",
+    "logger",
+    "outputs",
+    "trainer.enable_progress_bar",
+)
 """Where and how comfortably a run runs, not what it computes: left out of the hash."""
 
 

@@ -88,10 +88,7 @@ def _matched(names: Sequence[str], images: Path, masks: Path, source: Path) -> l
     if not names:
         raise UserError(f"{source}: holds no image; put some there")
     image_files, mask_files = _files(images, _IMAGE_SUFFIXES), _files(masks, _MASK_SUFFIXES)
-    for name in names:
-        if name not in image_files:
-            raise UserError(f"{source}: names {name!r}, but there is no {images / name}.jpg, .png, ...")
-    return [(image_files[name], mask_files.get(name, masks / f"{name}.png")) for name in names]
+    return [(image_files.get(name, images / name), mask_files.get(name, masks / f"{name}.png")) for name in names]
 
 
 def _files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:

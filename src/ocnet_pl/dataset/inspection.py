@@ -18,6 +18,7 @@ from ocnet_pl.dataset.reading import (
     decode_image,
     decode_label,
     read_label,
+    refuse_missing_label,
     refuse_other_size,
 )
 from ocnet_pl.errors import UserError
@@ -102,18 +103,17 @@ def _image(path: Path, facts: Facts) -> Bytes | None:
 
 
 def _label(pair: Pair, facts: Facts) -> Bytes | None:
-    path = pair[1]
-    if not path.is_file():
-        facts.problems.append(
-            ("image without its label", str(pair[0]), f"{pair[0]}: image without its label; expected {path}")
-        )
+    try:
+        refuse_missing_label(pair)
+    except UserError as error:
+        facts.problems.append(("image without its label", str(pair[0]), str(error)))
         return None
     try:
-        found = content(path)
+        found = content(pair[1])
         facts.label_mode, _ = _head(found)
-        return decode_label(path, found)
+        return decode_label(pair[1], found)
     except UserError as error:
-        facts.problems.append(("label cannot be read", str(path), str(error)))
+        facts.problems.append(("label cannot be read", str(pair[1]), str(error)))
         return None
 
 

@@ -56,6 +56,16 @@ def read_pair(pair: Pair, wanted: Wanted | None = None) -> tuple[Bytes, Bytes]:
     return image, label
 
 
+def refuse_missing_label(pair: Pair) -> None:
+    """Before a file is opened that is not there.
+
+    Raises:
+        UserError: the label is missing.
+    """
+    if not pair[1].is_file():
+        raise UserError(f"{pair[0]}: image without its label; expected {pair[1]}")
+
+
 def read_size(path: Path) -> tuple[int, int]:
     """(height, width) of an image, from its header alone."""
     try:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ocnet_pl.dataset.reading import Wanted, Window
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.randomness import derive_seed
 from ocnet_pl.resizing import Size, resize_image, short_side_size
@@ -144,6 +145,20 @@ class HorizontalFlip(A.HorizontalFlip):
     def apply_to_mask(self, mask: Bytes, **params: Any) -> Bytes:
         mirrored: Bytes = self.apply(mask, **params)
         return mirrored if self.mirroring is None else np.asarray(cv2.LUT(mirrored, self.mirroring), np.uint8)
+
+
+def window_of(transform: A.Compose, seed: int) -> Wanted | None:
+    """The part of an image that a training transform of this seed looks at, so that no more is decoded; None: all."""
+    first = transform.transforms[0]
+    if not isinstance(first, RandomScaleCrop):
+        return None
+
+    def wanted(height: int, width: int) -> Window:
+        transform.set_random_seed(seed)
+        drawn: Window = first.get_params_dependent_on_data({"shape": (height, width)}, {})["window"]
+        return drawn
+
+    return wanted
 
 
 def training_transform(

@@ -12,8 +12,8 @@ from ocnet_pl.dataset.timing import Timing
 def print_timings(timings: Sequence[Timing], notes: Sequence[str], console: Console) -> None:
     """One line a loader; the last column compares with the first line."""
     grid = RichTable(box=SIMPLE_HEAD)
-    grid.add_column("Loader")
-    for heading in ("ms a sample", "in the decoder", "outside it (%)", "samples/s", "x plain"):
+    grid.add_column("Loader", no_wrap=True)
+    for heading in ("ms a sample", "in decoder", "outside (%)", "samples/s", "x plain"):
         grid.add_column(heading, justify="right")
     for timing in timings:
         ratio = timing.samples_per_second / timings[0].samples_per_second

@@ -34,7 +34,8 @@ def print_report(report: Report, console: Console) -> None:
         highlight=False,
     )
     errors = sum(finding.severity == "error" for finding in report.findings)
-    verdict = "sound: a training can start" if report.sound else f"not sound: {errors} errors, named above"
+    named = "1 error, named above" if errors == 1 else f"{errors} errors, named above"
+    verdict = "sound: a training can start" if report.sound else f"not sound: {named}"
     console.print(
         f"{report.dataset} in {report.root} is {verdict}",
         style="green" if report.sound else "red",
@@ -45,37 +46,33 @@ def print_report(report: Report, console: Console) -> None:
 
 
 def _splits(report: Report) -> RichTable:
-    grid = RichTable(box=SIMPLE_HEAD)
-    grid.add_column("Split")
-    for heading in ("Images", "Published", "Sizes", "Image modes", "Label modes", "Ignored (%)"):
-        grid.add_column(heading, justify="right")
-    for name, split in report.splits.items():
-        grid.add_row(
-            name,
-            str(split.pairs),
-            "-" if split.published is None else str(split.published),
-            _common(split.sizes),
-            _common(split.image_modes),
-            _common(split.label_modes),
-            percent(split.ignored / split.total if split.total else None),
-        )
+    grid = RichTable("", *report.splits, box=SIMPLE_HEAD)
+    splits = report.splits.values()
+    grid.add_row("images", *(str(split.pairs) for split in splits))
+    grid.add_row("published", *("-" if split.published is None else str(split.published) for split in splits))
+    grid.add_row("sizes", *(_common(split.sizes) for split in splits))
+    grid.add_row("image modes", *(_common(split.image_modes) for split in splits))
+    grid.add_row("label modes", *(_common(split.label_modes) for split in splits))
+    ignored = (split.ignored / split.total if split.total else None for split in splits)
+    grid.add_row("ignored pixels (%)", *map(percent, ignored))
     return grid
 
 
 def _classes(report: Report) -> RichTable:
+    """Of those classes that occur."""
     grid = RichTable(box=SIMPLE_HEAD)
     grid.add_column("Class")
     labelled = {name: split for name, split in report.splits.items() if split.total > split.ignored}
     for name in labelled:
         grid.add_column(f"{name}: pixels (%)", justify="right")
         grid.add_column("images", justify="right")
-    names = dict.fromkeys(label for split in labelled.values() for label in split.pixels)
-    for label in names:
-        cells = []
-        for split in labelled.values():
-            share = split.pixels[label] / (split.total - split.ignored)
-            cells += [percent(share) if split.pixels[label] else "-", str(split.images[label])]
-        grid.add_row(label, *cells)
+    for label in dict.fromkeys(label for split in labelled.values() for label in split.pixels):
+        if any(split.pixels[label] for split in labelled.values()):
+            cells = []
+            for split in labelled.values():
+                share = split.pixels[label] / (split.total - split.ignored)
+                cells += [percent(share) if split.pixels[label] else "-", str(split.images[label])]
+            grid.add_row(label, *cells)
     return grid
 
 
@@ -83,4 +80,4 @@ def _common(counts: Counter[str]) -> str:
     """The three most common, and how many others there are."""
     shown = [value if len(counts) == 1 else f"{value} ({count})" for value, count in counts.most_common(3)]
     more = [f"{len(counts) - 3} others"] if len(counts) > 3 else []
-    return ", ".join([*shown, *more]) or "-"
+    return "\n".join([*shown, *more]) or "-"
