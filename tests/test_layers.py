@@ -8,9 +8,9 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "ocnet_pl"
 
 LAYERS = {
-    0: ["errors", "randomness", "identity", "metrics", "counting", "loss", "statistics", "process", "curves",
-        "measuring", "resizing", "model/layers", "model/attention", "model/head/*", "dataset/transforms",
-        "dataset/reading"],
+    0: ["errors", "randomness", "identity", "metrics", "counting", "loss", "statistics", "process", "gpus",
+        "whole_file", "curves", "measuring", "resizing", "model/layers", "model/attention", "model/head/*",
+        "dataset/transforms", "dataset/reading"],
     1: ["model/ocnet", "model/backbone", "inference", "run_directory", "result", "paper", "cost", "table",
         "dataset/report", "dataset/timing", "rendering/*", "provenance", "authors"],
     2: ["module", "checkpoint", "progress", "samples", "stopping", "dataset/*"],

@@ -1,10 +1,14 @@
+import resource
 from pathlib import Path
 
 import pytest
+import torch
 
+from ocnet_pl.checkpoint import WholeCheckpoints
 from ocnet_pl.curves import read_curves
 from ocnet_pl.errors import UserError
 from ocnet_pl.run_directory import RunDirectory, State, read_json, write_json
+from ocnet_pl.whole_file import UNFINISHED
 
 
 def test_states(tmp_path: Path) -> None:
@@ -47,6 +51,29 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         write_json(path, [object()])
     assert read_json(path) == [1]
     assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    checkpoints = WholeCheckpoints()
+    checkpoints.save_checkpoint({"step": torch.tensor(1)}, path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))  # what a process may write, as a disk's end would
+    try:
+        with pytest.raises((OSError, RuntimeError)):
+            checkpoints.save_checkpoint({"step": torch.zeros(100_000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert torch.load(path, weights_only=True) == {"step": torch.tensor(1)}
+    assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_what_a_killed_process_left_unfinished_goes(tmp_path: Path) -> None:
+    left = tmp_path / "checkpoints" / f".last.ckpt.x{UNFINISHED}"
+    left.parent.mkdir()
+    left.touch()
+    with RunDirectory(tmp_path).claimed():
+        assert not left.exists()
 
 
 def test_curves_of_a_resumed_run_are_joined(tmp_path: Path) -> None:

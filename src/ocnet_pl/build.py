@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.callbacks import Callback
 
-from ocnet_pl.checkpoint import load_weights, read_checkpoint
+from ocnet_pl.checkpoint import WholeCheckpoints, load_weights, read_checkpoint
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.inference import AtTestSize, Protocol
@@ -95,6 +95,7 @@ def build_trainer(config: DictConfig, callbacks: list[Callback], logger: Any, di
         use_distributed_sampler=False,
         enable_model_summary=False,
         callbacks=callbacks,
+        plugins=[WholeCheckpoints()],
         logger=logger,
         default_root_dir=str(directory),
     )

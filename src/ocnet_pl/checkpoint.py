@@ -9,9 +9,23 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from ocnet_pl.errors import UserError
+from ocnet_pl.whole_file import whole_file
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints appear whole or not at all.
+
+    Lightning writes them into the system's temporary folder first and moves them: from another file system that is a
+    copy, of which a full disk or a kill leaves half in the place of the one before.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        with whole_file(Path(path)) as file:
+            torch.save(checkpoint, file)
 
 
 class CheckpointConfig(Callback):

@@ -17,6 +17,7 @@ from ocnet_pl.config import compose_with_choices, options, plain, refuse_other_k
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.model.backbone import create_backbone
+from ocnet_pl.whole_file import whole_file
 
 DEFAULT_DATASET = "cityscapes"
 
@@ -176,13 +177,8 @@ def _checkpoint(
 
 
 def _write(content: dict[str, Any], target: Path) -> None:
-    """Whole or not at all."""
-    partial = target.with_name(f".{target.name}.partial")
     try:
-        with partial.open("wb") as file:
+        with whole_file(target) as file:
             torch.save(content, file)
-        partial.rename(target)
     except (OSError, RuntimeError) as error:
         raise UserError(f"{target}: cannot be written ({error})") from error
-    finally:
-        partial.unlink(missing_ok=True)

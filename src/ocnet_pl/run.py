@@ -1,10 +1,12 @@
 """One run: from its config to its `result.json`."""
 
+import errno
 import os
 import shutil
+import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from ocnet_pl.checkpoint import CheckpointConfig, checkpoint_callbacks, load_wei
 from ocnet_pl.config import plain
 from ocnet_pl.curves import log_version, read_curves
 from ocnet_pl.dataset.base import SegmentationDataModule
+from ocnet_pl.dataset.overlap import shared_images
 from ocnet_pl.errors import UserError
 from ocnet_pl.identity import config_hash
 from ocnet_pl.module import SegmentationModule
@@ -29,6 +32,7 @@ from ocnet_pl.result import Evaluation, Result, evaluation_key
 from ocnet_pl.run_directory import RunDirectory, State, write_json
 from ocnet_pl.samples import write_samples
 from ocnet_pl.stopping import SameConfigEverywhere, StopAfterStep
+from ocnet_pl.whole_file import whole_file
 
 
 def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overrides: list[str]) -> None:
@@ -47,6 +51,8 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overri
         data.prepare_data()
         for split in {data.train_split, data.val_split, *config.evaluate_on}:
             data.pairs(split)  # missing files are told now, not after the first hour
+        if is_process_zero():
+            _warn_of_shared_images(data)
         module = build_module(config, data)
         start = _step_of(run)
         if config.parent and not start:
@@ -72,6 +78,8 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overri
             )
             for split in config.evaluate_on
         }
+        if not config.schedule.max_steps:
+            trainer.save_checkpoint(run.last_checkpoint)  # its parent's weights with this row's protocol
         if not trainer.is_global_zero:
             return
         network = module.network.eval()
@@ -111,9 +119,8 @@ def evaluate(
     trainer.test(module, dataloaders=data.evaluation_dataloader(split), verbose=False, weights_only=True)
     counts = module.counts.compute().cpu().numpy()
     if counts_file and trainer.is_global_zero:
-        counts_file.parent.mkdir(parents=True, exist_ok=True)
         images = [image.name for image, _ in data.pairs(split)]
-        with counts_file.open("wb") as file:
+        with whole_file(counts_file) as file:
             np.savez_compressed(file, counts=counts, images=images, classes=data.classes)
     return Evaluation.of(counts, data.classes, counts_file.name if counts_file else None)
 
@@ -127,6 +134,18 @@ def start_from_parent(module: SegmentationModule, parent: RunDirectory) -> None:
     if parent.state() is not State.DONE:
         raise UserError(f"{parent.path}: this run starts from it, but it is {parent.state()}; train that row first")
     load_weights(module.network, read_checkpoint(parent.last_checkpoint), parent.last_checkpoint)
+
+
+def _warn_of_shared_images(data: SegmentationDataModule) -> None:
+    trained, tested = ([image for image, _ in data.pairs(split)] for split in (data.train_split, data.val_split))
+    if shared := shared_images(trained, tested):
+        first, second = shared[0]
+        print(
+            f"ocnet-train: warning: {second}: the same image as {first}, which is trained on; there are {len(shared)} "
+            f"such images in {data.val_split}, and scores on it say too much; 'ocnet-data check' names them all",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 @contextmanager
@@ -143,7 +162,10 @@ def _attempt(run: RunDirectory, config: DictConfig) -> Iterator[None]:
             yield
         except Exception as error:
             message = str(error) or type(error).__name__
-            write_json(run.failure, {"error": message, "traceback": traceback.format_exc()})
+            with suppress(OSError):  # where the disk is full; the launcher tells
+                write_json(run.failure, {"error": message, "traceback": traceback.format_exc()})
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise UserError(f"{run.path}: {error.strerror}; make room, and the same command goes on") from error
             raise
 
 

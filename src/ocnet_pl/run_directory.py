@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from ocnet_pl.errors import UserError
 from ocnet_pl.identity import Plain, config_difference
+from ocnet_pl.whole_file import UNFINISHED, whole_file
 
 
 class State(StrEnum):
@@ -74,8 +74,8 @@ class RunDirectory:
         return self.path / "samples"
 
     def sibling(self, row: str) -> "RunDirectory":
-        """The run of another row of the sweep, with the same seed."""
-        return RunDirectory(self.path.parent.parent / row / self.path.name)
+        """The run of another row of the sweep, or of another sweep as `../<table>/<row>`, with the same seed."""
+        return RunDirectory(Path(os.path.normpath(self.path.parent.parent / row / self.path.name)))
 
     def state(self) -> State:
         """Read off the files, whoever wrote them."""
@@ -113,6 +113,8 @@ class RunDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         try:
             with self._lock():
+                for left in self.path.rglob(f".*{UNFINISHED}"):
+                    left.unlink()
                 yield
         except Timeout:
             raise UserError(
@@ -133,20 +135,9 @@ class RunDirectory:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Whole or not at all: a reader never sees half a file, a full disk leaves the old one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(content, file, indent=1)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    """Whole or not at all."""
+    with whole_file(path) as file:
+        file.write(json.dumps(content, indent=1).encode() + b"\n")
 
 
 def read_json(path: Path) -> Any:

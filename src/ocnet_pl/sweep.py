@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 
 from ocnet_pl.config import compose, plain, readable_config_errors, refuse_other_kinds
 from ocnet_pl.errors import UserError, one_line_errors
+from ocnet_pl.gpus import borrowed, visible_gpus
 from ocnet_pl.identity import Plain
 from ocnet_pl.process import EXIT_STOPPED, die_with_parent
 from ocnet_pl.result import Result
@@ -30,8 +31,10 @@ from ocnet_pl.run_directory import RunDirectory, State, read_json, write_json
 RANK_VARIABLES = (
     "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
     "PL_GLOBAL_SEED", "WANDB_RUN_ID", "WANDB_SERVICE",
+    "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID",
 )  # fmt: skip
-"""What a process group leaves in the environment: a run that inherits it joins somebody else's group."""
+"""What a process group or a cluster's job leaves in the environment: a run that inherits it joins somebody else's
+group, or takes the job's one task for all of its processes."""
 
 PLAN = "sweep.json"
 
@@ -82,6 +85,19 @@ def _refuse_shared_directories(runs: Sequence[PlannedRun]) -> None:
             )
 
 
+def _refuse_missing_parents(runs: Sequence[PlannedRun]) -> None:
+    coming = {run.directory for run in runs}
+    for run in runs:
+        if run.config["parent"] is None:
+            continue
+        parent = RunDirectory(run.directory).sibling(run.config["parent"])
+        if parent.path not in coming and parent.state() not in (State.DONE, State.RUNNING):
+            raise UserError(
+                f"{run.directory} starts from {parent.path}, which is {parent.state()} and no part of this sweep: "
+                f"train it first (ocnet-train experiment={parent.path.parents[1].name}), or add its row"
+            )
+
+
 @contextmanager
 def _no_way_on() -> Iterator[None]:
     """Hydra goes on with a warning when a callback raises; a sweep that was not checked must not start."""
@@ -103,6 +119,7 @@ class SweepCallback(Callback):
             runs = expand([*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task])
             for run in runs:
                 RunDirectory(run.directory).refuse_other_config(run.config)
+            _refuse_missing_parents(runs)
             plan = Path(config.hydra.sweep.dir, PLAN)
             known = read_json(plan) if plan.is_file() else []
             write_json(plan, known + [str(r.directory) for r in runs if str(r.directory) not in known])
@@ -120,6 +137,8 @@ class SweepCallback(Callback):
         for run, state in zip(self.runs, states, strict=True):
             if state is State.FAILED:
                 print(f"  {run.path}: {read_json(run.failure)['error']}\n    see {run.console}", flush=True)
+            elif state is State.BROKEN:
+                print(f"  {run.path}: stopped in the middle\n    see {run.console}", flush=True)
         if any(state in (State.FAILED, State.BROKEN, State.WAITING) for state in states):
             print("  the same command again runs just what is missing", flush=True)
             raise SystemExit(1)
@@ -146,9 +165,13 @@ def start_run(config: DictConfig, overrides: Sequence[str]) -> float | None:
         _tell(run, f"not started: {reason}")
     else:
         _tell(run, "resumes" if run.last_checkpoint.is_file() else "starts")
-        code = _train_in_fresh_process(run, overrides)
-        if code not in (0, EXIT_STOPPED, -signal.SIGTERM) and run.state() is not State.RUNNING:
-            _record_failure(run, code)
+        try:
+            with borrowed(visible_gpus(), _gpus_wanted(config)) as gpus:
+                code = _train_in_fresh_process(run, overrides, gpus)
+            if code not in (0, EXIT_STOPPED, -signal.SIGTERM) and run.state() is not State.RUNNING:
+                _record_failure(run, code)
+        except OSError as error:  # a full disk takes neither a log nor a failure; the other runs go on
+            _tell(run, f"cannot write in its directory: {error.strerror}")
         state = run.state()
         outcome = f"{state} in {time.monotonic() - began:.0f} s"
         _tell(run, outcome + (f", mIoU {_score(run, config):.1%}" if state is State.DONE else f"; see {run.console}"))
@@ -188,8 +211,19 @@ def _score(run: RunDirectory, config: DictConfig) -> float:
     return float("nan") if evaluation.miou is None else evaluation.miou
 
 
-def _train_in_fresh_process(run: RunDirectory, overrides: Sequence[str]) -> int:
+def _gpus_wanted(config: DictConfig) -> int:
+    """How many GPUs a run must have for itself: where several runs share this machine, else none in particular."""
+    side_by_side = HydraConfig.get().runtime.choices["hydra/launcher"] == "joblib"
+    if not side_by_side or config.trainer.accelerator == "cpu":
+        return 0
+    devices = config.trainer.devices
+    return devices if isinstance(devices, int) and devices > 0 else len(visible_gpus())
+
+
+def _train_in_fresh_process(run: RunDirectory, overrides: Sequence[str], gpus: Sequence[str] = ()) -> int:
     environment = {k: v for k, v in os.environ.items() if k not in RANK_VARIABLES}
+    if gpus:
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     command = [sys.executable, "-m", "ocnet_pl.command.train", *overrides, "hydra.mode=RUN"]
     run.path.mkdir(parents=True, exist_ok=True)
     with run.console.open("a") as console:

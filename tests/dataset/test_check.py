@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Main, spawn
+from conftest import SHORT, Main, spawn
 from PIL import Image
 from trees import ade20k_tree, folder_tree, lip_tree
 
@@ -84,7 +84,7 @@ def damage(root: Path, what: str) -> Path:
     return label(root) if "label" in what or what in ("swapped size", "id 200") else photo(root)
 
 
-@pytest.mark.parametrize(
+DAMAGE = pytest.mark.parametrize(
     ("what", "kind", "words"),
     [
         ("truncated image", "image cannot be read", "truncated"),
@@ -100,6 +100,9 @@ def damage(root: Path, what: str) -> Path:
         ("train image in val", "image in two splits", "the same image as"),
     ],
 )
+
+
+@DAMAGE
 def test_damage_is_found_and_named(root: Path, what: str, kind: str, words: str) -> None:
     named = damage(root, what)
     report = cityscapes(root)
@@ -108,6 +111,21 @@ def test_damage_is_found_and_named(root: Path, what: str, kind: str, words: str)
     assert (error.kind, error.file) == (kind, str(named))
     assert str(named) in error.message
     assert words in error.message
+
+
+@DAMAGE
+def test_training_names_it_in_one_line(
+    root: Path, what: str, kind: str, words: str, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = damage(root, what)
+    tree = ("dataset=cityscapes", f"dataset.root={root}", "dataset.crop_size=[32,64]", "dataset.num_workers=0")
+    code = call("train", *SHORT, *tree)
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert str(named) in error
+    assert words in error
+    # An image in two splits breaks nothing: official data sets have some.
+    assert (code, error.split(":")[1]) == ((0, " warning") if what == "train image in val" else (2, " error"))
 
 
 def test_all_damage_at_once(root: Path) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,13 +12,27 @@ def same_content(paths: Iterable[Path]) -> list[list[Path]]:
 
     Only files of equal length are read. Files that are empty or cannot be opened are left out.
     """
+    by_hash: dict[str, list[Path]] = defaultdict(list)
+    for files in _by_size(paths).values():
+        for path in files if len(files) > 1 else ():
+            with suppress(OSError), path.open("rb") as file:
+                by_hash[hashlib.file_digest(file, "sha256").hexdigest()].append(path)
+    return [group for group in by_hash.values() if len(group) > 1]
+
+
+def shared_images(trained: Collection[Path], tested: Collection[Path]) -> list[tuple[Path, Path]]:
+    """Pairs of two files, one trained on and one tested on, whose bytes are equal."""
+    tested = set(tested).difference(trained)
+    sizes = _by_size(tested)
+    alike = [path for size, files in _by_size(trained).items() if size in sizes for path in files]
+    groups = same_content([*alike, *sorted(tested)])
+    return [(path, other) for path, *others in groups for other in others if other in tested and path not in tested]
+
+
+def _by_size(paths: Iterable[Path]) -> dict[int, list[Path]]:
     by_size: dict[int, list[Path]] = defaultdict(list)
     for path in dict.fromkeys(paths):
         with suppress(OSError):
             by_size[path.stat().st_size].append(path)
-    by_hash: dict[str, list[Path]] = defaultdict(list)
-    for size, files in by_size.items():
-        for path in files if size and len(files) > 1 else ():
-            with suppress(OSError), path.open("rb") as file:
-                by_hash[hashlib.file_digest(file, "sha256").hexdigest()].append(path)
-    return [group for group in by_hash.values() if len(group) > 1]
+    by_size.pop(0, None)
+    return by_size

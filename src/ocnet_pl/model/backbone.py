@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ocnet_pl.errors import UserError
 
@@ -80,7 +82,35 @@ def create_backbone(
         stem_pool.ceil_mode = True
     if grad_checkpointing:
         backbone.set_grad_checkpointing(True)  # type: ignore[operator]
+        _count_statistics_once(backbone)
     return backbone
+
+
+def _count_statistics_once(backbone: nn.Module) -> None:
+    """Keeps batch norm's running statistics out of the second forward pass that checkpointing does in the backward one.
+
+    They would move twice a step, and the network would be tested as another one than without checkpointing.
+    """
+
+    moving: dict[nn.Module, float | None] = {}
+
+    def before(norm: nn.Module, _: object) -> None:
+        if torch._C._current_graph_task_id() != -1:  # in a backward pass
+            moving[norm], norm.momentum = norm.momentum, 0.0  # type: ignore[assignment]
+
+    def after(norm: nn.Module, _: object, __: object) -> None:
+        if norm in moving:
+            norm.momentum = moving.pop(norm)  # type: ignore[assignment]
+            norm.num_batches_tracked.sub_(1)  # type: ignore[operator, union-attr]
+
+    def first_forward(backbone: nn.Module, _: object) -> None:
+        handle.remove()  # only now, because conversion to SyncBatchNorm replaces the modules
+        for module in backbone.modules():
+            if isinstance(module, _BatchNorm):
+                module.register_forward_pre_hook(before)
+                module.register_forward_hook(after)
+
+    handle = backbone.register_forward_pre_hook(first_forward)
 
 
 def _require_stride(backbone: nn.Module, model_name: str, output_stride: int) -> None:

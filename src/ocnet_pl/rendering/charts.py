@@ -24,7 +24,8 @@ def bars(table: Table) -> str:
             axes.plot([cell.paper[0]] * 2, [i - 0.4, i + 0.4], color="black", linestyle=":", linewidth=1.5)
     axes.set_yticks(range(len(cells)), [label for label, _ in cells])
     axes.invert_yaxis()
-    lowest = min((value for _, cell in cells for value in cell.values.values()), default=0.0)
+    values = [value for _, cell in cells for value in cell.values.values()]
+    lowest = min((value for value in values if not math.isnan(value)), default=0.0)
     axes.set_xlim(left=max(0.0, math.floor(lowest / 10) * 10 - 10))
     axes.set_xlabel(table.columns[table.main_column].label)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,142 @@
+"""The paper's tables: their rows, and each of them in small from its first run to its report."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import SHORT, Main
+from trees import ade20k_tree, lip_tree
+
+from ocnet_pl.config import compose
+from ocnet_pl.paper import published
+from ocnet_pl.sweep import PlannedRun, expand
+
+HEADS = ["baseline", "gp", "ppm", "aspp", "base_oc", "pyramid_oc", "asp_oc"]
+ROWS = {
+    "table1": [(head, seed) for head in HEADS for seed in (0, 1, 2)],
+    "table2": [(row, 0) for row in ("plain", "ohem", "ms_flip", "trainval", "finetune")],
+    "table3": [("ms_flip", 0), ("finetune", 0)],
+    "table4": [(head, seed) for head in HEADS for seed in (0, 1, 2)],
+    "table5": [("asp_oc", 0)],
+    "table6": [("asp_oc", 0)],
+}
+
+
+def planned(table: str, *overrides: str) -> list[PlannedRun]:
+    """What `ocnet-train experiment=<table> ...` starts."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    from ocnet_pl.config import config_dir
+
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        hydra = hydra_compose("train", [f"experiment={table}"], return_hydra_config=True).hydra
+    assert hydra.mode.name == "MULTIRUN"
+    swept = [f"{key}={value}" for key, value in hydra.sweeper.params.items()]
+    return expand([*swept, f"experiment={table}", *overrides])
+
+
+@pytest.mark.parametrize("table", ROWS)
+def test_a_table_is_the_papers_rows(table: str) -> None:
+    runs = planned(table)
+    assert [(run.config["row"], run.config["seed"]) for run in runs] == ROWS[table]
+    assert {run.config["row"] for run in runs} == set(published()[table]["rows"])
+    assert {run.directory.parts[:2] for run in runs} == {("outputs", table)}
+
+
+def test_the_staircase_of_table_2() -> None:
+    runs = {run.config["row"]: run.config for run in planned("table2")}
+    assert {row: config["schedule"]["max_steps"] for row, config in runs.items()} == {
+        "plain": 40_000, "ohem": 40_000, "ms_flip": 0, "trainval": 80_000, "finetune": 100_000,
+    }  # fmt: skip
+    assert {row: config["parent"] for row, config in runs.items()} == {
+        "plain": None, "ohem": None, "ms_flip": "ohem", "trainval": None, "finetune": "trainval",
+    }  # fmt: skip
+    assert runs["ohem"]["loss"]["main"] == {
+        "_target_": "ocnet_pl.loss.OhemCrossEntropy", "threshold": 0.7, "min_kept": 100_000, "ignore_index": 255,
+    }  # fmt: skip
+    assert "flip" not in runs["ohem"]["inference"]
+    assert (runs["ms_flip"]["inference"]["scales"], runs["ms_flip"]["inference"]["flip"]) == ([0.75, 1.0, 1.25], True)
+    assert [runs[row]["dataset"]["train_split"] for row in ("ohem", "trainval", "finetune")] == [
+        "train", "trainval", "trainval",
+    ]  # fmt: skip
+    assert (runs["finetune"]["schedule"]["lr"], runs["finetune"]["schedule"]["lr_scheduler"]["power"]) == (1e-4, 0)
+
+
+def test_table_3_trains_nothing() -> None:
+    assert [(run.config["schedule"]["max_steps"], run.config["parent"]) for run in planned("table3")] == [
+        (0, "../table2/ms_flip"),
+        (0, "../table2/finetune"),
+    ]
+
+
+def test_a_sweep_without_its_parents_does_not_start(
+    workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("train", "experiment=table3") == 2
+    error = capsys.readouterr().err
+    assert "starts from outputs/table2/ms_flip/seed-0" in error
+    assert "ocnet-train experiment=table2" in error
+    assert not Path("outputs").exists()
+
+
+SMALL = {
+    "cityscapes": ("dataset.crop_size=[32,64]",),
+    "ade20k": ("dataset.short_sides=[24,40]", "dataset.max_long_side=80", "dataset.test_short_side=30"),
+    "lip": ("dataset.crop_size=[48,48]",),
+}
+"""Protocols of the data sets at the size of the trees below."""
+
+
+@pytest.fixture
+def roots(tmp_path: Path, cityscapes_tree: Path) -> dict[str, Path]:
+    sizes = [(40, 60), (30, 70), (60, 40), (50, 80), (48, 90), (80, 50)]
+    return {
+        "cityscapes": cityscapes_tree,
+        "ade20k": ade20k_tree(tmp_path / "ade20k", train=sizes, val=sizes[:3]),
+        "lip": lip_tree(tmp_path / "lip", train=sizes, val=sizes[:3]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("tables", "dataset"),
+    [(["table1"], "cityscapes"), (["table2", "table3"], "cityscapes"), (["table4", "table5"], "ade20k"),
+     (["table6"], "lip")],
+)  # fmt: skip
+def test_a_table_in_small(
+    tables: list[str],
+    dataset: str,
+    roots: dict[str, Path],
+    workplace: Path,
+    call: Main,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for table in tables:
+        fewer = ["model/head=baseline,asp_oc", "seed=0"] if len(ROWS[table]) == 21 else []
+        small = [*SHORT, *SMALL[dataset], f"dataset.root={roots[dataset]}", "dataset.num_workers=0"]
+        # The paper's steps stay what they are where they say that nothing is trained.
+        steps = [option for option in small if option.startswith("schedule.max_steps")]
+        runs = planned(table, *(option for option in small if option not in steps), *fewer)
+        for run in runs:
+            trains = steps if run.config["schedule"]["max_steps"] else []
+            assert call("train", *run.overrides, *trains) == 0, capsys.readouterr().err
+        results = {run.config["row"]: json.loads((run.directory / "result.json").read_text()) for run in runs}
+        assert {result["steps"] for result in results.values()} <= {0, 6}
+        capsys.readouterr()
+        assert call("report", f"outputs/{table}") == 0
+        markdown = Path(f"outputs/{table}/table.md").read_text()
+        for row in results:
+            assert published()[table]["rows"][row]["label"] in markdown
+        for others in published()[table].get("published", []):
+            assert others["label"] in markdown
+        if table == "table2":
+            assert results["ms_flip"]["weights_sha256"] == results["ohem"]["weights_sha256"]
+            assert results["finetune"]["weights_sha256"] != results["trainval"]["weights_sha256"]
+            staircase = results
+        if table == "table3":
+            assert all(results[row]["weights_sha256"] == staircase[row]["weights_sha256"] for row in results)
+
+
+def test_every_paper_recipe_starts_from_imagenet() -> None:
+    for table in ROWS:
+        assert compose(f"experiment={table}").model.backbone.pretrained
