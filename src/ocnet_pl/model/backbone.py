@@ -91,7 +91,6 @@ def _count_statistics_once(backbone: nn.Module) -> None:
 
     They would move twice a step, and the network would be tested as another one than without checkpointing.
     """
-
     moving: dict[nn.Module, float | None] = {}
 
     def before(norm: nn.Module, _: object) -> None:
@@ -101,20 +100,21 @@ def _count_statistics_once(backbone: nn.Module) -> None:
     def after(norm: nn.Module, _: object, __: object) -> None:
         if norm in moving:
             norm.momentum = moving.pop(norm)  # type: ignore[assignment]
-            norm.num_batches_tracked.sub_(1)  # type: ignore[operator, union-attr]
+            norm.num_batches_tracked.sub_(1)  # type: ignore[operator]
 
     def first_forward(backbone: nn.Module, _: object) -> None:
         handle.remove()  # only now, because conversion to SyncBatchNorm replaces the modules
         for module in backbone.modules():
             if isinstance(module, _BatchNorm):
                 module.register_forward_pre_hook(before)
-                module.register_forward_hook(after)
+                # Recomputation stops by an exception as soon as it has all it needs.
+                module.register_forward_hook(after, always_call=True)
 
     handle = backbone.register_forward_pre_hook(first_forward)
 
 
 def _require_stride(backbone: nn.Module, model_name: str, output_stride: int) -> None:
-    stride = backbone.feature_info.reduction()[-1]  # type: ignore[operator, union-attr]
+    stride = backbone.feature_info.reduction()[-1]  # type: ignore[operator]
     if stride != output_stride:
         raise UserError(
             f"{model_name} gives stride {stride}, not {output_stride}: set model.backbone.output_stride={stride}"
