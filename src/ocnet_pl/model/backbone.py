@@ -114,7 +114,7 @@ def _count_statistics_once(backbone: nn.Module) -> None:
 
 
 def _require_stride(backbone: nn.Module, model_name: str, output_stride: int) -> None:
-    stride = backbone.feature_info.reduction()[-1]  # type: ignore[operator]
+    stride = backbone.feature_info.reduction()[-1]  # type: ignore[operator, union-attr]
     if stride != output_stride:
         raise UserError(
             f"{model_name} gives stride {stride}, not {output_stride}: set model.backbone.output_stride={stride}"
