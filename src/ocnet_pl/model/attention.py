@@ -23,14 +23,15 @@ def fused_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         (B, N, v).
     """
     width, value_width = key.shape[-1], value.shape[-1]
-    slices = -(-value_width // width)
-    padded = F.pad(value, (0, slices * width - value_width)) if value_width % width else value
-    heads = padded.unflatten(-1, (slices, width)).transpose(1, 2)
+    padding = -value_width % width
+    slices = (value_width + padding) // width
+    heads = (F.pad(value, (0, padding)) if padding else value).unflatten(-1, (slices, width)).transpose(1, 2)
     shape = (-1, slices, -1, -1)
     context = F.scaled_dot_product_attention(
         query.unsqueeze(1).expand(shape), key.unsqueeze(1).expand(shape), heads, scale=width**-0.5
     )
-    return context.transpose(1, 2).flatten(2)[..., :value_width]
+    joined = context.transpose(1, 2).flatten(2)
+    return joined[..., :value_width] if padding else joined
 
 
 def explicit_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
