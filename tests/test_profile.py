@@ -138,6 +138,18 @@ def test_both_attentions_stand_side_by_side(call: Main, workplace: Path, capsys:
     assert "heads alone on features of tiny" in printed
 
 
+def test_the_attention_alone(call: Main, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("profile", *FAST, "--attention-only", "--batch", "2") == 0
+    costs = read_costs(workplace / "outputs" / "profile.csv")
+    assert [(c.head, c.attention) for c in costs] == [
+        (f"key 256, value {value}", form) for value in (256, 512) for form in ("fused", "explicit")
+    ]
+    assert costs[0].multiply_adds == 2 * 64**2 * 512
+    assert "on 64 positions" in costs[0].conditions
+    assert capsys.readouterr().out.count("ratio") == 2
+    assert call("profile", *FAST, "--attention-only", "--head-only") == 2
+
+
 def test_batches_of_bf16_on_any_timm_backbone(call: Main, workplace: Path) -> None:
     arguments = ("--size", "64x96", "--batch", "2", "--precision", "bf16", "--heads", "gp", "--repeats", "1")
     assert call("profile", "--device", "cpu", "--backbone", "test_resnet", *arguments) == 0

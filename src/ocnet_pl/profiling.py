@@ -20,6 +20,8 @@ from ocnet_pl.model.attention import ObjectContextPooling, explicit_attention, f
 from ocnet_pl.model.ocnet import OCNet
 from ocnet_pl.provenance import device_name
 
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -181,6 +183,52 @@ def profile_head(
             train_step_mb=_scaled(trained.peak, 1e-6),
             conditions=setting.conditions,
         )
+
+
+def profile_attention(
+    setting: Setting, announce: Callable[[str], None] = lambda _: None, key_channels: int = 256
+) -> Iterator[Cost]:
+    """Measures object context pooling without its transforms, fused and by the textbook, forward and backward.
+
+    Query, key and value are random, one position for every 8x8 pixels of the setting's size: values as wide as the
+    key (Base-OC), and twice as wide (Pyramid-OC, ASP-OC).
+    """
+    map_large_blocks()
+    positions = -(-setting.size[0] // 8) * -(-setting.size[1] // 8)
+    dtype = torch.bfloat16 if setting.precision == "bf16" else torch.float32
+    for value_channels in (key_channels, 2 * key_channels):
+        channels = key_channels, key_channels, value_channels
+        inputs = [
+            torch.randn(setting.batch, positions, c, device=setting.device, dtype=dtype, requires_grad=True)
+            for c in channels
+        ]
+        gradient = torch.randn_like(inputs[-1])
+        name = f"key {key_channels}, value {value_channels}"
+        for attention, attend in ((FUSED, fused_attention), (EXPLICIT, explicit_attention)):
+
+            def forward(attend: Attend = attend, inputs: list[Tensor] = inputs) -> None:
+                with torch.inference_mode():
+                    attend(*inputs)
+
+            def backward(attend: Attend = attend, inputs: list[Tensor] = inputs, gradient: Tensor = gradient) -> None:
+                attend(*inputs).backward(gradient)
+                for one in inputs:
+                    one.grad = None
+
+            announce(f"{name}, {attention}")
+            tested = measure(forward, setting.device, setting.repeats)
+            trained = measure(backward, setting.device, setting.repeats)
+            yield Cost(
+                head=name,
+                attention=attention,
+                parameters=0,
+                multiply_adds=setting.batch * positions**2 * (key_channels + value_channels),
+                forward_ms=_scaled(tested.seconds, 1e3),
+                train_step_ms=_scaled(trained.seconds, 1e3),
+                forward_mb=_scaled(tested.peak, 1e-6),
+                train_step_mb=_scaled(trained.peak, 1e-6),
+                conditions=f"attention alone on {positions} positions, {setting.conditions}",
+            )
 
 
 def _network_workload(network: OCNet, config: DictConfig, setting: Setting) -> _Workload:

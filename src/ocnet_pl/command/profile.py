@@ -20,6 +20,7 @@ examples:
   ocnet-profile --heads base_oc asp_oc --size 1024x2048  two heads at the size that Cityscapes is tested at
   ocnet-profile --heads base_oc pyramid_oc --head-only --explicit-attention
                                                          what attention costs when its map is stored, and when not
+  ocnet-profile --attention-only --batch 2               the same for the attention alone
   ocnet-profile --csv outputs/table1/profile.csv         ... then ocnet-report outputs/table1 shows it beside the mIoU
 """
 
@@ -70,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
         help="measure the textbook attention, which stores the N x N map, beside the fused one",
     )
     parser.add_argument(
+        "--attention-only",
+        action="store_true",
+        help="measure the attention alone, fused and by the textbook, at the key and value widths of the heads",
+    )
+    parser.add_argument(
         "--head-only", action="store_true", help="measure the head alone, on random features at the backbone's stride"
     )
     parser.add_argument(
@@ -118,13 +124,15 @@ def _profile(arguments: argparse.Namespace) -> None:
 
     from ocnet_pl.config import heads
     from ocnet_pl.cost import Cost, write_costs
-    from ocnet_pl.profiling import Setting, choose_device, head_configs, profile_head
+    from ocnet_pl.profiling import Setting, choose_device, head_configs, profile_attention, profile_head
     from ocnet_pl.rendering.costs import print_costs
     from ocnet_pl.table import LABELS
 
     names = arguments.heads or heads()
     in_order = [*(name for name in LABELS if name in names), *(name for name in names if name not in LABELS)]
     configs = head_configs(in_order, arguments.backbone)
+    if arguments.attention_only and (arguments.heads or arguments.head_only):
+        raise UserError("--attention-only measures no head: leave out --heads and --head-only")
     setting = Setting(
         size=arguments.size,
         batch=arguments.batch,
@@ -143,8 +151,17 @@ def _profile(arguments: argparse.Namespace) -> None:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("building", total=len(configs))
-        for name, config in configs.items():
-            for cost in profile_head(name, config, setting, lambda now: progress.update(task, description=now)):
+
+        def announce(now: str) -> None:
+            progress.update(task, description=now)
+
+        measured = (
+            [profile_attention(setting, announce)]
+            if arguments.attention_only
+            else [profile_head(name, config, setting, announce) for name, config in configs.items()]
+        )
+        for of_one in measured:
+            for cost in of_one:
                 costs.append(cost)
                 write_costs(arguments.csv, costs)  # a head that the system kills for memory takes no other with it
             progress.advance(task)
