@@ -28,6 +28,17 @@ def test_a_launcher_changes_no_number(launcher: tuple[str, ...], workplace: Path
     assert runs[0]["evaluations"] == runs[1]["evaluations"]
 
 
+@pytest.mark.parametrize(
+    ("launcher", "words"), [("slurm", "no srun on this machine"), ("slrm", "basic, joblib, submitit_local")]
+)
+def test_a_launcher_that_cannot_be_used_is_refused(
+    launcher: str, words: str, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("train", "-m", *TINY, f"hydra/launcher={launcher}") == 2
+    assert words in capsys.readouterr().err
+    assert not Path("outputs").exists()
+
+
 def test_gpus_are_those_that_may_be_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0, GPU-7f")
     assert visible_gpus() == ["0", "GPU-7f"]

@@ -125,7 +125,7 @@ def _explain(error: Exception) -> str:
         )
     if missing := re.search(r"Could not find '([^']+)/([^'/]*)'", text):
         group, name = missing.groups()
-        choices = options(group)
+        choices = options(group) + (["basic", "joblib", "submitit_local"] if group == "hydra/launcher" else [])
         near = difflib.get_close_matches(name, choices, 1, 0.5)
         hint = f"did you mean {group}={near[0]}? " if near else ""
         return f"{group}={name}: no such option; {hint}choose one of {', '.join(choices)}"

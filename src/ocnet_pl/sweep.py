@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,17 @@ def _refuse_shared_directories(runs: Sequence[PlannedRun]) -> None:
             )
 
 
+def _refuse_missing_cluster(launcher: str) -> None:
+    cluster = launcher in ("slurm", "submitit_slurm")
+    if cluster and find_spec("hydra_plugins.hydra_submitit_launcher") is None:
+        raise UserError(f"hydra/launcher={launcher}: is an extra; install it: pip install 'ocnet_pl[slurm]'")
+    if cluster and shutil.which("srun") is None:
+        raise UserError(
+            f"hydra/launcher={launcher}: there is no srun on this machine; start the sweep where SLURM jobs are "
+            "submitted, or try it here with hydra/launcher=submitit_local"
+        )
+
+
 def _refuse_missing_parents(runs: Sequence[PlannedRun]) -> None:
     coming = {run.directory for run in runs}
     for run in runs:
@@ -115,6 +128,7 @@ class SweepCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         with one_line_errors("ocnet-train"), _no_way_on():
+            _refuse_missing_cluster(config.hydra.runtime.choices["hydra/launcher"])
             params = config.hydra.sweeper.get("params") or {}
             runs = expand([*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task])
             for run in runs:
