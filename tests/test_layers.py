@@ -12,8 +12,9 @@ LAYERS = {
         "whole_file", "curves", "measuring", "resizing", "model/layers", "model/attention", "model/head/*",
         "dataset/transforms", "dataset/reading"],
     1: ["model/ocnet", "model/backbone", "inference", "run_directory", "result", "paper", "cost", "table",
-        "dataset/report", "dataset/timing", "rendering/*", "provenance", "authors"],
-    2: ["module", "checkpoint", "progress", "samples", "stopping", "dataset/*"],
+        "dataset/report", "dataset/timing", "rendering/*", "provenance", "authors",
+        "wandb_account", "wandb_content"],
+    2: ["module", "checkpoint", "progress", "samples", "stopping", "wandb_mirror", "dataset/*"],
     3: ["config", "build", "run", "evaluation", "sweep", "conversion", "profiling"],
     4: ["command/*"],
 }  # fmt: skip
@@ -22,7 +23,7 @@ HEAVY = {"torch", "torchvision", "torchmetrics", "pytorch_lightning", "timm", "a
 FORBIDDEN = {
     "run_directory": HEAVY, "result": HEAVY, "paper": HEAVY, "table": HEAVY, "rendering": HEAVY, "statistics": HEAVY,
     "metrics": HEAVY, "identity": HEAVY, "sweep": HEAVY, "config": HEAVY, "command": HEAVY,
-    "authors": HEAVY, "cost": HEAVY,
+    "authors": HEAVY, "cost": HEAVY, "wandb_account": HEAVY, "wandb_content": HEAVY,
     "dataset/reading": HEAVY, "dataset/labels": HEAVY, "dataset/inspection": HEAVY, "dataset/parallel": HEAVY,
 }  # fmt: skip
 """Nothing that a report, `--help` or a process of `ocnet-data check` needs may wait for torch."""

@@ -48,8 +48,10 @@ def test_image_counts_come_in_the_order_of_the_set() -> None:
     metric = ImageCounts(5)
     for i in (2, 0, 3, 1):
         metric.update(torch.tensor([i]), prediction[i : i + 1], label[i : i + 1])
-    for i, counts in enumerate(metric.compute().numpy()):
+    images, confusion = metric.compute()
+    for i, counts in enumerate(images.numpy()):
         assert np.array_equal(counts, by_hand(prediction[i].numpy(), label[i].numpy(), 5))
+    assert torch.equal(confusion, confusion_matrix(prediction, label, 5))
 
 
 def test_miou_is_over_the_set_not_over_images() -> None:
@@ -57,4 +59,4 @@ def test_miou_is_over_the_set_not_over_images() -> None:
     prediction = torch.tensor([[[0, 0, 0, 0]], [[1, 1, 1, 1]]])
     metric = ImageCounts(2)
     metric.update(torch.tensor([0, 1]), prediction, label)
-    assert mean_iou(metric.compute().sum(0)) == pytest.approx((3 / 4 + 4 / 5) / 2)
+    assert mean_iou(metric.compute()[0].sum(0)) == pytest.approx((3 / 4 + 4 / 5) / 2)

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.callbacks import Callback
 
 from ocnet_pl.checkpoint import WholeCheckpoints, load_weights, read_checkpoint
+from ocnet_pl.config import plain
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.inference import AtTestSize, Protocol
@@ -111,9 +112,12 @@ def _quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty.*")
 
 
-def build_loggers(config: DictConfig) -> list[Any]:
-    """The loggers beside the run's own CSV files."""
-    return [_build(node) for node in config.logger.values()] if config.logger else []
+def build_loggers(config: DictConfig, directory: Path) -> list[Any]:
+    """The loggers beside the run's own CSV files, each a context manager round the run in `directory`."""
+    loggers = [_build(node, save_dir=str(directory)) for node in (config.logger or {}).values()]
+    for logger in loggers:
+        logger.log_hyperparams(plain(config))
+    return loggers
 
 
 def load(checkpoint: str | Path, device: str = "cpu") -> OCNet:

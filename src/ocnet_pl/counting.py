@@ -32,18 +32,21 @@ def class_counts(confusion: Tensor) -> Tensor:
 class ImageCounts(Metric):
     """Counts of every image by its index in the set: what all numbers and the paired bootstrap are made of.
 
-    Each image must be given to exactly one process; the states are concatenated across them.
+    Each image must be given to exactly one process; the states are concatenated across them, the confusion matrices
+    of all images added.
     """
 
     full_state_update = False
     index: list[Tensor]
     counts: list[Tensor]
+    confusion: Tensor
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.add_state("index", [], dist_reduce_fx="cat")
         self.add_state("counts", [], dist_reduce_fx="cat")
+        self.add_state("confusion", torch.zeros(num_classes, num_classes, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, index: Tensor, prediction: Tensor, label: Tensor) -> None:
         """Index (B,), prediction and label (B, H, W)."""
@@ -51,8 +54,9 @@ class ImageCounts(Metric):
             matrix = confusion_matrix(one_prediction, one_label, self.num_classes)
             self.index.append(index[i].view(1))
             self.counts.append(class_counts(matrix).unsqueeze(0))
+            self.confusion += matrix
 
-    def compute(self) -> Tensor:
-        """Counts in the order of the set, (images, 3, K)."""
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Counts in the order of the set, (images, 3, K), and the confusion matrix of all images, (K, K)."""
         index, counts = (torch.cat(state) if isinstance(state, list) else state for state in (self.index, self.counts))
-        return counts[index.argsort()]
+        return counts[index.argsort()], self.confusion

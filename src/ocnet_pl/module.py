@@ -73,7 +73,7 @@ class SegmentationModule(pl.LightningModule):
         self._count(batch)
 
     def on_validation_epoch_end(self) -> None:
-        counts = self.counts.compute().sum(0).cpu()
+        counts = self.counts.compute()[0].sum(0).cpu()
         self.counts.reset()
         scores = {"val/miou": mean_iou(counts).item(), "val/pixel_accuracy": pixel_accuracy(counts).item()}
         self.log_dict(scores, rank_zero_only=False)

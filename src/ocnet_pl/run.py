@@ -6,7 +6,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overri
     Raises:
         UserError: wrong input, or a directory that holds a run of another config.
     """
-    with _attempt(run, config):
+    with _attempt(run, config), ExitStack() as until_the_end:
         resolved = plain(config)
         if config.threads:
             torch.set_num_threads(config.threads)
@@ -67,7 +67,8 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overri
         ]
         if config.trainer.enable_progress_bar:
             callbacks.append(TrainingProgress(config.schedule.batch_size, config.schedule.max_steps))
-        trainer = build_trainer(config, callbacks, [_csv_logger(run, start), *build_loggers(config)], run.path)
+        mirrors = [until_the_end.enter_context(logger) for logger in build_loggers(config, run.path)]
+        trainer = build_trainer(config, callbacks, [_csv_logger(run, start), *mirrors], run.path)
         data.micro_batch_size(trainer.world_size, trainer.accumulate_grad_batches)  # fails before any process starts
         if config.schedule.max_steps:  # else its network is its parent's
             trainer.fit(module, datamodule=data, ckpt_path=run.last_checkpoint if start else None, weights_only=True)
@@ -117,11 +118,11 @@ def evaluate(
     """Tests the module on a split, over all processes, and keeps the counts of every image in `counts_file`."""
     data.trainer = trainer
     trainer.test(module, dataloaders=data.evaluation_dataloader(split), verbose=False, weights_only=True)
-    counts = module.counts.compute().cpu().numpy()
+    counts, confusion = (counted.cpu().numpy() for counted in module.counts.compute())
     if counts_file and trainer.is_global_zero:
         images = [image.name for image, _ in data.pairs(split)]
         with whole_file(counts_file) as file:
-            np.savez_compressed(file, counts=counts, images=images, classes=data.classes)
+            np.savez_compressed(file, counts=counts, confusion=confusion, images=images, classes=data.classes)
     return Evaluation.of(counts, data.classes, counts_file.name if counts_file else None)
 
 

@@ -15,28 +15,32 @@ from ocnet_pl.model.ocnet import OCNet
 MAX_WIDTH = 512
 
 
-def colour(classes: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Train ids (H, W) -> RGB (H, W, 3); ignored pixels are black."""
-    table = np.zeros((IGNORE + 1, 3), np.uint8)
-    table[: len(palette)] = palette
-    return table[classes]
-
-
 def write_samples(network: OCNet, data: SegmentationDataModule, folder: Path, count: int = 1) -> list[str]:
-    """Draws the first `count` validation images: `<name>-{input,truth,prediction}.png`. Returns the names."""
+    """Draws the first `count` validation images: `<name>-{input,truth,prediction}.png`. Returns the names.
+
+    Truth and prediction hold train ids under a palette, in which ignored pixels are black.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     names = []
     for image_path, label_path in data.pairs(data.val_split)[:count]:
         image = read_image(image_path)
         pictures = {
-            "input": image,
-            "truth": colour(data.decode(read_label(label_path)), data.palette),
-            "prediction": colour(network.predict(image), data.palette),
+            "input": Image.fromarray(_shrink(image, smooth=True)),
+            "truth": _coloured(data.decode(read_label(label_path)), data.palette),
+            "prediction": _coloured(network.predict(image), data.palette),
         }
         for kind, picture in pictures.items():
-            Image.fromarray(_shrink(picture, kind == "input")).save(folder / f"{image_path.stem}-{kind}.png")
+            picture.save(folder / f"{image_path.stem}-{kind}.png")
         names.append(image_path.stem)
     return names
+
+
+def _coloured(classes: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Image.Image:
+    table = np.zeros((IGNORE + 1, 3), np.uint8)
+    table[: len(palette)] = palette
+    picture = Image.fromarray(_shrink(classes, smooth=False))
+    picture.putpalette(table.tobytes())
+    return picture
 
 
 def _shrink(picture: NDArray[np.uint8], smooth: bool) -> NDArray[np.uint8]:

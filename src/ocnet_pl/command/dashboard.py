@@ -1,0 +1,67 @@
+"""`ocnet-dashboard`: the workspace on wandb that compares the heads of a table."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ocnet_pl.errors import UserError, one_line_errors
+
+if TYPE_CHECKING:
+    from wandb_workspaces.workspaces import Workspace
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(
+        prog="ocnet-dashboard",
+        description="Makes a workspace on wandb for a table trained with logger=wandb, and prints its address: "
+        "validation mIoU and training loss of every row as mean and standard deviation over its seeds, IoU by class as "
+        "bars, samples side by side. The runs must be on the server: 'wandb sync DIR/*/*/wandb' uploads offline ones.",
+        epilog="example: ocnet-dashboard outputs/table1 --entity my-team",
+    )
+    parser.add_argument("directory", type=Path, metavar="DIR", help="of the sweep, with at least one finished run")
+    parser.add_argument("--entity", help="user or team (default: that of the runs, or else yours)")
+    parser.add_argument("--project", help="on wandb (default: that of the runs)")
+    parser.add_argument("--json", action="store_true", help="print the specification, ask no server")
+    arguments = parser.parse_args()
+    with one_line_errors("ocnet-dashboard"):
+        made = _workspace(arguments.directory, arguments.entity, arguments.project)
+        if arguments.json:
+            print(json.dumps(made._model.spec.model_dump(by_alias=True, exclude_none=True), indent=1))
+        else:
+            print(_save(made))
+
+
+def _workspace(directory: Path, entity: str | None, project: str | None) -> "Workspace":
+    from ocnet_pl.result import read_results
+
+    results = read_results(directory)
+    tables = {result.table: result.directory.parents[1] for result in results}
+    if not results:
+        raise UserError(f"{directory}: no finished run below it; give the directory of a sweep, e.g. outputs/demo")
+    if len(tables) > 1:
+        raise UserError(f"{directory}: holds several tables; give one of {', '.join(map(str, tables.values()))}")
+    try:
+        from ocnet_pl.rendering.workspace import workspace
+    except ImportError:
+        raise UserError("wandb-workspaces is not installed: pip install 'ocnet_pl[dashboard]'") from None
+    logged = next((r.config["logger"]["wandb"] for r in results if "wandb" in (r.config["logger"] or {})), None)
+    if logged is None:
+        raise UserError(f"{directory}: its runs were not trained with logger=wandb, so wandb has nothing to show")
+    return workspace(results, entity=entity or logged["entity"] or "", project=project or logged["project"])
+
+
+def _save(workspace: "Workspace") -> str:
+    """Returns the address."""
+    import wandb
+
+    from ocnet_pl.wandb_account import logged_in
+
+    if not logged_in():
+        raise UserError("wandb knows no API key: 'wandb login' first, or --json for the specification")
+    try:
+        workspace.entity = workspace.entity or wandb.Api().default_entity or ""
+        return str(workspace.save().url)
+    except Exception as error:  # in however many ways a server says no
+        raise UserError(f"wandb: {error}; the specification is --json") from error
