@@ -9,13 +9,14 @@ SOURCE = Path(__file__).parents[1] / "src" / "ocnet_pl"
 
 LAYERS = {
     0: ["errors", "randomness", "identity", "metrics", "counting", "loss", "statistics", "process", "gpus",
-        "whole_file", "curves", "measuring", "resizing", "model/layers", "model/attention", "model/head/*",
-        "dataset/transforms", "dataset/reading"],
-    1: ["model/ocnet", "model/backbone", "inference", "run_directory", "result", "paper", "cost", "table",
-        "dataset/report", "dataset/timing", "rendering/*", "provenance", "authors",
+        "whole_file", "curves", "measuring", "resizing", "model/layers", "model/attention", "model/cells",
+        "model/head/*", "dataset/transforms", "dataset/reading"],
+    1: ["model/ocnet", "model/object_context", "model/backbone", "inference", "run_directory", "result", "paper", "cost",
+        "context", "table", "dataset/report", "dataset/timing", "rendering/*", "provenance", "authors",
         "wandb_account", "wandb_content"],
-    2: ["module", "checkpoint", "progress", "samples", "stopping", "wandb_mirror", "dataset/*"],
-    3: ["config", "build", "run", "evaluation", "sweep", "conversion", "profiling"],
+    2: ["module", "checkpoint", "progress", "samples", "stopping", "wandb_mirror", "context_measuring", "dataset/*"],
+    3: ["config", "build", "run", "evaluation", "sweep", "conversion", "profiling", "exploring",
+        "context_picture", "viewing", "serving"],
     4: ["command/*"],
 }  # fmt: skip
 
@@ -23,7 +24,7 @@ HEAVY = {"torch", "torchvision", "torchmetrics", "pytorch_lightning", "timm", "a
 FORBIDDEN = {
     "run_directory": HEAVY, "result": HEAVY, "paper": HEAVY, "table": HEAVY, "rendering": HEAVY, "statistics": HEAVY,
     "metrics": HEAVY, "identity": HEAVY, "sweep": HEAVY, "config": HEAVY, "command": HEAVY,
-    "authors": HEAVY, "cost": HEAVY, "wandb_account": HEAVY, "wandb_content": HEAVY,
+    "authors": HEAVY, "cost": HEAVY, "context": HEAVY, "wandb_account": HEAVY, "wandb_content": HEAVY,
     "dataset/reading": HEAVY, "dataset/labels": HEAVY, "dataset/inspection": HEAVY, "dataset/parallel": HEAVY,
 }  # fmt: skip
 """Nothing that a report, `--help` or a process of `ocnet-data check` needs may wait for torch."""

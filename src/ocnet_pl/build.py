@@ -132,11 +132,16 @@ def load(checkpoint: str | Path, device: str = "cpu") -> OCNet:
     """
     content = read_checkpoint(Path(checkpoint))
     config = OmegaConf.create(content["config"])
+    return build_trained(config, content, Path(checkpoint), build_data(config)).to(device)
+
+
+def build_trained(config: DictConfig, content: dict[str, Any], checkpoint: Path, data: SegmentationDataModule) -> OCNet:
+    """The network of a checkpoint that was read, in evaluation mode, with the protocol it is tested by."""
     with open_dict(config):
         config.model.backbone.pretrained = False
         config.model.backbone.weights = None
         config.compile = False
     network = build_network(config, len(content["classes"]))
-    network.protocol = build_protocol(config, build_data(config))
-    load_weights(network, content, Path(checkpoint))
-    return network.eval().to(device)
+    network.protocol = build_protocol(config, data)
+    load_weights(network, content, checkpoint)
+    return network.eval()

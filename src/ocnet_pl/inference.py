@@ -52,6 +52,11 @@ class AtTestSize:
         return resize_logits(self.protocol(network, resize_image(image, size)), (height, width))
 
 
+def size_in_testing(protocol: Protocol, height: int, width: int) -> Size:
+    """(height, width) that an image of such a size is brought to before anything else is done to it."""
+    return protocol.test_size(height, width) if isinstance(protocol, AtTestSize) else (height, width)
+
+
 class SlidingWindow:
     """Overlapping windows over an image of any size; logits are averaged where windows overlap.
 

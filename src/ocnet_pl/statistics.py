@@ -1,6 +1,7 @@
 """What several seeds and many images say: pure functions over arrays."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -87,6 +88,55 @@ def paired_bootstrap(
     half = float(stats.t.ppf(0.5 + confidence / 2, freedom) * np.sqrt(variance))
     difference = float(by_seed.mean())
     return Interval(difference, difference - half, difference + half, seeds)
+
+
+@dataclass(frozen=True)
+class ClassMeans:
+    """Means over images, class by class, and the mean of those over the classes; all of one shape (classes + 1, ...).
+
+    Attributes:
+        mean: the last of the first axis is over the classes; NaN for a class that is in no image.
+        low, high: bounds; NaN where fewer than two images have the class.
+    """
+
+    mean: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def class_means(values: NDArray[np.float64], *, confidence: float = 0.95, draws: int = 1000) -> ClassMeans:
+    """Means with a percentile interval each: images are resampled with replacement.
+
+    Args:
+        values: (images, classes, ...); NaN where an image does not have the class.
+        confidence: of the intervals.
+        draws: of the bootstrap.
+    """
+    images = len(values)
+    generator = np.random.default_rng(0)
+    times = generator.multinomial(images, np.full(images, 1 / images), size=draws).astype(np.float64)
+    mean, resampled = _means(np.ones((1, images)), values)[0], _means(times, values)
+    tails = [50 * (1 - confidence), 50 * (1 + confidence)]
+    bounds = np.full((2, *mean.shape), np.nan)
+    often = (~np.isnan(values)).sum(0) > 1
+    known = np.concatenate([often, often.any(0, keepdims=True)])
+    if known.any():
+        bounds[:, known] = np.nanpercentile(resampled[:, known], tails, axis=0)
+    return ClassMeans(mean, *bounds)
+
+
+def _means(times: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of resampled sets: (draws, images) and (images, classes, ...) -> (draws, classes + 1, ...)."""
+    there = ~np.isnan(values)
+    total = np.tensordot(times, np.where(there, values, 0), 1)
+    means = _quotient(total, np.tensordot(times, there.astype(np.float64), 1))
+    known = ~np.isnan(means)
+    overall = _quotient(np.where(known, means, 0).sum(1, keepdims=True), known.sum(1, keepdims=True))
+    return np.concatenate([means, overall], 1)
+
+
+def _quotient(total: NDArray[np.float64], count: NDArray[Any]) -> NDArray[np.float64]:
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
 def _weighted(times: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """Object context pooling (paper, section 3.1, equations 1 and 2) without ever storing the map."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -70,6 +70,16 @@ def spans(length: int, cells: int) -> Iterator[tuple[slice, int]]:
     yield slice(step * (cells - 1), length), 1
 
 
+def cell_around(index: int, length: int, cells: int) -> slice:
+    """The one of these cells that holds a position."""
+    for where, count in spans(length, cells):
+        if index < where.stop:
+            step = (where.stop - where.start) // count
+            start = index - (index - where.start) % step
+            return slice(start, start + step)
+    raise IndexError(f"{index} lies outside of {length}")
+
+
 class ObjectContextPooling(nn.Module):
     """Every pixel is the sum of all pixels, weighted by how likely they are of the same object category.
 
@@ -133,6 +143,28 @@ class ObjectContextPooling(nn.Module):
             2,
         )
         return upsample(self.project(context), features.shape[-2:])
+
+    def rows(self, features: Tensor, points: Tensor) -> Tensor:
+        """What `forward` weighs every position with for some of them: those rows of the object context map alone.
+
+        Args:
+            features: (1, in_channels, H, W), what `forward` gets.
+            points: (P, 2), (x, y) on the grid that the attention works on, h = H // downsample by w = W // downsample.
+
+        Returns:
+            (P, h, w), each row the softmax over the cell of its point and zero outside: its sum is 1.
+        """
+        query, key, _ = self.transforms(features)
+        rows = key.new_zeros(len(points), *key.shape[2:])
+        for row, (x, y) in zip(rows, points.tolist(), strict=True):
+            here = self.reach(x, y, key.shape[2:])
+            similarity = torch.einsum("c,chw->hw", query[0, :, y, x], key[0, :, *here]) * key.shape[1] ** -0.5
+            row[here] = similarity.flatten().softmax(0).view_as(similarity)
+        return rows
+
+    def reach(self, x: int, y: int, size: Sequence[int]) -> tuple[slice, slice]:
+        """Rows and columns of a grid of such a size (h, w) that the attention of a position on it covers."""
+        return cell_around(y, size[0], self.grid), cell_around(x, size[1], self.grid)
 
     def _pool(
         self, query: Tensor, key: Tensor, value: Tensor, row: tuple[slice, int], column: tuple[slice, int]

@@ -8,8 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ocnet_pl.inference import Protocol, WholeImage
+from ocnet_pl.inference import Protocol, WholeImage, size_in_testing
 from ocnet_pl.model.layers import Normalize, conv_norm_act, upsample
+from ocnet_pl.model.object_context import ObjectContext, Points, attentions_of
+from ocnet_pl.resizing import resize_image
 
 
 class OCNet(nn.Module):
@@ -76,7 +78,44 @@ class OCNet(nn.Module):
     @torch.inference_mode()
     def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Classes of one photograph by `protocol`: RGB (H, W, 3) uint8 -> train ids (H, W) uint8, in eval mode."""
-        device = next(self.parameters()).device
-        batch = torch.tensor(np.asarray(image)).permute(2, 0, 1).unsqueeze(0).to(device)
-        prediction: NDArray[np.uint8] = self.protocol(self, batch)[0].argmax(0).to(torch.uint8).cpu().numpy()
+        prediction: NDArray[np.uint8] = (
+            self.protocol(self, self.batch(image))[0].argmax(0).to(torch.uint8).cpu().numpy()
+        )
         return prediction
+
+    def object_context(self, image: NDArray[np.uint8], points: Points) -> NDArray[np.float32]:
+        """Object context maps of some pixels of one photograph: what their class is decided with. In eval mode.
+
+        They are the weights of one forward pass over the whole image, at the size that `protocol` tests it at; a
+        protocol that takes the mean of several passes is asked for no more than that one.
+
+        Args:
+            image: RGB (H, W, 3) uint8.
+            points: pixels (x, y), x to the right and y down, from (0, 0) at the top left.
+
+        Returns:
+            (points, maps, H, W): one map of a pixel, or in Pyramid-OC one for each of its grids, zero outside the
+            pixel's cell. Each sums to 1 over the image, and over a region to what the attention gives that region.
+
+        Raises:
+            UserError: a head without attention, or a point that is not in the image.
+        """
+        maps: NDArray[np.float32] = self.attend(image).maps(points).float().cpu().numpy()
+        return maps
+
+    @torch.inference_mode()
+    def attend(self, image: NDArray[np.uint8]) -> ObjectContext:
+        """The same for any number of questions about one image: the backbone runs once, here.
+
+        Raises:
+            UserError: a head without attention.
+        """
+        batch = self.batch(image)
+        height, width = batch.shape[-2:]
+        seen = size_in_testing(self.protocol, height, width)
+        attentions = attentions_of(self.head, lambda: self(resize_image(batch, seen)))
+        return ObjectContext(attentions, (height, width), seen)
+
+    def batch(self, image: NDArray[np.uint8]) -> Tensor:
+        """A photograph as the network takes it: RGB (H, W, 3) uint8 -> (1, 3, H, W), on its device."""
+        return torch.tensor(np.asarray(image)).permute(2, 0, 1).unsqueeze(0).to(next(self.parameters()).device)

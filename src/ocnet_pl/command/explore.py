@@ -1,0 +1,198 @@
+"""`ocnet-explore`: what the attention of a trained network looks at."""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ocnet_pl.errors import UserError, one_line_errors
+
+if TYPE_CHECKING:
+    from ocnet_pl.exploring import Explored
+
+DESCRIPTION = """\
+Shows and measures the object context of trained networks: for a pixel, the weights that the attention gives to every
+other pixel. The heads that have it are base_oc, pyramid_oc, asp_oc and asp_oc_2019."""
+
+EPILOG = """\
+examples:
+  ocnet-explore figure outputs/demo/base_oc/seed-0/checkpoints/last.ckpt       writes outputs/context.png
+  ocnet-explore figure outputs/demo/{base,asp}_oc/seed-0/checkpoints/last.ckpt --image street.jpg --points 120,80 30,20
+  ocnet-explore measure outputs/demo/*/seed-*/checkpoints/last.ckpt            ... then ocnet-report shows it
+
+ocnet-explore COMMAND --help says more of each."""
+
+MEASURE = """\
+Measures how much of a pixel's weight falls on pixels of its own class, beside what equal weights would give; also how
+spread the weights are (entropy) and how far they reach (distance). In every image of the split it draws the same number
+of pixels from each class that is there; every number is a mean over images, with a 95 % interval where it matters.
+Pixels that the data set ignores are not asked about, and weight that falls on them counts neither for nor against.
+
+Prints a table and writes it beside the run's result.json, as context-last-val.json for last.ckpt on val. What is there
+already is not measured again; it is replaced when the weights are others, or when more pixels are asked for. Among
+several checkpoints those of heads without attention are passed over."""
+
+FIGURE = """\
+Draws the image, its truth and the predictions, and below them a row for every pixel: where it is, and for every
+network the map of what it looks at. Weights are shown in multiples of equal weights, in one scale for all maps. Where
+the truth is known, each map says what share of it falls on the pixel's own class, and what equal weights would give."""
+
+
+def main() -> None:
+    """Entry point."""
+    with one_line_errors("ocnet-explore"):
+        arguments = _parser().parse_args()
+        arguments.run(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ocnet-explore",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+
+    def command(run: Callable[[argparse.Namespace], None], summary: str, description: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(
+            run.__name__.removeprefix("_"),
+            help=summary,
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        one.set_defaults(run=run)
+        one.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="files of ocnet-train")
+        one.add_argument(
+            "--root", type=Path, metavar="DIR", help="of the data set, where it is not where it was in training"
+        )
+        one.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU where there is one")
+        return one
+
+    figure = command(_figure, "draw the maps of some pixels, several networks side by side", FIGURE)
+    figure.add_argument(
+        "--image", type=Path, metavar="FILE", help="a photograph (default: the first of the validation set)"
+    )
+    figure.add_argument(
+        "--label",
+        type=Path,
+        metavar="FILE",
+        help="its label, as the data set stores them (default: the data set's own)",
+    )
+    figure.add_argument(
+        "--points",
+        nargs="+",
+        type=_point,
+        default=[],
+        metavar="X,Y",
+        help="pixels, x from the left and y from the top, from 0 (default: one in every large class)",
+    )
+    figure.add_argument(
+        "--out",
+        type=Path,
+        default=Path("outputs/context.png"),
+        metavar="FILE",
+        help=".png, .pdf or .svg (default: %(default)s)",
+    )
+    measure = command(_measure, "measure how much of the weight falls on a pixel's own class", MEASURE)
+    measure.add_argument("--split", metavar="NAME", help="default: the validation split of the training")
+    measure.add_argument("--images", type=_positive, metavar="N", help="the first N only (default: all)")
+    measure.add_argument(
+        "--pixels", type=_positive, default=10, metavar="N", help="of each class in each image (default: %(default)s)"
+    )
+    measure.add_argument("--seed", type=int, default=0, metavar="N", help="of their draw (default: %(default)s)")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 1 up is expected")
+
+
+def _point(text: str) -> tuple[int, int]:
+    x, comma, y = text.partition(",")
+    if comma and x.isdecimal() and y.isdecimal():
+        return int(x), int(y)
+    raise argparse.ArgumentTypeError(f"{text!r}: x,y is expected, for example 120,80")
+
+
+def _refuse_missing(checkpoints: list[Path]) -> None:
+    """Before seconds of imports."""
+    if missing := next((path for path in checkpoints if not path.is_file()), None):
+        raise UserError(f"{missing}: no such file; runs keep their checkpoints in <run>/checkpoints/last.ckpt")
+
+
+def _open(arguments: argparse.Namespace) -> "list[Explored]":
+    _refuse_missing(arguments.checkpoints)
+    from ocnet_pl.exploring import open_checkpoint
+    from ocnet_pl.profiling import choose_device
+
+    device = choose_device(arguments.device)
+    return [open_checkpoint(path, device, arguments.root) for path in arguments.checkpoints]
+
+
+@contextmanager
+def _progress(description: str, total: int) -> Iterator[Callable[[], None]]:
+    from ocnet_pl.rendering.progress import progress_bar
+
+    with progress_bar() as progress:
+        task = progress.add_task(description, total=total)
+        yield lambda: progress.advance(task)
+
+
+def _measure(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    _refuse_missing(arguments.checkpoints)
+    from ocnet_pl.context import ContextMeasure, Setting
+    from ocnet_pl.context_measuring import measure_split
+    from ocnet_pl.dataset.base import SegmentationDataset
+    from ocnet_pl.exploring import keep_measure, kept_measure, open_checkpoint
+    from ocnet_pl.model.object_context import NoAttentionError
+    from ocnet_pl.profiling import choose_device
+    from ocnet_pl.provenance import weights_sha256
+    from ocnet_pl.rendering.context import LEGEND, print_context
+
+    console, device = Console(), choose_device(arguments.device)
+    for path in arguments.checkpoints:
+        try:
+            one = open_checkpoint(path, device, arguments.root)
+        except NoAttentionError as error:
+            if len(arguments.checkpoints) == 1:
+                raise
+            console.print(f"passed over: {error}", highlight=False, soft_wrap=True)
+            continue
+        one.data.prepare_data()
+        split = arguments.split or one.data.val_split
+        dataset = SegmentationDataset(one.data.pairs(split), one.data.table)
+        images = min(len(dataset), arguments.images or len(dataset))
+        setting = Setting(weights_sha256(one.network), split, images, arguments.pixels, arguments.seed)
+        measure = kept_measure(one, setting)
+        note = "this was measured before"
+        if measure is None:
+            with _progress(one.row, images) as advance:
+                grids, values = measure_split(one.network, dataset, images, arguments.pixels, arguments.seed, advance)
+            measure = ContextMeasure.of(one.head, setting, one.data.classes, grids, values)
+            note = keep_measure(one, measure)
+        print_context(str(path), measure, console)
+        console.print(note, highlight=False, soft_wrap=True)
+    console.print(LEGEND, style="dim", highlight=False)
+
+
+def _figure(arguments: argparse.Namespace) -> None:
+    from ocnet_pl.rendering.context_figure import context_figure, refuse_other_formats, save_figure
+
+    refuse_other_formats(arguments.out)
+    explored = _open(arguments)
+    from ocnet_pl.context_picture import context_picture, find_truth, first_image
+
+    image = arguments.image or first_image(explored[0].data)
+    truth = find_truth(explored[0].data, image, arguments.label)
+    save_figure(context_figure(context_picture(explored, image, truth, arguments.points)), arguments.out)
+    print(f"wrote {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""The object context maps of one image, row by row: a map has as many rows as the image has cells."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ocnet_pl.errors import UserError
+from ocnet_pl.model.attention import ObjectContextPooling
+from ocnet_pl.model.cells import CellGrid
+from ocnet_pl.resizing import Size
+
+Points = Sequence[Sequence[int]]
+"""Pixels as (x, y): x to the right and y down, from (0, 0) at the top left."""
+
+
+class ObjectContext:
+    """Asks the attention of a head, on one image, what it looks at from any pixel.
+
+    Args:
+        attentions: every object context pooling of the head with the features (1, C, h, w) that it gets.
+        image: (H, W) of the image that is asked about.
+        seen: (height, width) at which the network got it.
+    """
+
+    def __init__(self, attentions: Sequence[tuple[ObjectContextPooling, Tensor]], image: Size, seen: Size) -> None:
+        self.attentions = list(attentions)
+        self.image = image
+        self.seen = seen
+
+    @property
+    def grids(self) -> list[int]:
+        """Of every map, cells per side of the partition that it stays in: [1], or [1, 2, 3, 6] in Pyramid-OC."""
+        return [pool.grid for pool, _ in self.attentions]
+
+    def cells(self, number: int) -> CellGrid:
+        """Where the positions that map `number` weighs lie in the image."""
+        pool, features = self.attentions[number]
+        height, width = (side // pool.downsample for side in features.shape[2:])
+        return CellGrid((height, width), self.image, self.seen)
+
+    @torch.inference_mode()
+    def rows(self, number: int, points: Points) -> Tensor:
+        """Rows of map `number` as the attention has them, (P, h, w): a weight for every cell, their sum 1.
+
+        Raises:
+            UserError: a point that is not in the image.
+        """
+        pool, features = self.attentions[number]
+        return pool.rows(features, self.cells(number).at(self.pixels(points)))
+
+    def uniform(self, number: int, points: Points) -> Tensor:
+        """The same for an attention that tells nothing apart: equal weights on all cells that it reaches, (P, h, w)."""
+        cells = self.cells(number)
+        rows = torch.zeros(len(points), *cells.cells)
+        for row, (x, y) in zip(rows, cells.at(self.pixels(points)).tolist(), strict=True):
+            part = row[self.attentions[number][0].reach(x, y, cells.cells)]
+            part.fill_(1 / part.numel())
+        return rows
+
+    @torch.inference_mode()
+    def maps(self, points: Points) -> Tensor:
+        """All maps of some pixels at the image's size, (P, maps, H, W).
+
+        The row of a pixel is that of the cell it belongs to, the nearest. The weight of a cell is spread evenly over
+        the pixels that belong to it: every map sums to 1 over the image, and over a region to what the attention gives
+        that region.
+
+        Raises:
+            UserError: a point that is not in the image.
+        """
+        maps = [self.cells(number).spread(self.rows(number, points)) for number in range(len(self.attentions))]
+        return torch.stack(maps, 1)
+
+    def pixels(self, points: Points) -> Tensor:
+        """(P, 2).
+
+        Raises:
+            UserError: a point that is not in the image.
+        """
+        height, width = self.image
+        for point in points:
+            if len(point) != 2 or not (0 <= point[0] < width and 0 <= point[1] < height):
+                told = ",".join(str(number) for number in point)
+                raise UserError(
+                    f"point {told}: not in the image of {width}x{height} pixels; give x,y with x from 0 to {width - 1} "
+                    f"from the left and y from 0 to {height - 1} from the top"
+                )
+        return torch.tensor([[int(x), int(y)] for x, y in points], dtype=torch.long).view(-1, 2)
+
+
+class _AllSeenError(Exception):
+    """Ends a forward pass that has nothing more to tell."""
+
+
+class NoAttentionError(UserError):
+    """There is nothing to show."""
+
+
+def require_attention(head: nn.Module) -> list[ObjectContextPooling]:
+    """Every object context pooling of a head.
+
+    Raises:
+        NoAttentionError: it has none.
+    """
+    if pools := [module for module in head.modules() if isinstance(module, ObjectContextPooling)]:
+        return pools
+    raise NoAttentionError(
+        f"{type(head).__name__}: this head has no attention and so no object context map; "
+        "take a network with the head base_oc, pyramid_oc, asp_oc or asp_oc_2019"
+    )
+
+
+def attentions_of(head: nn.Module, run: Callable[[], object]) -> list[tuple[ObjectContextPooling, Tensor]]:
+    """Every object context pooling of a head with the features that it gets, noted in a forward pass.
+
+    The pass ends where the last of them begins: what follows in the head costs nothing.
+
+    Args:
+        head: in evaluation mode.
+        run: passes something through the head once.
+
+    Raises:
+        NoAttentionError: the head has none.
+    """
+    pools = require_attention(head)
+    seen: list[tuple[ObjectContextPooling, Tensor]] = []
+
+    def note(pool: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(pool, ObjectContextPooling)
+        seen.append((pool, inputs[0]))
+        if len(seen) == len(pools):
+            raise _AllSeenError
+
+    hooks = [pool.register_forward_pre_hook(note) for pool in pools]
+    try:
+        run()
+    except _AllSeenError:
+        pass
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen

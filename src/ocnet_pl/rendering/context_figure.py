@@ -1,0 +1,163 @@
+"""Object context maps as the paper's figure 3 has them: the image, its truth, and a map for every marked pixel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from ocnet_pl.errors import UserError
+
+Rgb = NDArray[np.uint8]
+Shares = tuple[float, float]
+"""Of a map on the pixel's own class, and of equal weights."""
+FORMATS = (".png", ".pdf", ".svg")
+
+_WIDTH = 2.6
+"""Of a panel, in inches."""
+COLOURS = mpl.colormaps["inferno"]
+_GAMMA = 0.5
+"""Weights span orders of magnitude: small ones stay visible."""
+_DIM = 0.35
+"""How bright the image shines through where a map weighs nothing."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one map of one network adds.
+
+    Attributes:
+        title: for readers.
+        prediction: RGB (H, W, 3); None where the column before is of the same network.
+        maps: (pixels, H, W), each summing to 1.
+        shares: of every pixel; None where its class is not known.
+    """
+
+    title: str
+    prediction: Rgb | None
+    maps: NDArray[np.float32]
+    shares: Sequence[Shares | None]
+
+
+@dataclass(frozen=True)
+class Pixel:
+    """One that is asked about, and its class."""
+
+    x: int
+    y: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Everything that the figure shows.
+
+    Attributes:
+        image: RGB (H, W, 3).
+        truth: RGB (H, W, 3); None where it is not known.
+        columns: one for every map.
+        pixels: that are asked about.
+        legend: name and colour of the classes.
+    """
+
+    image: Rgb
+    truth: Rgb | None
+    columns: Sequence[Column]
+    pixels: Sequence[Pixel]
+    legend: Sequence[tuple[str, NDArray[np.uint8]]]
+
+
+def heat(weights: NDArray[np.float32], image: Rgb, top: float) -> NDArray[np.float32]:
+    """A map over a dim image, RGB (H, W, 3) in 0..1. Weights are multiples of equal weights, `top` the brightest."""
+    strength = np.clip(weights / top, 0, 1) ** _GAMMA
+    grey = (image @ np.array([0.299, 0.587, 0.114]) / 255 * _DIM)[..., None]
+    # Screen blending: where the map is dark the image is seen, where it is bright the map alone.
+    glow = COLOURS(strength)[..., :3]
+    blended: NDArray[np.float32] = (1 - (1 - grey * (1 - strength[..., None])) * (1 - glow)).astype(np.float32)
+    return blended
+
+
+def context_figure(picture: Picture) -> Figure:
+    """The image and its truth at the left, a column for every map; predictions above, a row for every pixel."""
+    givens = [("Image", picture.image)] + ([] if picture.truth is None else [("Truth", picture.truth)])
+    rows, columns = 1 + len(picture.pixels), len(givens) + len(picture.columns)
+    height, width = picture.image.shape[:2]
+    panel = _WIDTH * height / width
+    figure = Figure(figsize=(columns * _WIDTH + 1.1, rows * (panel + 0.22) + 0.75), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)  # type: ignore[union-attr]
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+    top = max(float(np.quantile(column.maps, 0.999)) for column in picture.columns) * height * width
+    for i, (title, given) in enumerate(givens):
+        grid[0, i].set_title(title, fontsize=10)
+        for row in range(rows):
+            grid[row, i].imshow(given)
+    for i, column in enumerate(picture.columns, len(givens)):
+        grid[0, i].set_title(column.title, fontsize=10)
+        if column.prediction is not None:
+            grid[0, i].imshow(column.prediction)
+        for row, weights in enumerate(column.maps, 1):
+            grid[row, i].imshow(heat(weights * height * width, picture.image, top))
+            if share := column.shares[row - 1]:
+                told = f"{100 * share[0]:.0f} % on its class, uniform {100 * share[1]:.0f} %"
+                grid[row, i].set_xlabel(told, fontsize=8, labelpad=2)
+    for row, pixel in enumerate(picture.pixels, 1):
+        grid[row, 0].set_ylabel(pixel.name, fontsize=10)
+        for axes in grid[row]:
+            _mark(axes, pixel)
+    scale = ScalarMappable(PowerNorm(_GAMMA, 0, top), COLOURS)
+    bar = figure.colorbar(scale, ax=grid[1:, :].ravel().tolist(), fraction=0.03, pad=0.01, aspect=30)
+    bar.set_label("weight, in multiples of equal weights", fontsize=9)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    _legend(figure, picture)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """As PNG, PDF or SVG, by the suffix of the file.
+
+    Raises:
+        UserError: another suffix, or a file that cannot be written.
+    """
+    refuse_other_formats(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
+    except OSError as error:
+        raise UserError(f"--out {path}: cannot be written ({error.strerror}); give another file") from error
+
+
+def refuse_other_formats(path: Path) -> None:
+    """Before anything is computed."""
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"--out {path}: the suffix decides the format; choose one of {', '.join(FORMATS)}")
+
+
+def _mark(axes: Axes, pixel: Pixel) -> None:
+    for colour, size, thickness in (("white", 11, 3.4), ("red", 10, 1.8)):
+        axes.plot(pixel.x, pixel.y, "+", color=colour, markersize=size, markeredgewidth=thickness)
+
+
+def _legend(figure: Figure, picture: Picture) -> None:
+    handles: list[Any] = [Patch(facecolor=rgb / 255, label=name) for name, rgb in picture.legend]
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(len(handles), 10),
+        frameon=False,
+        fontsize=9,
+        handlelength=1,
+        handleheight=1,
+    )

@@ -1,0 +1,179 @@
+"""The rows of the object context map are the very weights of the forward pass, and keep their meaning in the image."""
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from test_heads import randomize
+from torch import Tensor, nn
+
+from ocnet_pl.build import build_network
+from ocnet_pl.config import compose, heads
+from ocnet_pl.errors import UserError
+from ocnet_pl.inference import AtTestSize, WholeImage
+from ocnet_pl.model.attention import ObjectContextPooling, cell_around, spans
+from ocnet_pl.model.cells import CellGrid
+from ocnet_pl.model.object_context import attentions_of
+from ocnet_pl.model.ocnet import OCNet
+
+ATTENDING = [name for name in heads() if name.endswith(("_oc", "_oc_2019"))]
+
+
+def network(head: str, *overrides: str) -> OCNet:
+    config = compose(
+        f"model/head={head}",
+        "model/backbone=tiny",
+        "model.head.out_channels=16",
+        "model.auxiliary_channels=4",
+        *overrides,
+    )
+    built = build_network(config, 5).eval()
+    randomize(built.head)
+    return built
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def context_vectors(head: nn.Module, features: Tensor) -> list[Tensor]:
+    """What every W gets in a forward pass."""
+    seen: list[Tensor] = []
+    pools = [module for module in head.modules() if isinstance(module, ObjectContextPooling)]
+    hooks = [pool.project.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) for pool in pools]
+    head(features)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+@pytest.mark.parametrize("size", [(12, 18), (13, 17), (6, 11)])
+@pytest.mark.parametrize("name", ATTENDING)
+@torch.no_grad()
+def test_rows_times_values_are_the_forward_pass(name: str, size: tuple[int, int]) -> None:
+    head: nn.Module = instantiate(compose(f"model/head={name}").model.head, in_channels=12, out_channels=16).eval()
+    randomize(head)
+    features = torch.randn(1, 12, *size, generator=torch.Generator().manual_seed(1))
+    contexts = context_vectors(head, features)
+    attentions = attentions_of(head, lambda: head(features))
+    assert len(attentions) == len(contexts) == (4 if name == "pyramid_oc" else 1)
+    for (pool, seen), context in zip(attentions, contexts, strict=True):
+        value = pool.transforms(seen)[2]
+        height, width = value.shape[2:]
+        assert (height, width) == tuple(side // pool.downsample for side in size)
+        points = torch.cartesian_prod(torch.arange(width), torch.arange(height))
+        rows = pool.rows(seen, points)
+        rebuilt = torch.einsum("phw,chw->pc", rows, value[0])
+        x, y = points.T
+        torch.testing.assert_close(rebuilt, context[0, :, y, x].T, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(rows.sum((1, 2)), torch.ones(len(points)))
+
+
+@torch.no_grad()
+def test_rows_with_a_query_of_its_own() -> None:
+    torch.manual_seed(0)
+    pool = ObjectContextPooling(8, 4, 6, 8, share_query_key=False).eval()
+    features = torch.randn(1, 8, 5, 7)
+    (context,) = context_vectors(pool, features)
+    rebuilt = torch.einsum("phw,chw->pc", pool.rows(features, torch.tensor([[6, 2]])), pool.transforms(features)[2][0])
+    torch.testing.assert_close(rebuilt[0], context[0, :, 2, 6])
+
+
+@pytest.mark.parametrize(("length", "cells"), [(12, 3), (13, 3), (17, 6), (7, 1), (6, 6)])
+def test_the_cell_around_a_position_is_that_of_the_forward_pass(length: int, cells: int) -> None:
+    for where, count in spans(length, cells):
+        step = (where.stop - where.start) // count
+        for start in range(where.start, where.stop, step):
+            for index in range(start, start + step):
+                assert cell_around(index, length, cells) == slice(start, start + step)
+
+
+GRIDS = [
+    CellGrid((9, 17), (64, 128), (64, 128)),
+    CellGrid((4, 8), (64, 128), (64, 128)),
+    CellGrid((60, 60), (31, 200), (473, 473)),  # fewer pixels than cells
+    CellGrid((1, 3), (5, 7), (9, 20)),
+]
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_no_weight_is_lost_on_the_way_to_the_image(grid: CellGrid) -> None:
+    weights = torch.rand(2, *grid.cells, dtype=torch.float64)
+    spread = grid.spread(weights)
+    assert spread.shape == (2, *grid.image)
+    torch.testing.assert_close(spread.sum((1, 2)), weights.sum((1, 2)))
+    pixels = torch.rand(grid.image, dtype=torch.float64)
+    torch.testing.assert_close((spread * pixels).sum((1, 2)), (weights * grid.average(pixels)).sum((1, 2)))
+    torch.testing.assert_close(grid.average(torch.ones(grid.image)), torch.ones(grid.cells))
+
+
+def test_a_pixel_belongs_to_the_nearest_cell_of_the_upsampling() -> None:
+    grid = CellGrid((9, 17), (64, 128), (64, 128))
+    x, y = torch.arange(128), torch.arange(64)
+    at = grid.at(torch.cartesian_prod(x, y)).view(128, 64, 2)
+    assert torch.equal(at[:, 0, 0], (x * 16 / 127).round().long())
+    assert torch.equal(at[0, :, 1], (y * 8 / 63).round().long())
+    for cell in (0, 1, 8):  # a cell weighs on its own pixels; one in which it ends, it shares with the next
+        spread = grid.spread(torch.eye(9 * 17).view(-1, 9, 17))[cell * 17 + 3]
+        assert spread[at[0, :, 1] == cell].sum() > 0.85
+    mx, my = grid.middles()
+    assert (mx[0], mx[-1], my[0], my[-1]) == (0, 127, 0, 63)
+
+
+@pytest.mark.parametrize("name", ATTENDING)
+def test_maps_have_the_size_of_the_image(name: str) -> None:
+    built = network(name)
+    image = picture(40, 72)
+    points = [(0, 0), (71, 39), (30, 8)]
+    maps = built.object_context(image, points)
+    grids = [1, 2, 3, 6] if name == "pyramid_oc" else [1]
+    assert built.attend(image).grids == grids
+    assert maps.shape == (3, len(grids), 40, 72)
+    assert maps.dtype == np.float32
+    np.testing.assert_allclose(maps.sum((2, 3)), 1, rtol=1e-5)
+    if name == "pyramid_oc":
+        assert maps[0, 3, 20:].max() == 0
+        assert maps[0, 3, :, 36:].max() == 0
+
+
+def test_the_map_is_that_of_the_pass_at_the_test_size() -> None:
+    built = network("base_oc")
+    image = picture(40, 72)
+    sizes = []
+    built.backbone.register_forward_pre_hook(lambda _, inputs: sizes.append(tuple(inputs[0].shape[-2:])))
+    built.protocol = AtTestSize(WholeImage(), lambda height, width: (2 * height, 3 * width))
+    built.predict(image)
+    maps = built.object_context(image, [(71, 0)])
+    assert sizes == [(80, 216)] * 2
+    assert maps.shape == (1, 1, 40, 72)
+    context = built.attend(image)
+    assert context.cells(0).cells == (11, 28)
+    np.testing.assert_allclose(maps.sum(), 1, rtol=1e-5)
+    (row,) = context.rows(0, [(71, 0)])
+    grid = CellGrid((11, 28), (40, 72), (80, 216))
+    np.testing.assert_allclose(maps[0, 0], grid.spread(row), rtol=1e-5)
+    corner = grid.spread(row)[-1, -1] / row[-1, -1]
+    assert corner == pytest.approx(1 / (79 / 10 / 2 + 0.5) / (215 / 27 / 2 + 0.5) * 2 * 3, rel=1e-4)
+
+
+def test_what_follows_the_attention_costs_nothing() -> None:
+    built = network("asp_oc")
+    ran = []
+    for branch in (built.head.pyramid.point, built.head.pyramid.fuse):
+        branch.register_forward_hook(lambda *_: ran.append(True))
+    built.object_context(picture(32, 32), [(3, 3)])
+    assert not ran
+    built.predict(picture(32, 32))
+    assert ran
+
+
+@pytest.mark.parametrize("name", [name for name in heads() if name not in ATTENDING])
+def test_a_head_without_attention_is_told(name: str) -> None:
+    with pytest.raises(UserError, match="no attention"):
+        network(name).object_context(picture(32, 32), [(0, 0)])
+
+
+@pytest.mark.parametrize("point", [(64, 0), (0, 32), (-1, 5), (1, 2, 3)])
+def test_a_point_outside_is_told(point: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match="x from 0 to 63 from the left and y from 0 to 31 from the top"):
+        network("base_oc").object_context(picture(32, 64), [point])
