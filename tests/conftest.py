@@ -7,6 +7,7 @@ os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_ERROR_REPORTING"] = "false"
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -45,6 +46,32 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to run commands in."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of one step with three heads, below `runs/`, on the data in `data/`."""
+    from ocnet_pl.config import compose_with_choices
+    from ocnet_pl.run import train
+    from ocnet_pl.run_directory import RunDirectory
+
+    folder = tmp_path_factory.mktemp("explored")
+    for head in ("base_oc", "pyramid_oc", "baseline"):
+        overrides = (*TINY, f"model/head={head}", f"dataset.root={folder}/data", "schedule.max_steps=1")
+        config, choices = compose_with_choices(*overrides)
+        train(config, RunDirectory(folder / "runs" / head / "seed-0"), choices, list(overrides))
+    return folder
+
+
+@pytest.fixture
+def runs(trained: Path, tmp_path: Path) -> Path:
+    """A copy of those runs, to write into."""
+    return Path(shutil.copytree(trained / "runs", tmp_path / "runs"))
+
+
+def checkpoint(runs: Path, head: str) -> str:
+    """Of one of them."""
+    return str(runs / head / "seed-0" / "checkpoints" / "last.ckpt")
 
 
 Main = Callable[..., int]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_table import result
 from torch import Tensor
 
 from ocnet_pl.context import METRICS, ContextMeasure, Setting, context_file, differences
@@ -14,7 +15,9 @@ from ocnet_pl.metrics import IGNORE
 from ocnet_pl.model.attention import ObjectContextPooling
 from ocnet_pl.model.object_context import ObjectContext
 from ocnet_pl.randomness import derive_seed
+from ocnet_pl.rendering.files import comma_separated, markdown
 from ocnet_pl.statistics import class_means
+from ocnet_pl.table import read_tables
 
 SIZE = (29, 57)
 """Of the image; its features are 5 by 9, and every cell has 7 whole pixels a side, or 4 at the border."""
@@ -27,9 +30,8 @@ class Rigged(ObjectContextPooling):
         super().__init__(1, 1, 1, 1, grid=grid)
         self.sharpness = sharpness
 
-    def transforms(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        key = features * self.sharpness
-        return key, key, features
+    def query_key(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        return pooled * self.sharpness, pooled * self.sharpness
 
 
 def context(features: Tensor, **rigged: float) -> ObjectContext:
@@ -145,6 +147,28 @@ def test_a_class_that_never_occurs_leaves_the_mean_alone() -> None:
     assert means.mean[[0, 3]].tolist() == [[0.25, 0.25]] * 2
     assert np.isnan(means.mean[1:3]).all()
     assert np.isnan(class_means(np.full((2, 1, 1), np.nan)).mean).all()
+
+
+def test_a_table_shows_what_was_measured(tmp_path: Path) -> None:
+    values = np.full((1, 2, 3, len(METRICS)), np.nan)
+    values[..., :2, METRICS.index("uniform")] = 0.125
+    for seed, (own, weights) in enumerate([(0.5, ""), (0.75, ""), (0.9, "of another training")]):
+        directory = tmp_path / "base_oc" / f"seed-{seed}"
+        result("base_oc", seed, 80).write(directory / "result.json")
+        values[..., :2, METRICS.index("own")] = own
+        measure = ContextMeasure.of("base_oc", Setting(weights, "val", 2, 10, 0), ("a", "b", "c"), [1], values)
+        measure.write(context_file(directory, "last", "val"))
+    result("gp", 0, 70).write(tmp_path / "gp" / "seed-0" / "result.json")
+    (table,) = read_tables(tmp_path)
+    text = markdown(table)
+    assert "| Context on own class (%) |" in text
+    assert "| 62.50 ± 17.68 (12.50) |" in text
+    assert "| - | 1 |" in text  # the head without attention
+    assert "context,own,2,62.5,17.67" in comma_separated(table)
+    for path in tmp_path.rglob("context-*.json"):
+        path.unlink()
+    (table,) = read_tables(tmp_path)
+    assert "Context" not in markdown(table)
 
 
 def test_a_measure_reads_back(tmp_path: Path) -> None:

@@ -6,38 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY, Main
+from conftest import Main, checkpoint
 from PIL import Image
 
 from ocnet_pl.context import ContextMeasure
-from ocnet_pl.context_picture import find_truth, first_image, pick_points
+from ocnet_pl.context_picture import find_truth, first_images, pick_points
 from ocnet_pl.exploring import Explored, names
 from ocnet_pl.metrics import IGNORE
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs of three heads."""
-    from ocnet_pl.config import compose_with_choices
-    from ocnet_pl.run import train
-    from ocnet_pl.run_directory import RunDirectory
-
-    folder = tmp_path_factory.mktemp("explored")
-    for head in ("base_oc", "pyramid_oc", "baseline"):
-        overrides = (*TINY, f"model/head={head}", f"dataset.root={folder}/data", "schedule.max_steps=1")
-        config, choices = compose_with_choices(*overrides)
-        train(config, RunDirectory(folder / "runs" / head / "seed-0"), choices, list(overrides))
-    return folder
-
-
-@pytest.fixture
-def runs(trained: Path, tmp_path: Path) -> Path:
-    """A copy to write into."""
-    return Path(shutil.copytree(trained / "runs", tmp_path / "runs"))
-
-
-def checkpoint(runs: Path, head: str) -> str:
-    return str(runs / head / "seed-0" / "checkpoints" / "last.ckpt")
 
 
 def test_a_measure_is_kept_beside_the_result(runs: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +94,7 @@ def test_truth_is_found_in_the_data_set_or_given(trained: Path, tmp_path: Path) 
     from ocnet_pl.dataset.cityscapes import Cityscapes
 
     data = Cityscapes(str(trained / "data"), crop_size=(32, 32))
-    image = first_image(data)
+    (image,) = first_images(data, 1)
     truth = find_truth(data, image, None)
     assert truth is not None
     assert set(np.unique(truth)) <= {*range(19), IGNORE}

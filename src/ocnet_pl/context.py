@@ -1,7 +1,7 @@
 """What the attention of a trained head looks at, as `ocnet-explore measure` found it: a file beside `result.json`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocnet_pl.errors import UserError
+from ocnet_pl.result import Result
 from ocnet_pl.run_directory import read_json, write_json
-from ocnet_pl.statistics import class_means
+from ocnet_pl.statistics import Spread, class_means, spread
 
 METRICS = ("own", "uniform", "gain", "entropy", "distance", "uniform_distance", "ignored")
 """Of a pixel's weights, all in 0..1. Of what falls on labelled pixels, the share on pixels of its own class (`own`),
@@ -123,6 +124,28 @@ def context_file(run: Path, checkpoint: str, split: str) -> Path:
     return run / f"context-{checkpoint}-{split}.json"
 
 
+@dataclass(frozen=True)
+class OnOwnClass:
+    """The share on a pixel's own class, and that of equal weights: mean and spread over the seeds of a row."""
+
+    share: Spread
+    uniform: Spread
+
+
+def on_own_class(results: Iterable[Result]) -> OnOwnClass | None:
+    """Of the last checkpoints on their validation split; None where none was measured as it is now."""
+    found = []
+    for result in results:
+        split = result.config.get("dataset", {}).get("val_split", "val")
+        path = context_file(result.directory, "last", split)
+        if path.is_file() and (measure := ContextMeasure.read(path)).setting.weights_sha256 == result.weights_sha256:
+            found.append(measure.widest.overall)
+    if not found:
+        return None
+    share, uniform = (spread([_or_nan(one[metric].value) for one in found]) for metric in ("own", "uniform"))
+    return OnOwnClass(share, uniform)
+
+
 def differences(before: Setting, now: Setting) -> list[str]:
     """`pixels 10, now 20`."""
     told = {"weights_sha256": "other weights"}
@@ -132,6 +155,10 @@ def differences(before: Setting, now: Setting) -> list[str]:
 
 def _read(estimates: dict[str, dict[str, Any]]) -> Estimates:
     return {metric: Estimate(**estimates[metric]) for metric in METRICS}
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _number(value: float) -> float | None:

@@ -23,14 +23,14 @@ LEAST_SHARE = 0.01
 """Of the image, that a class must cover for a point to be picked in it."""
 
 
-def first_image(data: SegmentationDataModule) -> Path:
-    """The first of the validation set.
+def first_images(data: SegmentationDataModule, count: int) -> list[Path]:
+    """Of the validation set.
 
     Raises:
         UserError: the data set is not there.
     """
     data.prepare_data()
-    return data.pairs(data.val_split)[0][0]
+    return [image for image, _ in data.pairs(data.val_split)[:count]]
 
 
 def find_truth(data: SegmentationDataModule, image: Path, label: Path | None) -> Bytes | None:
@@ -101,7 +101,8 @@ def context_picture(explored: Sequence[Explored], image_path: Path, truth: Bytes
         for number, which in enumerate(one.maps):
             title = name if len(one.maps) == 1 else f"{name}, {which}"
             shown = None if number else colour(prediction, data.palette)
-            columns.append(Column(title, shown, maps[:, number], own_shares(context, number, truth, points)))
+            relative = maps[:, number] / context.equal(number).numpy()
+            columns.append(Column(title, shown, relative, own_shares(context, number, truth, points)))
     occurring = np.unique(np.stack([decided, *predictions])).tolist()
     return Picture(
         image=image,

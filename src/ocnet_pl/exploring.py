@@ -12,6 +12,7 @@ from ocnet_pl.checkpoint import read_checkpoint
 from ocnet_pl.context import ContextMeasure, Setting, context_file, differences
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.errors import UserError
+from ocnet_pl.model.attention import ObjectContextPooling
 from ocnet_pl.model.object_context import NoAttentionError, require_attention
 from ocnet_pl.model.ocnet import OCNet
 from ocnet_pl.run_directory import RunDirectory
@@ -43,7 +44,8 @@ class Explored:
     @property
     def maps(self) -> list[str]:
         """What readers call its maps, in order."""
-        grids = [pool.grid for pool in require_attention(self.network.head)]
+        pools = (part for part in self.network.head.modules() if isinstance(part, ObjectContextPooling))
+        grids = [pool.grid for pool in pools]
         return ["whole image" if grid == 1 else f"{grid}x{grid} cells" for grid in grids]
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ocnet_pl.context import OnOwnClass, on_own_class
 from ocnet_pl.cost import Cost, find_costs
 from ocnet_pl.errors import UserError
 from ocnet_pl.paper import published
@@ -83,6 +84,7 @@ class Row:
         unfinished: state of the planned runs that are not done, by seed.
         cells: one for every column of the table.
         cost: of the row's head; None where no profile has it.
+        context: what its attention looks at; None where it was not measured.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Row:
     unfinished: dict[int, State]
     cells: list[Cell] = field(default_factory=list)
     cost: Cost | None = None
+    context: OnOwnClass | None = None
 
 
 @dataclass
@@ -155,7 +158,8 @@ def make_table(name: str, results: Sequence[Result]) -> Table:
         finished = {r.seed: r for r in results if r.row == row_name}
         unfinished = {seed: state for (row, seed), state in planned.items() if row == row_name and seed not in finished}
         head = next((r.head for r in finished.values()), row_name)
-        rows.append(Row(row_name, label, finished, unfinished, cost=costs.get(head)))
+        context = on_own_class(finished.values())
+        rows.append(Row(row_name, label, finished, unfinished, cost=costs.get(head), context=context))
     baseline = paper.get("baseline", "baseline")
     base = next((row for row in rows if row.name == baseline), None)
     for row in rows:

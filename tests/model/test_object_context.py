@@ -13,7 +13,7 @@ from ocnet_pl.errors import UserError
 from ocnet_pl.inference import AtTestSize, WholeImage
 from ocnet_pl.model.attention import ObjectContextPooling, cell_around, spans
 from ocnet_pl.model.cells import CellGrid
-from ocnet_pl.model.object_context import attentions_of
+from ocnet_pl.model.object_context import require_attention
 from ocnet_pl.model.ocnet import OCNet
 
 ATTENDING = [name for name in heads() if name.endswith(("_oc", "_oc_2019"))]
@@ -55,7 +55,7 @@ def test_rows_times_values_are_the_forward_pass(name: str, size: tuple[int, int]
     randomize(head)
     features = torch.randn(1, 12, *size, generator=torch.Generator().manual_seed(1))
     contexts = context_vectors(head, features)
-    attentions = attentions_of(head, lambda: head(features))
+    attentions = require_attention(head).attended(features)
     assert len(attentions) == len(contexts) == (4 if name == "pyramid_oc" else 1)
     for (pool, seen), context in zip(attentions, contexts, strict=True):
         value = pool.transforms(seen)[2]
@@ -131,6 +131,9 @@ def test_maps_have_the_size_of_the_image(name: str) -> None:
     assert maps.shape == (3, len(grids), 40, 72)
     assert maps.dtype == np.float32
     np.testing.assert_allclose(maps.sum((2, 3)), 1, rtol=1e-5)
+    context = built.attend(image)
+    relative = maps[0, 0] / context.equal(0).numpy()
+    assert relative[0, 0] == pytest.approx(float(context.rows(0, points)[0, 0, 0]) * context.rows(0, points)[0].numel())
     if name == "pyramid_oc":
         assert maps[0, 3, 20:].max() == 0
         assert maps[0, 3, :, 36:].max() == 0
@@ -156,11 +159,11 @@ def test_the_map_is_that_of_the_pass_at_the_test_size() -> None:
     assert corner == pytest.approx(1 / (79 / 10 / 2 + 0.5) / (215 / 27 / 2 + 0.5) * 2 * 3, rel=1e-4)
 
 
-def test_what_follows_the_attention_costs_nothing() -> None:
+def test_rows_cost_no_more_than_what_leads_to_them() -> None:
     built = network("asp_oc")
     ran = []
-    for branch in (built.head.pyramid.point, built.head.pyramid.fuse):
-        branch.register_forward_hook(lambda *_: ran.append(True))
+    for part in (built.head.pyramid.point, built.head.pyramid.fuse, built.head.pyramid.context[1].project):
+        part.register_forward_hook(lambda *_: ran.append(True))
     built.object_context(picture(32, 32), [(3, 3)])
     assert not ran
     built.predict(picture(32, 32))

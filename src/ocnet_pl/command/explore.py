@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ examples:
   ocnet-explore figure outputs/demo/base_oc/seed-0/checkpoints/last.ckpt       writes outputs/context.png
   ocnet-explore figure outputs/demo/{base,asp}_oc/seed-0/checkpoints/last.ckpt --image street.jpg --points 120,80 30,20
   ocnet-explore measure outputs/demo/*/seed-*/checkpoints/last.ckpt            ... then ocnet-report shows it
+  ocnet-explore serve outputs/demo/*_oc/seed-0/checkpoints/last.ckpt           a page; the map under the cursor
 
 ocnet-explore COMMAND --help says more of each."""
 
@@ -33,10 +35,17 @@ Prints a table and writes it beside the run's result.json, as context-last-val.j
 already is not measured again; it is replaced when the weights are others, or when more pixels are asked for. Among
 several checkpoints those of heads without attention are passed over."""
 
+SERVE = """\
+Opens a page on this machine, http://127.0.0.1:PORT. Move over an image and see what the network looks at from there,
+and what it takes the pixel for. Head, checkpoint, map and image are chosen on the page, pictures of your own are added
+there; larger ones than 2048 pixels are shrunk. Nothing leaves the machine. Needs: pip install 'ocnet_pl[explore]'"""
+
 FIGURE = """\
 Draws the image, its truth and the predictions, and below them a row for every pixel: where it is, and for every
 network the map of what it looks at. Weights are shown in multiples of equal weights, in one scale for all maps. Where
 the truth is known, each map says what share of it falls on the pixel's own class, and what equal weights would give."""
+
+_IMAGES = 6
 
 
 def main() -> None:
@@ -102,6 +111,16 @@ def _parser() -> argparse.ArgumentParser:
         "--pixels", type=_positive, default=10, metavar="N", help="of each class in each image (default: %(default)s)"
     )
     measure.add_argument("--seed", type=int, default=0, metavar="N", help="of their draw (default: %(default)s)")
+    serve = command(_serve, "open a page on this machine that shows the map under the cursor", SERVE)
+    serve.add_argument(
+        "--image",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="photographs (default: the first six of the validation set)",
+    )
+    serve.add_argument("--port", type=_positive, default=7860, metavar="N", help="default: %(default)s")
     return parser
 
 
@@ -186,12 +205,28 @@ def _figure(arguments: argparse.Namespace) -> None:
 
     refuse_other_formats(arguments.out)
     explored = _open(arguments)
-    from ocnet_pl.context_picture import context_picture, find_truth, first_image
+    from ocnet_pl.context_picture import context_picture, find_truth, first_images
 
-    image = arguments.image or first_image(explored[0].data)
+    image = arguments.image or first_images(explored[0].data, 1)[0]
     truth = find_truth(explored[0].data, image, arguments.label)
     save_figure(context_figure(context_picture(explored, image, truth, arguments.points)), arguments.out)
     print(f"wrote {arguments.out}")
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    _refuse_missing_extra()
+    explored = _open(arguments)
+    from ocnet_pl.context_picture import first_images
+    from ocnet_pl.serving import HOST, serve
+    from ocnet_pl.viewing import Viewer
+
+    viewer = Viewer(explored, arguments.image or first_images(explored[0].data, _IMAGES))
+    serve(viewer, arguments.port, lambda: print(f"open http://{HOST}:{arguments.port} (Ctrl-C ends it)", flush=True))
+
+
+def _refuse_missing_extra() -> None:
+    if missing := [name for name in ("starlette", "uvicorn") if find_spec(name) is None]:
+        raise UserError(f"serve needs {' and '.join(missing)}: pip install 'ocnet_pl[explore]'")
 
 
 if __name__ == "__main__":

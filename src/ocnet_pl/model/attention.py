@@ -125,11 +125,17 @@ class ObjectContextPooling(nn.Module):
 
     def transforms(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value maps. (B, in, H, W) -> (B, d, h, w) twice and (B, v, h, w)."""
-        if self.downsample > 1:
-            features = F.max_pool2d(features, self.downsample)
-        key = self.key(features)
-        query = key if self.query is None else self.query(features)
-        return query, key, self.value(features)
+        pooled = self.pooled(features)
+        return *self.query_key(pooled), self.value(pooled)
+
+    def pooled(self, features: Tensor) -> Tensor:
+        """What is attended to. (B, in, H, W) -> (B, in, h, w)."""
+        return F.max_pool2d(features, self.downsample) if self.downsample > 1 else features
+
+    def query_key(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Query and key maps. (B, in, h, w) -> (B, d, h, w) twice."""
+        key = self.key(pooled)
+        return key if self.query is None else self.query(pooled), key
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, H, W)."""
@@ -154,7 +160,7 @@ class ObjectContextPooling(nn.Module):
         Returns:
             (P, h, w), each row the softmax over the cell of its point and zero outside: its sum is 1.
         """
-        query, key, _ = self.transforms(features)
+        query, key = self.query_key(self.pooled(features))
         rows = key.new_zeros(len(points), *key.shape[2:])
         for row, (x, y) in zip(rows, points.tolist(), strict=True):
             here = self.reach(x, y, key.shape[2:])
@@ -181,3 +187,7 @@ class ObjectContextPooling(nn.Module):
 
 def _join(parts: list[Tensor], dimension: int) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, dimension)
+
+
+Attended = list[tuple[ObjectContextPooling, Tensor]]
+"""What a head's `attended(features)` gives: each of its poolings with the features (B, C, H, W) that it gets."""

@@ -1,12 +1,14 @@
 """The object context maps of one image, row by row: a map has as many rows as the image has cells."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from ocnet_pl.errors import UserError
-from ocnet_pl.model.attention import ObjectContextPooling
+from ocnet_pl.model.attention import Attended
 from ocnet_pl.model.cells import CellGrid
 from ocnet_pl.resizing import Size
 
@@ -18,13 +20,13 @@ class ObjectContext:
     """Asks the attention of a head, on one image, what it looks at from any pixel.
 
     Args:
-        attentions: every object context pooling of the head with the features (1, C, h, w) that it gets.
+        attentions: what the head attends with, for one image.
         image: (H, W) of the image that is asked about.
         seen: (height, width) at which the network got it.
     """
 
-    def __init__(self, attentions: Sequence[tuple[ObjectContextPooling, Tensor]], image: Size, seen: Size) -> None:
-        self.attentions = list(attentions)
+    def __init__(self, attentions: Attended, image: Size, seen: Size) -> None:
+        self.attentions = attentions
         self.image = image
         self.seen = seen
 
@@ -58,6 +60,12 @@ class ObjectContext:
             part.fill_(1 / part.numel())
         return rows
 
+    def equal(self, number: int) -> Tensor:
+        """Map `number` of an attention that weighs every cell the same, (H, W): a map divided by it tells weights apart
+        from the sizes of cells, which at the border are smaller."""
+        cells = self.cells(number)
+        return cells.spread(torch.full(cells.cells, 1 / math.prod(cells.cells)))
+
     @torch.inference_mode()
     def maps(self, points: Points) -> Tensor:
         """All maps of some pixels at the image's size, (P, maps, H, W).
@@ -89,55 +97,26 @@ class ObjectContext:
         return torch.tensor([[int(x), int(y)] for x, y in points], dtype=torch.long).view(-1, 2)
 
 
-class _AllSeenError(Exception):
-    """Ends a forward pass that has nothing more to tell."""
-
-
 class NoAttentionError(UserError):
     """There is nothing to show."""
 
 
-def require_attention(head: nn.Module) -> list[ObjectContextPooling]:
-    """Every object context pooling of a head.
+@runtime_checkable
+class AttendingHead(Protocol):
+    """A head with object context pooling (`model/head/__init__.py`)."""
+
+    def attended(self, features: Tensor) -> Attended: ...
+
+
+def require_attention(head: nn.Module) -> AttendingHead:
+    """The head, if it has object context maps.
 
     Raises:
         NoAttentionError: it has none.
     """
-    if pools := [module for module in head.modules() if isinstance(module, ObjectContextPooling)]:
-        return pools
+    if isinstance(head, AttendingHead):
+        return head
     raise NoAttentionError(
         f"{type(head).__name__}: this head has no attention and so no object context map; "
         "take a network with the head base_oc, pyramid_oc, asp_oc or asp_oc_2019"
     )
-
-
-def attentions_of(head: nn.Module, run: Callable[[], object]) -> list[tuple[ObjectContextPooling, Tensor]]:
-    """Every object context pooling of a head with the features that it gets, noted in a forward pass.
-
-    The pass ends where the last of them begins: what follows in the head costs nothing.
-
-    Args:
-        head: in evaluation mode.
-        run: passes something through the head once.
-
-    Raises:
-        NoAttentionError: the head has none.
-    """
-    pools = require_attention(head)
-    seen: list[tuple[ObjectContextPooling, Tensor]] = []
-
-    def note(pool: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(pool, ObjectContextPooling)
-        seen.append((pool, inputs[0]))
-        if len(seen) == len(pools):
-            raise _AllSeenError
-
-    hooks = [pool.register_forward_pre_hook(note) for pool in pools]
-    try:
-        run()
-    except _AllSeenError:
-        pass
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return seen

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ocnet_pl.inference import Protocol, WholeImage, size_in_testing
 from ocnet_pl.model.layers import Normalize, conv_norm_act, upsample
-from ocnet_pl.model.object_context import ObjectContext, Points, attentions_of
+from ocnet_pl.model.object_context import ObjectContext, Points, require_attention
 from ocnet_pl.resizing import resize_image
 
 
@@ -63,8 +63,12 @@ class OCNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """RGB in 0..255, (B, 3, H, W), bytes or floats -> logits (B, num_classes, H, W)."""
-        _, features = self.backbone(self.normalize(image))
-        return upsample(self.classifier(self.head(features)), image.shape[-2:])
+        return upsample(self.classifier(self.head(self.features(image))), image.shape[-2:])
+
+    def features(self, image: Tensor) -> Tensor:
+        """What the head gets. RGB in 0..255, (B, 3, H, W) -> (B, C, h, w)."""
+        features: Tensor = self.backbone(self.normalize(image))[1]
+        return features
 
     def forward_with_auxiliary(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """For training: the logits, and those of the auxiliary classifier, both (B, num_classes, H, W)."""
@@ -113,8 +117,8 @@ class OCNet(nn.Module):
         batch = self.batch(image)
         height, width = batch.shape[-2:]
         seen = size_in_testing(self.protocol, height, width)
-        attentions = attentions_of(self.head, lambda: self(resize_image(batch, seen)))
-        return ObjectContext(attentions, (height, width), seen)
+        head = require_attention(self.head)
+        return ObjectContext(head.attended(self.features(resize_image(batch, seen))), (height, width), seen)
 
     def batch(self, image: NDArray[np.uint8]) -> Tensor:
         """A photograph as the network takes it: RGB (H, W, 3) uint8 -> (1, 3, H, W), on its device."""

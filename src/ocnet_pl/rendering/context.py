@@ -5,12 +5,11 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from ocnet_pl.context import ContextMeasure, Estimate, Estimates
-from ocnet_pl.rendering.text import percent
 
 LEGEND = (
-    "Of the weight of a pixel's map that falls on labelled pixels: the share on pixels of its own class, with its 95 % "
-    "interval over images, and what equal weights would give. Entropy: of that of equal weights. Distance to the "
-    "pixel: of the image's diagonal. Mean: every class counts the same."
+    "All in %. Of the weight of a pixel's map that falls on labelled pixels, the share on pixels of its own class, "
+    "with its 95 % interval over images, and what equal weights would give. Entropy: of that of equal weights. "
+    "Distance: mean over the weight, of the image's diagonal. Mean: every class counts the same."
 )
 
 
@@ -20,11 +19,12 @@ def print_context(name: str, measure: ContextMeasure, console: Console) -> None:
     for one in measure.maps:
         where = f", within cells of {one.grid}x{one.grid}" if one.grid > 1 else ""
         images = "1 image" if setting.images == 1 else f"{setting.images} images"
-        title = f"{name}{where}: {setting.split}, {images}, {setting.pixels} pixels of each class, seed {setting.seed}"
+        drawn = f"{setting.split}, {images}, {setting.pixels} pixels of each class, seed {setting.seed}"
+        title = f"{name}{where}\n{drawn}"
         grid = RichTable(title=title, box=SIMPLE_HEAD, title_justify="left")
         grid.add_column("Class")
-        for heading in ("On own class (%)", "Uniform", "More by", "Entropy (%)", "Distance (%)", "Uniform"):
-            grid.add_column(heading, justify="right")
+        for heading in ("On own class (%)", "Uniform", "More by", "Entropy", "Distance", "Uniform"):
+            grid.add_column(heading, justify="right", no_wrap=True)
         for class_name, estimates in one.classes.items():
             grid.add_row(class_name, *_line(estimates))
         grid.add_section()
@@ -33,15 +33,15 @@ def print_context(name: str, measure: ContextMeasure, console: Console) -> None:
 
 
 def _line(of: Estimates) -> list[str]:
-    cells = [_interval(of["own"]), percent(of["uniform"].value), _interval(of["gain"], "+")]
-    return cells + [percent(of[metric].value) for metric in ("entropy", "distance", "uniform_distance")]
+    plain = [_percent(of[metric].value) for metric in ("uniform", "entropy", "distance", "uniform_distance")]
+    return [_interval(of["own"]), plain[0], _percent(of["gain"].value, "+"), *plain[1:]]
 
 
-def _interval(estimate: Estimate, sign: str = "") -> str:
-    """`61.20 [58.10, 64.30]`; without bounds where there are none."""
-    if estimate.value is None:
-        return "-"
-    middle = f"{100 * estimate.value:{sign}.2f}"
-    if estimate.low is None or estimate.high is None:
-        return middle
-    return f"{middle} [{100 * estimate.low:{sign}.2f}, {100 * estimate.high:{sign}.2f}]"
+def _interval(estimate: Estimate) -> str:
+    """`61.2 [58.1, 64.3]`; without bounds where there are none."""
+    middle, low, high = map(_percent, (estimate.value, estimate.low, estimate.high))
+    return middle if estimate.low is None else f"{middle} [{low}, {high}]"
+
+
+def _percent(share: float | None, sign: str = "") -> str:
+    return "-" if share is None else f"{100 * share:{sign}.1f}"

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
@@ -21,11 +20,16 @@ Shares = tuple[float, float]
 """Of a map on the pixel's own class, and of equal weights."""
 FORMATS = (".png", ".pdf", ".svg")
 
+_EXPLANATION = (
+    "Every map from 0 (dark) to its greatest weight (bright), in multiples of equal weights.\n"
+    "Below it, the share of the weight on pixels of the marked pixel's class, and what equal weights would give."
+)
 _WIDTH = 2.6
 """Of a panel, in inches."""
 COLOURS = mpl.colormaps["inferno"]
-_GAMMA = 0.5
-"""Weights span orders of magnitude: small ones stay visible."""
+_MOST_PIXELS = 832
+_GAMMA = 0.7
+"""Small weights stay visible beside great ones."""
 _DIM = 0.35
 """How bright the image shines through where a map weighs nothing."""
 
@@ -37,7 +41,7 @@ class Column:
     Attributes:
         title: for readers.
         prediction: RGB (H, W, 3); None where the column before is of the same network.
-        maps: (pixels, H, W), each summing to 1.
+        maps: (pixels, H, W), in multiples of equal weights.
         shares: of every pixel; None where its class is not known.
     """
 
@@ -75,9 +79,9 @@ class Picture:
     legend: Sequence[tuple[str, NDArray[np.uint8]]]
 
 
-def heat(weights: NDArray[np.float32], image: Rgb, top: float) -> NDArray[np.float32]:
-    """A map over a dim image, RGB (H, W, 3) in 0..1. Weights are multiples of equal weights, `top` the brightest."""
-    strength = np.clip(weights / top, 0, 1) ** _GAMMA
+def heat(weights: NDArray[np.float32], image: Rgb) -> NDArray[np.float32]:
+    """A map over a dim image, both (H, W), as RGB (H, W, 3) in 0..1; brightest where the weight is greatest."""
+    strength = (weights / weights.max()) ** _GAMMA
     grey = (image @ np.array([0.299, 0.587, 0.114]) / 255 * _DIM)[..., None]
     # Screen blending: where the map is dark the image is seen, where it is bright the map alone.
     glow = COLOURS(strength)[..., :3]
@@ -91,7 +95,7 @@ def context_figure(picture: Picture) -> Figure:
     rows, columns = 1 + len(picture.pixels), len(givens) + len(picture.columns)
     height, width = picture.image.shape[:2]
     panel = _WIDTH * height / width
-    figure = Figure(figsize=(columns * _WIDTH + 1.1, rows * (panel + 0.22) + 0.75), layout="constrained")
+    figure = Figure(figsize=(columns * _WIDTH + 0.3, rows * (panel + 0.22) + 0.85), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)  # type: ignore[union-attr]
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
@@ -99,28 +103,22 @@ def context_figure(picture: Picture) -> Figure:
         axes.set_yticks([])
         for spine in axes.spines.values():
             spine.set_visible(False)
-    top = max(float(np.quantile(column.maps, 0.999)) for column in picture.columns) * height * width
     for i, (title, given) in enumerate(givens):
         grid[0, i].set_title(title, fontsize=10)
         for row in range(rows):
-            grid[row, i].imshow(given)
+            _show(grid[row, i], given, picture)
     for i, column in enumerate(picture.columns, len(givens)):
         grid[0, i].set_title(column.title, fontsize=10)
         if column.prediction is not None:
-            grid[0, i].imshow(column.prediction)
+            _show(grid[0, i], column.prediction, picture)
         for row, weights in enumerate(column.maps, 1):
-            grid[row, i].imshow(heat(weights * height * width, picture.image, top))
-            if share := column.shares[row - 1]:
-                told = f"{100 * share[0]:.0f} % on its class, uniform {100 * share[1]:.0f} %"
-                grid[row, i].set_xlabel(told, fontsize=8, labelpad=2)
+            _show(grid[row, i], heat(_shrunk(weights), _shrunk(picture.image)), picture)
+            told = _caption(float(weights.max()), column.shares[row - 1])
+            grid[row, i].set_xlabel(told, fontsize=8, labelpad=2)
     for row, pixel in enumerate(picture.pixels, 1):
         grid[row, 0].set_ylabel(pixel.name, fontsize=10)
         for axes in grid[row]:
             _mark(axes, pixel)
-    scale = ScalarMappable(PowerNorm(_GAMMA, 0, top), COLOURS)
-    bar = figure.colorbar(scale, ax=grid[1:, :].ravel().tolist(), fraction=0.03, pad=0.01, aspect=30)
-    bar.set_label("weight, in multiples of equal weights", fontsize=9)
-    bar.outline.set_visible(False)  # type: ignore[operator]
     _legend(figure, picture)
     return figure
 
@@ -145,9 +143,29 @@ def refuse_other_formats(path: Path) -> None:
         raise UserError(f"--out {path}: the suffix decides the format; choose one of {', '.join(FORMATS)}")
 
 
+def _show(axes: Axes, panel: Rgb | NDArray[np.float32], picture: Picture) -> None:
+    """In the coordinates of the image."""
+    height, width = picture.image.shape[:2]
+    axes.imshow(_shrunk(panel), extent=(-0.5, width - 0.5, height - 0.5, -0.5))
+
+
+def _shrunk(panel: NDArray[Any]) -> NDArray[Any]:
+    """To twice what is printed: a page of full-sized street scenes would take a gigabyte."""
+    height, width = panel.shape[:2]
+    if width <= _MOST_PIXELS:
+        return panel
+    size = _MOST_PIXELS, max(1, round(height * _MOST_PIXELS / width))
+    return np.asarray(cv2.resize(panel, size, interpolation=cv2.INTER_AREA))
+
+
 def _mark(axes: Axes, pixel: Pixel) -> None:
     for colour, size, thickness in (("white", 11, 3.4), ("red", 10, 1.8)):
         axes.plot(pixel.x, pixel.y, "+", color=colour, markersize=size, markeredgewidth=thickness)
+
+
+def _caption(brightest: float, share: Shares | None) -> str:
+    peak = f"up to {brightest:.0f}x" if brightest >= 10 else f"up to {brightest:.1f}x"
+    return peak if share is None else f"{100 * share[0]:.0f} % on its class (equal: {100 * share[1]:.0f} %), {peak}"
 
 
 def _legend(figure: Figure, picture: Picture) -> None:
@@ -158,6 +176,8 @@ def _legend(figure: Figure, picture: Picture) -> None:
         ncols=min(len(handles), 10),
         frameon=False,
         fontsize=9,
+        title=_EXPLANATION,
+        title_fontsize=8,
         handlelength=1,
         handleheight=1,
     )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+from ocnet_pl.context import OnOwnClass
 from ocnet_pl.cost import Cost
 from ocnet_pl.statistics import Spread
 from ocnet_pl.table import Cell, Row, Table
@@ -14,6 +15,9 @@ COSTS: dict[str, Callable[[Cost], float | None]] = {
     "Memory (MB)": lambda cost: cost.train_step_mb,
 }
 """Columns of a table whose heads were profiled: heading, and its number in a cost."""
+
+
+CONTEXT = "Context on own class (%)"
 
 
 def short(value: float | None) -> str:
@@ -34,6 +38,14 @@ def mean_sd(value: Spread, signed: bool = False) -> str:
         return "-"
     mean = f"{value.mean:+.2f}" if signed else f"{value.mean:.2f}"
     return mean if math.isnan(value.sd) else f"{mean} ± {value.sd:.2f}"
+
+
+def on_own_class(context: OnOwnClass | None) -> str:
+    """`54.34 ± 1.20 (20.28)`; a dash where it was not measured."""
+    if context is None:
+        return "-"
+    share, uniform = (Spread(100 * one.mean, 100 * one.sd, one.n) for one in (context.share, context.uniform))
+    return f"{mean_sd(share)} ({uniform.mean:.2f})"
 
 
 def published(cell: Cell) -> str:
@@ -70,6 +82,8 @@ def headings(table: Table) -> list[str]:
         names += [column.label, "paper"] if published_too else [column.label]
     if table.baseline:
         names.append("Difference")
+    if any(row.context for row in table.rows):
+        names.append(CONTEXT)
     if table.profiled:
         names += COSTS
     return [*names, "Seeds"]
@@ -82,6 +96,8 @@ def line(table: Table, row: Row) -> list[str]:
         cells += [mean_sd(cell.ours), published(cell)] if published_too else [mean_sd(cell.ours)]
     if table.baseline:
         cells.append(difference(row.cells[table.main_column]))
+    if any(other.context for other in table.rows):
+        cells.append(on_own_class(row.context))
     if table.profiled:
         cells += [short(value(row.cost) if row.cost else None) for value in COSTS.values()]
     return [*cells, seeds(row)]
@@ -98,6 +114,11 @@ def legend(table: Table) -> str:
             ", with its 95 % interval over seeds and images."
             if any(row.cells[table.main_column].interval for row in table.rows)
             else "."
+        )
+    if any(row.context for row in table.rows):
+        text += (
+            " Context on own class: share of a pixel's attention that falls on its own class, mean over the classes"
+            " (in brackets, what equal weights would give)."
         )
     if table.profiled:
         text += f" Cost of the heads: {table.profiled}."

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ocnet_pl.model.attention import ObjectContextPooling
+from ocnet_pl.model.attention import Attended, ObjectContextPooling
 from ocnet_pl.model.head.aspp import ASPP
 from ocnet_pl.model.layers import conv_norm_act
 
@@ -70,3 +70,7 @@ class ASPOC(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return self.pyramid(self.reduce(features))
+
+    def attended(self, features: Tensor) -> Attended:
+        before, pool, _ = self.pyramid.context
+        return [(pool, before(self.reduce(features)))]

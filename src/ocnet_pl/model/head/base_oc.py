@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ocnet_pl.model.attention import ObjectContextPooling
+from ocnet_pl.model.attention import Attended, ObjectContextPooling
 from ocnet_pl.model.layers import conv_norm_act
 
 
@@ -45,5 +45,8 @@ class BaseOC(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, features: Tensor) -> Tensor:
-        reduced = self.reduce(features)
-        return self.dropout(self.fuse(torch.cat([self.pool(reduced), reduced], 1)))
+        ((pool, reduced),) = self.attended(features)
+        return self.dropout(self.fuse(torch.cat([pool(reduced), reduced], 1)))
+
+    def attended(self, features: Tensor) -> Attended:
+        return [(self.pool, self.reduce(features))]

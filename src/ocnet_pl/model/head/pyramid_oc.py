@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ocnet_pl.model.attention import ObjectContextPooling
+from ocnet_pl.model.attention import Attended, ObjectContextPooling
 from ocnet_pl.model.layers import conv_norm_act
 
 
@@ -57,6 +57,10 @@ class PyramidOC(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, features: Tensor) -> Tensor:
+        attended = self.attended(features)
+        contexts = [pool(reduced) for pool, reduced in attended]
+        return self.dropout(self.fuse(torch.cat([self.identity(attended[0][1]), *contexts], 1)))
+
+    def attended(self, features: Tensor) -> Attended:
         reduced = self.reduce(features)
-        contexts = [pool(reduced) for pool in self.pools]
-        return self.dropout(self.fuse(torch.cat([self.identity(reduced), *contexts], 1)))
+        return [(pool, reduced) for pool in self.pools]
