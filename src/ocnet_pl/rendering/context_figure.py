@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
@@ -95,8 +96,8 @@ def context_figure(picture: Picture) -> Figure:
     rows, columns = 1 + len(picture.pixels), len(givens) + len(picture.columns)
     height, width = picture.image.shape[:2]
     panel = _WIDTH * height / width
-    figure = Figure(figsize=(columns * _WIDTH + 0.3, rows * (panel + 0.22) + 0.85), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)  # type: ignore[union-attr]
+    layout = ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.02, wspace=0.01, hspace=0.01)
+    figure = Figure(figsize=(columns * _WIDTH + 0.3, rows * (panel + 0.22) + 0.85), layout=layout)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_xticks([])
@@ -169,7 +170,7 @@ def _caption(brightest: float, share: Shares | None) -> str:
 
 
 def _legend(figure: Figure, picture: Picture) -> None:
-    handles: list[Any] = [Patch(facecolor=rgb / 255, label=name) for name, rgb in picture.legend]
+    handles: list[Any] = [Patch(facecolor="#" + bytes(rgb).hex(), label=name) for name, rgb in picture.legend]
     figure.legend(
         handles=handles,
         loc="outside lower center",

@@ -74,8 +74,8 @@ def comma_separated(table: Table) -> str:
                 + ["" if number is None or math.isnan(number) else repr(number) for number in numbers]
             )
         for metric, share in (("own", row.context.share), ("uniform", row.context.uniform)) if row.context else ():
-            numbers = ["" if math.isnan(number) else repr(100 * number) for number in (share.mean, share.sd)]
-            writer.writerow([table.name, row.name, "context", metric, share.n, *numbers, *[""] * 4])
+            mean_sd = ["" if math.isnan(number) else repr(100 * number) for number in (share.mean, share.sd)]
+            writer.writerow([table.name, row.name, "context", metric, share.n, *mean_sd, *[""] * 4])
         for metric, value in asdict(row.cost).items() if row.cost else ():
             if not isinstance(value, str):
                 writer.writerow([table.name, row.name, "profile", metric, "", value, *[""] * 5])

@@ -72,5 +72,5 @@ class ASPOC(nn.Module):
         return self.pyramid(self.reduce(features))
 
     def attended(self, features: Tensor) -> Attended:
-        before, pool, _ = self.pyramid.context
-        return [(pool, before(self.reduce(features)))]
+        before, pool, _ = self.pyramid.context.children()
+        return [(pool, before(self.reduce(features)))]  # type: ignore[list-item]

@@ -63,4 +63,4 @@ class PyramidOC(nn.Module):
 
     def attended(self, features: Tensor) -> Attended:
         reduced = self.reduce(features)
-        return [(pool, reduced) for pool in self.pools]
+        return [(pool, reduced) for pool in self.pools]  # type: ignore[misc]
