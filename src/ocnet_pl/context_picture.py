@@ -16,7 +16,7 @@ from ocnet_pl.exploring import Explored, names, refuse_several_data_sets
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.model.object_context import ObjectContext, Points
 from ocnet_pl.rendering.context_figure import Column, Picture, Pixel, Shares
-from ocnet_pl.samples import colour
+from ocnet_pl.rendering.overlay import colour
 
 MOST_POINTS = 6
 LEAST_SHARE = 0.01

@@ -17,8 +17,8 @@ from ocnet_pl.errors import UserError
 from ocnet_pl.exploring import Explored, refuse_several_data_sets
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.model.object_context import ObjectContext
+from ocnet_pl.rendering.overlay import colour
 from ocnet_pl.resizing import resize_image
-from ocnet_pl.samples import colour
 
 LONGEST_SIDE = 2048
 """Of a picture that is not the data set's: larger ones are shrunk to it, so that attention stays affordable."""

@@ -5,7 +5,7 @@ import numpy as np
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.rendering.contact_sheet import Tile
-from ocnet_pl.samples import colour
+from ocnet_pl.rendering.overlay import colour
 
 Legend = list[tuple[str, tuple[int, int, int]]]
 
