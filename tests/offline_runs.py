@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import wandb
 from wandb.proto.wandb_internal_pb2 import Record
 
 _FILE_HEADER, _BLOCK, _HEADER = 7, 32768, struct.Struct("<IHB")
@@ -32,6 +33,7 @@ class OfflineRun:
 
 def offline_runs(folder: Path) -> list[OfflineRun]:
     """All starts of all runs below a folder, by path, so in the order in which a run was started."""
+    wandb.teardown()  # its service writes behind our back, and has written all when it ends
     return [_read(path) for path in sorted(folder.rglob("offline-run-*/*.wandb"))]
 
 

@@ -15,6 +15,11 @@ from ocnet_pl.model.ocnet import OCNet
 MAX_WIDTH = 512
 
 
+def colour(classes: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Train ids (H, W) -> RGB (H, W, 3); ignored pixels are black."""
+    return _colours(palette)[classes]
+
+
 def write_samples(network: OCNet, data: SegmentationDataModule, folder: Path, count: int = 1) -> list[str]:
     """Draws the first `count` validation images: `<name>-{input,truth,prediction}.png`. Returns the names.
 
@@ -36,11 +41,16 @@ def write_samples(network: OCNet, data: SegmentationDataModule, folder: Path, co
 
 
 def _coloured(classes: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Image.Image:
+    picture = Image.fromarray(_shrink(classes, smooth=False))
+    picture.putpalette(_colours(palette).tobytes())
+    return picture
+
+
+def _colours(palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Of all values that a picture may hold, (256, 3)."""
     table = np.zeros((IGNORE + 1, 3), np.uint8)
     table[: len(palette)] = palette
-    picture = Image.fromarray(_shrink(classes, smooth=False))
-    picture.putpalette(table.tobytes())
-    return picture
+    return table
 
 
 def _shrink(picture: NDArray[np.uint8], smooth: bool) -> NDArray[np.uint8]:

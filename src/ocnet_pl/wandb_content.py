@@ -79,12 +79,12 @@ def confusion_charts(result: Result) -> dict[str, Any]:
             continue
         with np.load(result.directory / evaluation.counts) as file:
             confusion, classes = file["confusion"], file["classes"].tolist()
-        columns = ["Actual", "Predicted", "nPredictions"]
-        rows = [[classes[i], classes[j], int(confusion[i, j])] for i, j in np.argwhere(confusion)]
+        columns: list[str | int] = ["Actual", "Predicted", "nPredictions"]
+        rows: list[list[Any]] = [[classes[i], classes[j], int(confusion[i, j])] for i, j in np.argwhere(confusion)]
         charts[f"{key}/confusion"] = wandb.plot_table(
             "wandb/confusion_matrix/v1",
             wandb.Table(columns=columns, data=rows),
-            {column: column for column in columns},
+            {str(column): str(column) for column in columns},
             {"title": f"{key}: pixels by true and predicted class"},
         )
     return charts

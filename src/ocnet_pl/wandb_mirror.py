@@ -53,7 +53,7 @@ class WandbMirror(Logger):
         super().__init__()
         self._directory = RunDirectory(Path(save_dir))
         self._project = project
-        self._about = {"entity": entity, "group": group, "name": name, "tags": list(tags)}
+        self._about: dict[str, Any] = {"entity": entity, "group": group, "name": name, "tags": list(tags)}
         self._config: dict[str, Any] = {}
         self._run: Run | None = None
         self._complained = self._lost = False

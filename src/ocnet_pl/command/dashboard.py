@@ -62,6 +62,6 @@ def _save(workspace: "Workspace") -> str:
         raise UserError("wandb knows no API key: 'wandb login' first, or --json for the specification")
     try:
         workspace.entity = workspace.entity or wandb.Api().default_entity or ""
-        return str(workspace.save().url)
+        return str(workspace.save().url)  # type: ignore[no-untyped-call]
     except Exception as error:  # in however many ways a server says no
         raise UserError(f"wandb: {error}; the specification is --json") from error

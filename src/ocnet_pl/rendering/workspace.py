@@ -1,11 +1,14 @@
 """The wandb workspace that compares the rows of one table."""
 
+import warnings
 from collections.abc import Sequence
 
-import wandb_workspaces.reports.v2 as wr
-import wandb_workspaces.workspaces as ws
-from wandb_workspaces import expr
-from wandb_workspaces.reports.v2.interface import Config, PanelTypes, SummaryMetric
+with warnings.catch_warnings():
+    # Its own code still does, and warns of it on import.
+    warnings.filterwarnings("ignore", "Pydantic V1 style `@validator`", DeprecationWarning)
+    import wandb_workspaces.workspaces as ws
+    from wandb_workspaces import expr
+    from wandb_workspaces.reports.v2.interface import BarPlot, Config, LinePlot, MediaBrowser, PanelTypes
 
 from ocnet_pl.result import Result
 from ocnet_pl.wandb_content import SAMPLES, STEP, TRAINING_CURVE, VALIDATION_CURVE, iou_key, miou_key
@@ -33,11 +36,11 @@ def workspace(results: Sequence[Result], *, entity: str, project: str) -> ws.Wor
             _section("Heads", [_curve("Validation mIoU", VALIDATION_CURVE), _curve("Training loss", TRAINING_CURVE)]),
             _section("mIoU at the end", [_bars(key, miou_key(key)) for key in keys]),
             _section(f"IoU by class, {keys[0]}", [_bars(name, iou_key(keys[0], name)) for name in main.iou]),
-            _section("Samples", [wr.MediaBrowser(title="Samples", media_keys=[SAMPLES], grid_x_axis="run")], columns=1),
+            _section("Samples", [MediaBrowser(title="Samples", media_keys=[SAMPLES], grid_x_axis="run")], columns=1),
         ],
         settings=ws.WorkspaceSettings(x_axis=STEP, max_runs=_ALL_RUNS),
         runset_settings=ws.RunsetSettings(
-            filters=[expr.Config("name") == results[0].table],
+            filters=expr.And(expr.Config("name") == results[0].table),
             groupby=[expr.Config(_ROW)],
             pinned_columns=[f"summary:{miou_key(key)}" for key in keys],
         ),
@@ -49,8 +52,8 @@ def _section(name: str, panels: list[PanelTypes], columns: int = 2) -> ws.Sectio
     return ws.Section(name=name, panels=panels, is_open=True, layout_settings=layout)
 
 
-def _curve(title: str, metric: str) -> wr.LinePlot:
-    return wr.LinePlot(
+def _curve(title: str, metric: str) -> LinePlot:
+    return LinePlot(
         title=title,
         x=STEP,
         y=[metric],
@@ -61,10 +64,10 @@ def _curve(title: str, metric: str) -> wr.LinePlot:
     )
 
 
-def _bars(title: str, metric: str) -> wr.BarPlot:
-    return wr.BarPlot(
+def _bars(title: str, metric: str) -> BarPlot:
+    return BarPlot(
         title=title,
-        metrics=[SummaryMetric(metric)],
+        metrics=[metric],
         groupby=Config(_ROW),
         groupby_aggfunc="mean",
         groupby_rangefunc="stddev",
