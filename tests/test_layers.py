@@ -11,8 +11,8 @@ LAYERS = {
     0: ["errors", "randomness", "identity", "metrics", "counting", "loss", "statistics", "process", "gpus",
         "whole_file", "curves", "measuring", "resizing", "model/layers", "model/attention", "model/head/*",
         "dataset/transforms", "dataset/reading"],
-    1: ["model/ocnet", "model/backbone", "inference", "run_directory", "result", "paper", "cost", "table",
-        "dataset/report", "dataset/timing", "rendering/*", "provenance", "authors",
+    1: ["model/ocnet", "model/backbone", "inference", "run_directory", "result", "paper", "cost", "table/*",
+        "plan", "scores", "status", "dataset/report", "dataset/timing", "rendering/*", "provenance", "authors",
         "wandb_account", "wandb_content"],
     2: ["module", "checkpoint", "progress", "samples", "stopping", "wandb_mirror", "dataset/*"],
     3: ["config", "build", "run", "evaluation", "sweep", "conversion", "profiling"],
@@ -24,6 +24,7 @@ FORBIDDEN = {
     "run_directory": HEAVY, "result": HEAVY, "paper": HEAVY, "table": HEAVY, "rendering": HEAVY, "statistics": HEAVY,
     "metrics": HEAVY, "identity": HEAVY, "sweep": HEAVY, "config": HEAVY, "command": HEAVY,
     "authors": HEAVY, "cost": HEAVY, "wandb_account": HEAVY, "wandb_content": HEAVY,
+    "plan": HEAVY, "scores": HEAVY, "status": HEAVY,
     "dataset/reading": HEAVY, "dataset/labels": HEAVY, "dataset/inspection": HEAVY, "dataset/parallel": HEAVY,
 }  # fmt: skip
 """Nothing that a report, `--help` or a process of `ocnet-data check` needs may wait for torch."""
