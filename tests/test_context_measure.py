@@ -152,7 +152,7 @@ def test_a_class_that_never_occurs_leaves_the_mean_alone() -> None:
 def test_a_table_shows_what_was_measured(tmp_path: Path) -> None:
     values = np.full((1, 2, 3, len(METRICS)), np.nan)
     values[..., :2, METRICS.index("uniform")] = 0.125
-    for seed, (own, weights) in enumerate([(0.5, ""), (0.75, ""), (0.9, "of another training")]):
+    for seed, (own, weights) in enumerate([(0.5, "base_oc0"), (0.75, "base_oc1"), (0.9, "of another training")]):
         directory = tmp_path / "base_oc" / f"seed-{seed}"
         result("base_oc", seed, 80).write(directory / "result.json")
         values[..., :2, METRICS.index("own")] = own

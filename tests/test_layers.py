@@ -12,8 +12,8 @@ LAYERS = {
         "whole_file", "curves", "measuring", "resizing", "model/layers", "model/attention", "model/cells",
         "model/head/*", "dataset/transforms", "dataset/reading"],
     1: ["model/ocnet", "model/object_context", "model/backbone", "inference", "run_directory", "result", "paper",
-        "cost", "context", "table", "dataset/report", "dataset/timing", "rendering/*", "provenance", "authors",
-        "wandb_account", "wandb_content"],
+        "cost", "context", "plan", "scores", "status", "table/*", "dataset/report", "dataset/timing", "rendering/*",
+        "provenance", "authors", "wandb_account", "wandb_content"],
     2: ["module", "checkpoint", "progress", "samples", "stopping", "wandb_mirror", "context_measuring", "dataset/*"],
     3: ["config", "build", "run", "evaluation", "sweep", "conversion", "profiling", "exploring",
         "context_picture", "viewing", "serving"],
@@ -25,6 +25,7 @@ FORBIDDEN = {
     "run_directory": HEAVY, "result": HEAVY, "paper": HEAVY, "table": HEAVY, "rendering": HEAVY, "statistics": HEAVY,
     "metrics": HEAVY, "identity": HEAVY, "sweep": HEAVY, "config": HEAVY, "command": HEAVY,
     "authors": HEAVY, "cost": HEAVY, "context": HEAVY, "wandb_account": HEAVY, "wandb_content": HEAVY,
+    "plan": HEAVY, "scores": HEAVY, "status": HEAVY,
     "dataset/reading": HEAVY, "dataset/labels": HEAVY, "dataset/inspection": HEAVY, "dataset/parallel": HEAVY,
 }  # fmt: skip
 """Nothing that a report, `--help` or a process of `ocnet-data check` needs may wait for torch."""

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import Main
-from test_table import result
+from results import result
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -28,3 +28,10 @@ def read_curves(logs: Path) -> Curves:
                         if value:
                             curves[name].append((step, float(value)))
     return dict(curves)
+
+
+def last_logged_step(log: Path) -> int | None:
+    """Steps done at the last whole line of a `metrics.csv` that is being written; None before there is one."""
+    whole = [line for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    steps = [int(row["step"]) for row in csv.DictReader(whole) if (row.get("step") or "").isdecimal()]
+    return max(steps) + 1 if steps else None

@@ -1,10 +1,13 @@
-"""The published numbers, `experiments/paper.yaml`."""
+"""The published numbers and protocols, `experiments/paper.yaml`."""
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from ocnet_pl.result import Result
 
 
 @cache
@@ -17,3 +20,12 @@ def published() -> dict[str, Any]:
             content: dict[str, Any] = yaml.safe_load(path.read_text())
             return content
     raise FileNotFoundError("ocnet_pl was installed without experiments/paper.yaml: install it again")
+
+
+def imitated(name: str, results: Sequence[Result]) -> str | None:
+    """The published table that a sweep repeats: the one it is named after, or that `experiment=` says of every run."""
+    if name in published():
+        return name
+    experiments = {result.choices.get("experiment") for result in results}
+    only = experiments.pop() if len(experiments) == 1 else None
+    return only if only in published() else None

@@ -120,11 +120,26 @@ class Result:
         """Name of the context head."""
         return self.choices["model/head"]
 
+    @property
+    def sweep(self) -> Path:
+        """Directory of the sweep that it is of."""
+        return self.directory.parents[1]
+
+    @property
+    def protocol(self) -> str:
+        """Name of the protocol that it was to be tested under."""
+        return self.choices["inference"]
+
+    def trained_on(self, split: str) -> bool:
+        """Whether it learned from the images of a split that is there to test it."""
+        learned = self.config.get("dataset", {}).get("train_split", "train")
+        return split != "train" and (learned == split or (learned, split) == ("trainval", "val"))
+
 
 def read_results(folder: Path) -> list[Result]:
     """All finished runs below a folder, by row and seed."""
     return sorted(
-        (Result.read(path) for path in folder.rglob("result.json")),
+        (Result.read(path) for path in sorted(folder.rglob("result.json"))),
         key=lambda result: (result.table, result.row, result.seed),
     )
 

@@ -34,6 +34,16 @@ class RunDirectory:
     path: Path
 
     @property
+    def row(self) -> str:
+        """Of the table."""
+        return self.path.parent.name
+
+    @property
+    def seed(self) -> int:
+        """Of the run."""
+        return int(self.path.name.removeprefix("seed-"))
+
+    @property
     def result(self) -> Path:
         """`result.json`: there when and only when the run is finished."""
         return self.path / "result.json"
@@ -112,7 +122,8 @@ class RunDirectory:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         try:
-            with self._lock():
+            # Who only asks for the state holds the lock for a moment, too.
+            with FileLock(self._lock_file, timeout=1):
                 for left in self.path.rglob(f".*{UNFINISHED}"):
                     left.unlink()
                 yield
@@ -121,14 +132,15 @@ class RunDirectory:
                 f"{self.path}: another process is training this run; wait for it or choose another name="
             ) from None
 
-    def _lock(self) -> FileLock:
-        return FileLock(self.path / ".lock", blocking=False)
+    @property
+    def _lock_file(self) -> Path:
+        return self.path / ".lock"
 
     def _is_locked(self) -> bool:
-        if not (self.path / ".lock").exists():
+        if not self._lock_file.exists():
             return False
         try:
-            with self._lock():
+            with FileLock(self._lock_file, blocking=False):
                 return False
         except Timeout:
             return True

@@ -1,5 +1,6 @@
 """What several seeds and many images say: pure functions over arrays."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,12 +41,14 @@ class Interval:
         difference: of the means over seeds.
         low, high: bounds.
         seeds: how many pairs of runs it rests on; with one, the spread over seeds is unknown and left out.
+        p_value: of so large a difference by chance alone, to either side.
     """
 
     difference: float
     low: float
     high: float
     seeds: int
+    p_value: float = 1.0
 
     @property
     def significant(self) -> bool:
@@ -87,7 +90,25 @@ def paired_bootstrap(
         freedom = variance**2 / (seed_variance**2 / (seeds - 1) + image_variance**2 / max(images - 1, 1))
     half = float(stats.t.ppf(0.5 + confidence / 2, freedom) * np.sqrt(variance))
     difference = float(by_seed.mean())
-    return Interval(difference, difference - half, difference + half, seeds)
+    p_value = 1.0
+    if difference:
+        p_value = 2 * float(stats.t.sf(abs(difference) / np.sqrt(variance), freedom)) if variance else 0.0
+    return Interval(difference, difference - half, difference + half, seeds, p_value)
+
+
+def holm(p_values: Sequence[float], chance: float = 0.05) -> list[bool]:
+    """Which of several comparisons are significant together: the chance of any false one is at most `chance`.
+
+    Holm's step-down procedure (Scandinavian Journal of Statistics, 1979); it asks nothing of how they depend on
+    each other, and all comparisons with one baseline do.
+    """
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    significant = [False] * len(p_values)
+    for rank, i in enumerate(order):
+        if p_values[i] > chance / (len(p_values) - rank):
+            break
+        significant[i] = True
+    return significant
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from ocnet_pl.config import compose, plain, readable_config_errors, refuse_other
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.gpus import borrowed, visible_gpus
 from ocnet_pl.identity import Plain
+from ocnet_pl.plan import PLAN, planned_runs
 from ocnet_pl.process import EXIT_STOPPED, die_with_parent
 from ocnet_pl.result import Result
 from ocnet_pl.run_directory import RunDirectory, State, read_json, write_json
@@ -37,8 +38,6 @@ RANK_VARIABLES = (
 )  # fmt: skip
 """What a process group or a cluster's job leaves in the environment: a run that inherits it joins somebody else's
 group, or takes the job's one task for all of its processes."""
-
-PLAN = "sweep.json"
 
 
 @dataclass(frozen=True)
@@ -208,15 +207,9 @@ def _wait_for_parent(run: RunDirectory, row: str | None, *, every: float = 2.0) 
 
 
 def _tell(run: RunDirectory, what: str) -> None:
-    planned = [RunDirectory(Path(path)) for path in _planned(run)]
+    planned = planned_runs(run.path.parents[1])
     progress = f"[{sum(r.result.is_file() for r in planned)}/{len(planned)} done] " if planned else ""
     print(f"{progress}{run.path.parent.name}/{run.path.name} {what}", flush=True)
-
-
-def _planned(run: RunDirectory) -> list[str]:
-    """Directories of all runs of the sweep."""
-    plan = run.path.parents[1] / PLAN
-    return read_json(plan) if plan.is_file() else []
 
 
 def _score(run: RunDirectory, config: DictConfig) -> float:

@@ -1,38 +1,104 @@
-"""`ocnet-report`: a sweep as a table, on the terminal and in files."""
+"""`ocnet-report`: a sweep as a table, on the terminal and in files; how far it is; what a test server said."""
 
 import argparse
 from pathlib import Path
 
 from ocnet_pl.errors import one_line_errors
 
+_DESCRIPTION = """\
+Prints the table of a sweep, beside the paper's numbers where there are any, and writes it into the sweep's
+directory: table.md, table.csv, table.tex (booktabs) and table.html (runs, classes, curves, pictures).
+docs/report.md says what each column means."""
+
+_EPILOG = """\
+examples:
+  ocnet-report outputs/demo                        the table
+  ocnet-report outputs/demo --status               how far every run is, at any time
+  ocnet-report --score table2/ohem=78.9            what the test server said of outputs/table2's row ohem
+  ocnet-report outputs/table1 --publish experiments
+                                                   experiments/table1.md and its picture, to commit"""
+
 
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(
         prog="ocnet-report",
-        description="Prints the table of a sweep and writes it beside the runs: table.md, table.csv, table.html.",
-        epilog="example: ocnet-report outputs/demo",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("directory", type=Path, metavar="DIR", help="of a sweep, or of several (outputs)")
+    parser.add_argument(
+        "directory",
+        type=Path,
+        nargs="?",
+        default=Path("outputs"),
+        metavar="DIR",
+        help="of a sweep, or of several (default: outputs)",
+    )
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--status",
+        action="store_true",
+        help="state, progress and time left of every planned run, and the errors of those that failed",
+    )
+    instead.add_argument(
+        "--score",
+        action="append",
+        default=[],
+        metavar="TABLE/ROW=MIOU",
+        help="keep what a test server said, in per cent, with today's date; may be given several times; "
+        "TABLE/ROW/seed-N=MIOU where several seeds are finished",
+    )
+    instead.add_argument(
+        "--publish", type=Path, metavar="FOLDER", help="write each table to FOLDER too, as <name>.md and <name>.svg"
+    )
     arguments = parser.parse_args()
     with one_line_errors("ocnet-report"):
-        report(arguments.directory)
+        if arguments.status:
+            status(arguments.directory)
+        elif arguments.score:
+            score(arguments.directory, arguments.score)
+        else:
+            report(arguments.directory, arguments.publish)
 
 
-def report(directory: Path) -> None:
+def report(directory: Path, publish: Path | None = None) -> None:
     """Prints and writes every table below a directory."""
     from rich.console import Console
 
-    from ocnet_pl.rendering.files import write_files
+    from ocnet_pl.rendering.files import publish_files, write_files
     from ocnet_pl.rendering.terminal import print_table
     from ocnet_pl.table import read_tables
 
     console = Console()
     for table in read_tables(directory):
         print_table(table, console)
-        folder = next(result.directory.parents[1] for row in table.rows for result in row.results.values())
-        for path in write_files(table, folder):
+        paths = write_files(table, table.folder)
+        if publish is not None:
+            paths += publish_files(table, publish)
+        for path in paths:
             console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+
+
+def status(directory: Path) -> None:
+    """Prints how far every run of every sweep in a directory is."""
+    from rich.console import Console
+
+    from ocnet_pl.rendering.status import print_status
+    from ocnet_pl.status import find_sweeps, sweep_status
+
+    console = Console()
+    for sweep in find_sweeps(directory):
+        print_status(str(sweep), sweep_status(sweep), console)
+
+
+def score(directory: Path, texts: list[str]) -> None:
+    """Keeps scores of a test server, and writes the tables anew that they are in."""
+    from ocnet_pl.scores import enter_scores
+
+    for path in enter_scores(directory, texts):
+        print(f"kept in {path}")
+        report(path.parent)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ocnet_pl.table import Row, Table
+from ocnet_pl.table.classes import ClassIoU, by_class
+
+MOST_CLASSES = 20
 
 
 def bars(table: Table) -> str:
@@ -47,6 +50,44 @@ def curves(table: Table) -> str:
     handles, labels = loss.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", frameon=False)
     return _svg(figure)
+
+
+def class_dots(table: Table) -> tuple[str, int]:
+    """IoU of every class and row: a dot for every seed, a bar for the mean; and how many classes are drawn.
+
+    Of more than `MOST_CLASSES` it draws those whose means differ most between rows, in the data set's order.
+    """
+    all_of_them = dict(by_class(table))
+    ranked = sorted(all_of_them, key=lambda name: -_range(all_of_them[name]))[:MOST_CLASSES]
+    drawn = {name: ious for name, ious in all_of_them.items() if name in ranked}
+    labels = [row.label for row in table.rows if row.results]
+    step = 0.8 / max(len(labels), 1)
+    figure = Figure(figsize=(10, 1.1 + len(drawn) * max(0.25, 0.075 * len(labels))), layout="constrained")
+    axes = figure.subplots()
+    for i, label in enumerate(labels):
+        for place, ious in enumerate(drawn.values()):
+            if label in ious:
+                y = place - 0.4 + (i + 0.5) * step
+                values = list(ious[label].values.values())
+                axes.plot(values, [y] * len(values), "o", color=f"C{i}", markersize=3, alpha=0.8)
+                axes.plot([ious[label].spread.mean] * 2, [y - step / 2, y + step / 2], color=f"C{i}", linewidth=2)
+        axes.plot([], [], "o-", color=f"C{i}", markersize=3, label=label)
+    for place in range(1, len(drawn)):
+        axes.axhline(place - 0.5, color="0.9", linewidth=0.8)
+    axes.set_yticks(range(len(drawn)), list(drawn))
+    axes.set_ylim(len(drawn) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("IoU (%)")
+    axes.grid(axis="x", color="0.92")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    figure.legend(loc="outside right upper", frameon=False)
+    return _svg(figure), len(drawn)
+
+
+def _range(ious: dict[str, ClassIoU]) -> float:
+    means = [iou.spread.mean for iou in ious.values() if iou.spread.n]
+    return max(means) - min(means)
 
 
 def _curve(axes: Any, row: Row, metric: str, scale: float, colour: str) -> None:

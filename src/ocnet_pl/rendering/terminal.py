@@ -2,24 +2,31 @@
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as RichTable
 
-from ocnet_pl.rendering.text import headings, legend, line, percent
+from ocnet_pl.rendering.notes import legend, remarks
+from ocnet_pl.rendering.text import DIFFERENCE, headings, line, percent
 from ocnet_pl.result import Evaluation
 from ocnet_pl.table import Table
 
 
 def print_table(table: Table, console: Console) -> None:
-    """With its legend, and what is missing."""
-    grid = RichTable(title=table.title, box=SIMPLE_HEAD, title_justify="left")
+    """With its legend, what is not as in the paper, and what is missing."""
+    grid = RichTable(title=table.title, box=SIMPLE_HEAD, title_justify="left", show_edge=False, pad_edge=False)
     for i, heading in enumerate(headings(table)):
-        grid.add_column(heading, justify="left" if i == 0 else "right")
+        width = 16 if heading == DIFFERENCE else None
+        grid.add_column(heading, justify="left" if i == 0 else "right", no_wrap=i == 0, min_width=width)
     for row in table.rows:
-        grid.add_row(*line(table, row))
+        grid.add_row(*map(escape, line(table, row)))
+    if not console.is_terminal:  # a file is as wide as it needs to be
+        console.width = max(console.width, console.measure(grid, options=console.options.update(max_width=999)).maximum)
     console.print(grid)
-    console.print(legend(table), style="dim", highlight=False)
+    console.print(legend(table), style="dim", highlight=False, markup=False)
+    for remark in remarks(table):
+        console.print(remark, style="yellow", highlight=False, markup=False)
     for missing in table.unfinished:
-        console.print(f"missing: {missing}", style="yellow", highlight=False)
+        console.print(f"missing: {missing}", style="yellow", highlight=False, markup=False)
 
 
 def print_evaluation(title: str, evaluation: Evaluation) -> None:

@@ -16,7 +16,8 @@ COSTS: dict[str, Callable[[Cost], float | None]] = {
 }
 """Columns of a table whose heads were profiled: heading, and its number in a cost."""
 
-
+PAPER = "paper"
+DIFFERENCE = "Difference"
 CONTEXT = "Context on own class (%)"
 
 
@@ -40,6 +41,14 @@ def mean_sd(value: Spread, signed: bool = False) -> str:
     return mean if math.isnan(value.sd) else f"{mean} ± {value.sd:.2f}"
 
 
+def measured(cell: Cell) -> str:
+    """Ours; what tests nothing says so, and so does a score on other images than the column's."""
+    if not cell.ours.n and cell.stand_in:
+        return f"val {mean_sd(cell.stand_in)}"
+    seen = " (trained on it)" if cell.trained_on and cell.ours.n else ""
+    return mean_sd(cell.ours) + seen
+
+
 def on_own_class(context: OnOwnClass | None) -> str:
     """`54.34 ± 1.20 (20.28)`; a dash where it was not measured."""
     if context is None:
@@ -56,32 +65,38 @@ def published(cell: Cell) -> str:
     return f"{mean:.2f}" if sd is None else f"{mean:.2f} ± {sd:.2f}"
 
 
-def difference(cell: Cell) -> str:
+def difference(table: Table, row: Row) -> str:
     """`+7.00 [5.10, 8.90]`, with "not significant" said in words; without counts, the spread over seeds."""
+    cell = row.cells[table.main_column]
     if cell.difference is None:
         return ""
     if cell.interval is None:
         return mean_sd(cell.difference, signed=True)
     low, middle, high = (100 * value for value in (cell.interval.low, cell.interval.difference, cell.interval.high))
-    said = "" if cell.interval.significant else ", not significant"
+    said = ""
+    if not cell.interval.significant:
+        said = ", not significant"
+    elif not table.comparisons[row.name]:
+        said = f", not significant among {len(table.comparisons)}"
     return f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]{said}"
 
 
 def seeds(row: Row) -> str:
-    """`3`, or `2 (seed 1 failed)`."""
+    """`3`, or `2 of 3 (seed 1 failed)`."""
     if not row.name:
         return ""
     missing = ", ".join(f"seed {seed} {state}" for seed, state in row.unfinished.items())
-    return f"{len(row.results)} ({missing})" if missing else str(len(row.results))
+    done = len(row.results)
+    return f"{done} of {done + len(row.unfinished)} ({missing})" if missing else str(done)
 
 
 def headings(table: Table) -> list[str]:
     """Of the columns that `line` fills."""
     names = ["Method"]
     for column, published_too in zip(table.columns, _published_columns(table), strict=True):
-        names += [column.label, "paper"] if published_too else [column.label]
+        names += [column.label, PAPER] if published_too else [column.label]
     if table.baseline:
-        names.append("Difference")
+        names.append(DIFFERENCE)
     if any(row.context for row in table.rows):
         names.append(CONTEXT)
     if table.profiled:
@@ -93,38 +108,14 @@ def line(table: Table, row: Row) -> list[str]:
     """One row, cell by cell."""
     cells = [row.label]
     for cell, published_too in zip(row.cells, _published_columns(table), strict=True):
-        cells += [mean_sd(cell.ours), published(cell)] if published_too else [mean_sd(cell.ours)]
+        cells += [measured(cell), published(cell)] if published_too else [measured(cell)]
     if table.baseline:
-        cells.append(difference(row.cells[table.main_column]))
+        cells.append(difference(table, row))
     if any(other.context for other in table.rows):
         cells.append(on_own_class(row.context))
     if table.profiled:
         cells += [short(value(row.cost) if row.cost else None) for value in COSTS.values()]
     return [*cells, seeds(row)]
-
-
-def legend(table: Table) -> str:
-    """What the numbers are."""
-    text = "Mean ± sample standard deviation over seeds."
-    if table.baseline:
-        column = table.columns[table.main_column].label.removesuffix(" (%)")
-        label = next(row.label for row in table.rows if row.name == table.baseline)
-        text += f" Difference: {column} minus that of {label}, paired by seed"
-        text += (
-            ", with its 95 % interval over seeds and images."
-            if any(row.cells[table.main_column].interval for row in table.rows)
-            else "."
-        )
-    if any(row.context for row in table.rows):
-        text += (
-            " Context on own class: share of a pixel's attention that falls on its own class, mean over the classes"
-            " (in brackets, what equal weights would give)."
-        )
-    if table.profiled:
-        text += f" Cost of the heads: {table.profiled}."
-        if not table.profiled_as_trained:
-            text += " These are not the networks trained here: their number of weights differs."
-    return text
 
 
 def _published_columns(table: Table) -> list[bool]:

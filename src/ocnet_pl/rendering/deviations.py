@@ -1,0 +1,52 @@
+"""How a deviation from the paper reads."""
+
+from typing import Any
+
+from ocnet_pl.table.deviations import Deviation
+
+NAMES = {
+    "dataset": "data set",
+    "dataset.train_split": "training split",
+    "dataset.crop_size": "crop",
+    "dataset.size": "image size",
+    "dataset.short_sides": "training sizes",
+    "dataset.test_short_side": "test size",
+    "dataset.scale": "random scale",
+    "dataset.scale_step": "step of random scale",
+    "dataset.class_weights": "class weights",
+    "model/head": "head",
+    "model.head.out_channels": "width of the head",
+    "model.backbone.model_name": "backbone",
+    "model.backbone.pretrained": "pretrained backbone",
+    "model.backbone.output_stride": "output stride",
+    "schedule.max_steps": "steps",
+    "schedule.batch_size": "batch size",
+    "schedule.lr": "learning rate",
+    "schedule.lr_scheduler.power": "power of the schedule",
+    "schedule.optimizer.momentum": "momentum",
+    "schedule.weight_decay": "weight decay",
+    "loss.auxiliary_weight": "weight of the auxiliary loss",
+    "inference": "test protocol",
+    "trainer.precision": "precision",
+    "trainer.accumulate_grad_batches": "micro-batches a step",
+}
+"""For readers; any other key is called by itself."""
+
+
+def in_words(deviation: Deviation) -> str:
+    """`steps 300 in PPM, ASPP (paper: 40000)`."""
+    says = "overridden" if deviation.paper is None else f"paper: {_value(deviation.paper)}"
+    whose = f" in {deviation.runs}" if deviation.runs else ""
+    return f"{NAMES.get(deviation.key, deviation.key)} {_value(deviation.ours)}{whose} ({says})"
+
+
+def _value(value: Any) -> str:
+    """`yes`, `769x769`, `none`; anything else as it is."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    if isinstance(value, list):
+        pair = len(value) == 2 and all(isinstance(side, int) for side in value)
+        return ("x" if pair else ", ").join(map(str, value))
+    return str(value)

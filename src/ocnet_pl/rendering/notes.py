@@ -1,0 +1,98 @@
+"""What stands below a table: what its numbers are, what is not as in the paper, and what they were made with."""
+
+from collections.abc import Iterator
+
+from ocnet_pl.rendering.deviations import in_words
+from ocnet_pl.table import Table
+from ocnet_pl.table.columns import OWN, BestInTraining, OnServer, best_validation
+
+
+def legend(table: Table) -> str:
+    """What the numbers are."""
+    return " ".join(_sentences(table))
+
+
+def remarks(table: Table) -> list[str]:
+    """What a reader must not overlook, a line each."""
+    lines = []
+    if table.imitates and table.deviations:
+        lines.append(f"Not the paper's {table.imitates}: {'; '.join(map(in_words, table.deviations))}.")
+    elif table.imitates:
+        lines.append(
+            "The paper's protocol in all that it says (experiments/paper.yaml); docs/choices.md has what it leaves out."
+        )
+    return lines + [f"Averaged, but not alike: {words}." for words in table.unlike]
+
+
+def made_with(table: Table) -> str:
+    """Code, machine and dates of the finished runs."""
+    results = table.results
+    commits = sorted({_short(result.commit) for result in results})
+    torch = sorted({f"torch {result.packages['torch']}" for result in results if "torch" in result.packages})
+    devices = sorted({result.device for result in results})
+    days = sorted({result.finished[:10] for result in results} - {""})
+    when = f", finished {days[0]}" + (f" to {days[-1]}" if len(days) > 1 else "") if days else ""
+    runs = "1 run" if len(results) == 1 else f"{len(results)} runs"
+    return f"{runs} of {', '.join(['ocnet_pl ' + ' and '.join(commits), *torch])} on {' and '.join(devices)}{when}."
+
+
+def _sentences(table: Table) -> Iterator[str]:
+    yield "Mean ± sample standard deviation over seeds."
+    main = table.columns[table.main_column].label.removesuffix(" (%)")
+    if table.baseline:
+        label = next(row.label for row in table.rows if row.name == table.baseline)
+        known = any(row.cells[table.main_column].interval for row in table.rows)
+        yield f"Difference: {main} minus that of {label}, paired by seed" + (
+            ", with its 95 % interval over seeds and images." if known else "."
+        )
+    if (comparisons := len(table.comparisons)) > 1:
+        yield (
+            f"{comparisons} differences are tested at once: without any real one, up to {min(100, 5 * comparisons)} % "
+            f'of such tables would still show one; "not significant among {comparisons}" is said of what does not '
+            "outlast Holm's correction for that."
+        )
+    for column in table.columns:
+        if isinstance(column, BestInTraining):
+            yield _best(table, column)
+        if isinstance(column, OnServer):
+            yield _server(table)
+    if any(cell.trained_on and cell.ours.n for row in table.rows for cell in row.cells):
+        yield '"Trained on it": these images were among those trained on, so the number is no test.'
+    if any(OWN in column.evaluation.split("/") for column in table.columns):
+        protocols = {row.label: {result.protocol for result in row.results.values()} for row in table.rows}
+        words = "; ".join(f"{label} {' and '.join(sorted(of))}" for label, of in protocols.items() if of)
+        yield f"Rows are tested under protocols of their own: {words}."
+    if any(row.context for row in table.rows):
+        yield (
+            "Context on own class: share of a pixel's attention that falls on its own class, mean over the classes "
+            "(in brackets, what equal weights would give)."
+        )
+    if table.profiled:
+        yield f"Cost of the heads: {table.profiled}."
+        if not table.profiled_as_trained:
+            yield "These are not the networks trained here: their number of weights differs."
+
+
+def _best(table: Table, column: BestInTraining) -> str:
+    steps = [best[0] for result in table.results if (best := best_validation(result))]
+    when = f"step {min(steps)}" if min(steps) == max(steps) else f"steps {min(steps)} to {max(steps)}"
+    return (
+        f'"{column.label.removesuffix(" mIoU (%)")}" is the highest validation of each training, at {when}: chosen on '
+        "the validation images themselves, for comparison only; every other number is of the last checkpoint."
+    )
+
+
+def _server(table: Table) -> str:
+    dates = {row.label: [s.entered[:10] for s in table.scores if s.row == row.name] for row in table.rows}
+    entered = "; ".join(f"{label} {', '.join(of)}" for label, of in dates.items() if of)
+    text = f"Test (server): entered by hand ({entered})." if entered else "Test (server): none entered."
+    if any(row.cells[-1].stand_in for row in table.rows):
+        text += ' "val" there is our score on the validation images, for rows that no server has scored.'
+    return text
+
+
+def _short(commit: str | None) -> str:
+    if commit is None:
+        return "(commit unknown)"
+    name, *changes = commit.split("+")
+    return "+".join([name[:7], *changes])

@@ -1,0 +1,150 @@
+"""Results -> a table: rows in the paper's order, differences to the baseline, the paper's numbers beside ours."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ocnet_pl.context import on_own_class
+from ocnet_pl.cost import find_costs
+from ocnet_pl.errors import UserError
+from ocnet_pl.paper import imitated, published
+from ocnet_pl.plan import planned_runs
+from ocnet_pl.result import Result, read_results
+from ocnet_pl.run_directory import State
+from ocnet_pl.scores import newest_scores
+from ocnet_pl.statistics import Interval, paired_bootstrap, paired_difference, spread
+from ocnet_pl.table.columns import Column, OnServer, Tested, columns_of
+from ocnet_pl.table.deviations import deviations, unlike_seeds
+from ocnet_pl.table.structure import LABELS, Cell, Row, Table
+
+
+def read_tables(folder: Path) -> list[Table]:
+    """A table for every sweep below a folder.
+
+    Raises:
+        UserError: no such folder, or nothing finished in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such directory; give the one of a sweep, for example outputs/demo")
+    results = read_results(folder)
+    if not results:
+        raise UserError(f"{folder}: no finished run in it (no result.json); train first: ocnet-train experiment=demo")
+    sweeps = defaultdict(list)
+    for result in results:
+        sweeps[result.sweep, result.table].append(result)
+    return [make_table(name, of_sweep) for (_, name), of_sweep in sweeps.items()]
+
+
+def make_table(name: str, results: Sequence[Result]) -> Table:
+    """Rows in the paper's order, then by name; differences to the baseline where there is one."""
+    imitates = imitated(name, results)
+    paper = published()[imitates] if imitates else {}
+    folder = results[0].sweep
+    rows = list(_rows(results, paper))
+    base = next((row for row in rows if row.name == paper.get("baseline", "baseline")), None)
+    ours = list(rows)
+    rows += [Row("", others["label"], {}, {}) for others in paper.get("published", [])]
+    printed = [paper.get("rows", {}).get(row.name, {}) for row in ours] + paper.get("published", [])
+    scores = newest_scores(folder, results)
+    columns = columns_of(results)
+    if scores or any("test/miou" in row for row in printed):
+        columns.append(OnServer.of(scores))
+    for row, published_row in zip(rows, printed, strict=True):
+        row.cells = [_cell(column, row, base, published_row, ours) for column in columns]
+    table = Table(
+        name=name,
+        title=_title(name, imitates, paper),
+        folder=folder,
+        columns=columns,
+        rows=rows,
+        baseline=base.name if base else None,
+        imitates=imitates,
+        deviations=deviations(paper, {row.label: list(row.results.values()) for row in ours if row.results}),
+        unlike=unlike_seeds({row.label: list(row.results.values()) for row in ours}),
+        scores=scores,
+    )
+    _stand_in(table)
+    return table
+
+
+def _title(name: str, imitates: str | None, paper: dict[str, Any]) -> str:
+    if imitates is None:
+        return name
+    return str(paper["title"]) if name == imitates else f"{name}, after {paper['title']}"
+
+
+def _rows(results: Sequence[Result], paper: dict[str, Any]) -> Iterator[Row]:
+    planned = _planned(results)
+    names = {result.row for result in results} | {row for row, _ in planned}
+    order = [*paper.get("rows", {}), *LABELS]
+    costs = find_costs(results[0].sweep)
+    for name in sorted(names, key=lambda row: (order.index(row) if row in order else len(order), row)):
+        label = paper.get("rows", {}).get(name, {}).get("label") or LABELS.get(name, name)
+        finished = {r.seed: r for r in results if r.row == name}
+        unfinished = {seed: state for (row, seed), state in planned.items() if row == name and seed not in finished}
+        head = next((r.head for r in finished.values()), name)
+        yield Row(name, label, finished, unfinished, cost=costs.get(head), context=on_own_class(finished.values()))
+
+
+def _cell(column: Column, row: Row, base: Row | None, published_row: dict[str, Any], rows: Sequence[Row]) -> Cell:
+    values = {seed: column.value(result) for seed, result in row.results.items()}
+    paper = published_row.get(column.paper_key) if column.paper_key else None
+    cell = Cell(
+        values,
+        spread(list(values.values())),
+        paper=(paper[0], paper[1]) if paper else None,
+        trained_on=column.split is not None and _trained_on(row, column.split, rows),
+    )
+    if base is None or base is row or cell.trained_on:
+        return cell
+    of_base = {seed: column.value(result) for seed, result in base.results.items()}
+    return replace(cell, difference=paired_difference(values, of_base), interval=_interval(column, row, base))
+
+
+def _trained_on(row: Row, split: str, rows: Sequence[Row]) -> bool:
+    """By a run of the row, or by one that it started from."""
+    parents = {result.config.get("parent") for result in row.results.values()} - {None, row.name}
+    return any(result.trained_on(split) for result in row.results.values()) or any(
+        _trained_on(parent, split, [r for r in rows if r is not row]) for parent in rows if parent.name in parents
+    )
+
+
+def _interval(column: Column, row: Row, base: Row) -> Interval | None:
+    if not isinstance(column, Tested) or column.metric != "miou":
+        return None
+    seeds = sorted(row.results.keys() & base.results.keys())
+    counts = [[_image_counts(column, r.results[seed]) for seed in seeds] for r in (row, base)]
+    known = [array for of_row in counts for array in of_row if array is not None]
+    if not seeds or len(known) < 2 * len(seeds) or len({array.shape for array in known}) > 1 or len(known[0]) < 2:
+        return None
+    ours, theirs = np.stack(known[: len(seeds)]), np.stack(known[len(seeds) :])
+    return paired_bootstrap(ours, theirs)
+
+
+def _image_counts(column: Tested, result: Result) -> NDArray[np.int64] | None:
+    """Counts of every image, (images, 3, K)."""
+    kept = result.evaluations.get(column.key(result))
+    path = result.directory / kept.counts if kept and kept.counts else None
+    if path is None or not path.is_file():
+        return None
+    with np.load(path) as file:
+        counts: NDArray[np.int64] = file["counts"]
+    return counts
+
+
+def _stand_in(table: Table) -> None:
+    """What is known of a row that no server has scored."""
+    for row in table.rows if isinstance(table.columns[-1], OnServer) else ():
+        main, last = row.cells[table.main_column], row.cells[-1]
+        if last.paper and main.ours.n and not last.ours.n and not main.trained_on:
+            row.cells[-1] = replace(last, stand_in=main.ours)
+
+
+def _planned(results: Sequence[Result]) -> dict[tuple[str, int], State]:
+    """State of every run that the sweep was to make, by row and seed."""
+    return {(run.row, run.seed): run.state() for run in planned_runs(results[0].sweep)}

@@ -1,0 +1,133 @@
+"""A table, its rows and its cells."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ocnet_pl.context import OnOwnClass
+from ocnet_pl.cost import Cost
+from ocnet_pl.result import Result
+from ocnet_pl.run_directory import State
+from ocnet_pl.scores import Score
+from ocnet_pl.statistics import Interval, Spread, holm
+from ocnet_pl.table.columns import Column
+from ocnet_pl.table.deviations import Deviation
+
+LABELS = {
+    "baseline": "Baseline",
+    "gp": "GP",
+    "ppm": "PPM",
+    "aspp": "ASPP",
+    "base_oc": "Base-OC",
+    "pyramid_oc": "Pyramid-OC",
+    "asp_oc": "ASP-OC",
+}
+"""How the paper writes the names of the heads, in its order; any other row is labelled by its name."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Ours and the paper's.
+
+    Attributes:
+        values: by seed.
+        ours: mean and spread over seeds.
+        difference: to the baseline row, paired by seed; None in that row itself, and where the number is no test.
+        interval: where that difference lies, from the counts of every image; None where they are not all there.
+        paper: published mean and standard deviation; None where there is none.
+        trained_on: the images are among those that the row was trained on, so that the number tests nothing.
+        stand_in: score on the validation images, for a cell of a test set that has none; else None.
+    """
+
+    values: dict[int, float]
+    ours: Spread
+    difference: Spread | None = None
+    interval: Interval | None = None
+    paper: tuple[float, float | None] | None = None
+    trained_on: bool = False
+    stand_in: Spread | None = None
+
+
+@dataclass
+class Row:
+    """One line of a table.
+
+    Attributes:
+        name: of the row, as in the run directories; empty for other people's rows, which only the paper has.
+        label: for readers.
+        results: finished runs by seed.
+        unfinished: state of the planned runs that are not done, by seed.
+        cells: one for every column of the table.
+        cost: of the row's head; None where no profile has it.
+        context: what its attention looks at; None where it was not measured.
+    """
+
+    name: str
+    label: str
+    results: dict[int, Result]
+    unfinished: dict[int, State]
+    cells: list[Cell] = field(default_factory=list)
+    cost: Cost | None = None
+    context: OnOwnClass | None = None
+
+
+@dataclass
+class Table:
+    """One sweep, laid out as the paper lays it out.
+
+    Attributes:
+        name: of the sweep.
+        title: the paper's, where it is one of its tables.
+        folder: of the sweep.
+        columns: of every row, in order.
+        rows: ours, then other people's.
+        baseline: name of the row that the others are compared with; None where there is none.
+        imitates: name of the paper's table that stands beside it; None for a table of its own.
+        deviations: from the protocol of that table.
+        unlike: what differs between runs that are averaged, in words.
+        scores: of a test server, the newest of every run.
+    """
+
+    name: str
+    title: str
+    folder: Path
+    columns: list[Column]
+    rows: list[Row]
+    baseline: str | None
+    imitates: str | None = None
+    deviations: list[Deviation] = field(default_factory=list)
+    unlike: list[str] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
+
+    @property
+    def main_column(self) -> int:
+        """The one that ranks: mIoU of the validation split under the table's protocol, or else the first."""
+        keys = [column.paper_key for column in self.columns]
+        return keys.index("val/miou") if "val/miou" in keys else 0
+
+    @property
+    def results(self) -> list[Result]:
+        """All finished runs, by row and seed."""
+        return [row.results[seed] for row in self.rows for seed in sorted(row.results)]
+
+    @property
+    def comparisons(self) -> dict[str, bool]:
+        """By row: whether its difference is significant when all differences of the main column are looked at."""
+        intervals = {row.name: row.cells[self.main_column].interval for row in self.rows}
+        known = {name: interval.p_value for name, interval in intervals.items() if interval}
+        return dict(zip(known, holm(list(known.values())), strict=True))
+
+    @property
+    def profiled(self) -> str | None:
+        """Under which conditions the heads' costs were measured; None where no row has any."""
+        return next((row.cost.conditions for row in self.rows if row.cost), None)
+
+    @property
+    def profiled_as_trained(self) -> bool:
+        """Whether the profiled networks have as many weights as the trained ones."""
+        costs = ((row.cost, result) for row in self.rows for result in row.results.values())
+        return all(cost is None or cost.parameters == result.parameters["total"] for cost, result in costs)
+
+    @property
+    def unfinished(self) -> list[str]:
+        """`row/seed-n: state` of everything that is missing."""
+        return [f"{row.name}/seed-{seed}: {state}" for row in self.rows for seed, state in row.unfinished.items()]
