@@ -16,6 +16,7 @@ import wandb
 from conftest import TINY, Main, spawn
 from offline_runs import OfflineRun, offline_runs
 
+from ocnet_pl import wandb_mirror
 from ocnet_pl.command import train
 from ocnet_pl.identity import config_hash
 from ocnet_pl.module import SegmentationModule
@@ -124,17 +125,16 @@ def test_trouble_with_wandb_changes_nothing(
 def test_a_server_that_does_not_answer_costs_only_the_upload(
     workplace: Path, call: Main, sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    start = wandb.init
-
-    def only_offline(**settings: Any) -> Any:
-        if settings["mode"] != "offline":
-            raise wandb.Error("no answer")
-        return start(**settings)
-
-    monkeypatch.setattr(wandb, "init", only_offline)
-    assert call("train", *MIRRORED) == 0
-    (run,) = offline_runs(workplace)
-    assert run.exit_code == 0
+    wandb.teardown()
+    with monkeypatch.context() as patch:
+        patch.setattr(wandb_mirror, "_PATIENCE", 1)
+        patch.setenv("WANDB_MODE", "online")
+        patch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
+        patch.setenv("WANDB_API_KEY", "0" * 40)
+        assert call("train", *MIRRORED) == 0
+        runs = offline_runs(workplace)
+    assert [run.exit_code for run in runs] == [0]
+    assert runs[0].steps("train/loss") == list(range(6))
     assert f"{SEED_0}/wandb' uploads it" in capsys.readouterr().out
 
 

@@ -127,6 +127,7 @@ class WandbMirror(Logger):
         try:
             run = self._begin(offline=wandb.setup().settings.mode == "online" and not logged_in())
         except wandb.Error:  # the server is not there, or not ours
+            wandb.teardown()  # the service still holds the id
             run = self._begin(offline=True)
         run.define_metric("*", step_metric=STEP, step_sync=True)
         where = f"offline; 'wandb sync {self.save_dir}/wandb' uploads it" if run.offline else run.url

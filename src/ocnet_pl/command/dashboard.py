@@ -65,3 +65,7 @@ def _save(workspace: "Workspace") -> str:
         return str(workspace.save().url)  # type: ignore[no-untyped-call]
     except Exception as error:  # in however many ways a server says no
         raise UserError(f"wandb: {error}; the specification is --json") from error
+
+
+if __name__ == "__main__":
+    main()
