@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import re
 import shutil
 import socket
 import threading
@@ -156,12 +155,16 @@ def test_in_a_browser(address: str, tmp_path: Path) -> None:
         def picture() -> bytes:
             return canvas.screenshot()
 
+        def middle(x: int, y: int) -> tuple[float, float]:
+            """Of a pixel of the image of 64x32."""
+            return box["x"] + box["width"] * (x + 0.5) / 64, box["y"] + box["height"] * (y + 0.5) / 32
+
         before = picture()
-        page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.1)  # it follows
-        pixel.get_by_text(re.compile("Pixel 5[78],3")).wait_for()
-        page.mouse.click(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.75)
+        page.mouse.move(*middle(57, 3))  # it follows
+        pixel.get_by_text("Pixel 57,3").wait_for()
+        page.mouse.click(*middle(16, 24))
         pixel.get_by_text("Pixel 16,24").wait_for()
-        page.mouse.move(box["x"] + 5, box["y"] + 5)  # and stays where it was clicked
+        page.mouse.move(*middle(1, 1))  # and stays where it was clicked
         assert pixel.text_content() == "Pixel 16,24"
         assert page.locator(".bar").count() == 6
         assert picture() != before

@@ -4,6 +4,7 @@ import ocnet_pl
 
 network = ocnet_pl.load("outputs/demo/base_oc/seed-0/checkpoints/last.ckpt")
 classes = network.predict(image)  # RGB (H, W, 3) uint8 -> train ids (H, W) uint8
+maps = network.object_context(image, [(x, y)])  # what those pixels look at, (pixels, maps, H, W)
 ocnet_pl.heads()                  # the names that model/head=... takes
 """
 
