@@ -20,10 +20,9 @@ def write_samples(network: OCNet, data: SegmentationDataModule, folder: Path, co
     Truth and prediction hold train ids under a palette, in which ignored pixels are black.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    names = []
+    names, colours = [], colour_table(data.palette)
     for image_path, label_path in data.pairs(data.val_split)[:count]:
         image = read_image(image_path)
-        colours = colour_table(data.palette)
         pictures = {
             "input": Image.fromarray(_shrink(image, smooth=True)),
             "truth": paletted(_shrink(data.decode(read_label(label_path)), smooth=False), colours),

@@ -12,7 +12,7 @@ Picture = NDArray[np.uint8]
 
 
 def colour_table(palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Colours of all values that a train id may have, (256, 3), from those of the classes; what is no class is black."""
+    """Colours of the classes -> of all values that a train id may have, (256, 3); what is no class is black."""
     table = np.zeros((IGNORE + 1, 3), np.uint8)
     table[: len(palette)] = palette
     return table
