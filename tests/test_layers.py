@@ -14,8 +14,9 @@ LAYERS = {
     1: ["model/ocnet", "model/object_context", "model/backbone", "inference", "run_directory", "result", "paper",
         "cost", "context", "plan", "scores", "status", "table/*", "dataset/report", "dataset/timing", "rendering/*",
         "provenance", "authors", "wandb_account", "wandb_content"],
-    2: ["module", "checkpoint", "progress", "samples", "stopping", "wandb_mirror", "context_measuring", "dataset/*"],
-    3: ["config", "build", "run", "evaluation", "sweep", "conversion", "profiling", "exploring",
+    2: ["module", "checkpoint", "progress", "samples", "prediction", "stopping", "wandb_mirror",
+        "context_measuring", "dataset/*"],
+    3: ["config", "build", "run", "evaluation", "restoring", "sweep", "conversion", "profiling", "exploring",
         "context_picture", "viewing", "serving"],
     4: ["command/*"],
 }  # fmt: skip
@@ -27,6 +28,7 @@ FORBIDDEN = {
     "authors": HEAVY, "cost": HEAVY, "context": HEAVY, "wandb_account": HEAVY, "wandb_content": HEAVY,
     "plan": HEAVY, "scores": HEAVY, "status": HEAVY,
     "dataset/reading": HEAVY, "dataset/labels": HEAVY, "dataset/inspection": HEAVY, "dataset/parallel": HEAVY,
+    "dataset/pictures": HEAVY,
 }  # fmt: skip
 """Nothing that a report, `--help` or a process of `ocnet-data check` needs may wait for torch."""
 

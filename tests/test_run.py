@@ -235,7 +235,7 @@ def test_a_wrong_checkpoint_is_refused(
 
 
 def test_help_is_quick_and_teaches() -> None:
-    for command in ("train", "evaluate", "report", "dashboard"):
+    for command in ("train", "evaluate", "predict", "report", "dashboard"):
         code = (
             f"import sys; sys.argv = ['x', '--help']; from ocnet_pl.command.{command} import main\n"
             "try: main()\nexcept SystemExit: pass\n"

@@ -20,6 +20,17 @@ def write_pair(rng: np.random.Generator, image: Path, label: Path, size: tuple[i
     classes.resize(size[::-1], Image.Resampling.NEAREST).save(label)
 
 
+def cityscapes_tree(root: Path, **sizes: Sizes) -> Path:
+    """Labels hold all ids of the official table, the ignored ones too."""
+    rng = np.random.default_rng(0)
+    for split, of_split in sizes.items():
+        for number, size in enumerate(of_split):
+            stem = f"{split}/town/town_{number:06d}_000019"
+            image, label = (root / "leftImg8bit", "leftImg8bit"), (root / "gtFine", "gtFine_labelIds")
+            write_pair(rng, *(folder / f"{stem}_{kind}.png" for folder, kind in (image, label)), size, range(34))
+    return root
+
+
 def ade20k_tree(root: Path, **sizes: Sizes) -> Path:
     """`ade20k_tree(root, train=[(30, 40), ...], val=[...])`."""
     rng = np.random.default_rng(0)

@@ -7,15 +7,12 @@ from typing import Any
 
 from ocnet_pl.build import build_data, build_module, build_trainer
 from ocnet_pl.checkpoint import load_weights, read_checkpoint
-from ocnet_pl.config import compose_with_choices, plain
-from ocnet_pl.errors import UserError
+from ocnet_pl.config import plain
 from ocnet_pl.identity import config_difference
+from ocnet_pl.restoring import compose_again
 from ocnet_pl.result import Evaluation, Result, evaluation_key
 from ocnet_pl.run import evaluate
 from ocnet_pl.run_directory import RunDirectory
-
-GIVEN = ("model", "dataset", "schedule", "loss")
-"""Config groups that come from the checkpoint unless they are overridden."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +37,7 @@ def evaluate_checkpoint(path: Path, overrides: Sequence[str]) -> Outcome:
         UserError: a checkpoint that cannot be read, or overrides that do not fit it.
     """
     content = read_checkpoint(path)
-    overrides = _without_head(path, content["choices"], overrides)
-    given = {group: content["config"][group] for group in GIVEN}
-    config, choices = compose_with_choices(*overrides, config_name="evaluate", given=given)
+    config, choices = compose_again(path, content, overrides, config_name="evaluate")
     config.model.backbone.pretrained = False
     config.model.backbone.weights = None
     data = build_data(config)
@@ -60,17 +55,6 @@ def evaluate_checkpoint(path: Path, overrides: Sequence[str]) -> Outcome:
         result = Result.read(run.result)
         replace(result, evaluations={**result.evaluations, key: evaluation}).write(run.result)
     return Outcome(key, evaluation, f"added to {run.result}")
-
-
-def _without_head(path: Path, choices: dict[str, str], overrides: Sequence[str]) -> list[str]:
-    """The head is the checkpoint's; saying so again is allowed, saying another is not."""
-    for override in overrides:
-        if override.startswith("model/head=") and override != f"model/head={choices['model/head']}":
-            raise UserError(
-                f"checkpoint={path}: is a network with the head {choices['model/head']}, not {override.split('=')[1]}; "
-                "leave model/head out, or give a checkpoint of that head"
-            )
-    return [override for override in overrides if not override.startswith("model/head=")]
 
 
 def _why_not_kept(run: RunDirectory, content: dict[str, Any], config: dict[str, Any], key: str) -> str:

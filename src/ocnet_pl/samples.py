@@ -4,20 +4,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from ocnet_pl.dataset.base import SegmentationDataModule
-from ocnet_pl.dataset.reading import read_image, read_label
-from ocnet_pl.metrics import IGNORE
+from ocnet_pl.dataset.reading import Bytes, read_image, read_label
 from ocnet_pl.model.ocnet import OCNet
+from ocnet_pl.rendering.overlay import colour_table, paletted
 
 MAX_WIDTH = 512
-
-
-def colour(classes: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Train ids (H, W) -> RGB (H, W, 3); ignored pixels are black."""
-    return _colours(palette)[classes]
 
 
 def write_samples(network: OCNet, data: SegmentationDataModule, folder: Path, count: int = 1) -> list[str]:
@@ -26,13 +20,13 @@ def write_samples(network: OCNet, data: SegmentationDataModule, folder: Path, co
     Truth and prediction hold train ids under a palette, in which ignored pixels are black.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    names = []
+    names, colours = [], colour_table(data.palette)
     for image_path, label_path in data.pairs(data.val_split)[:count]:
         image = read_image(image_path)
         pictures = {
             "input": Image.fromarray(_shrink(image, smooth=True)),
-            "truth": _coloured(data.decode(read_label(label_path)), data.palette),
-            "prediction": _coloured(network.predict(image), data.palette),
+            "truth": paletted(_shrink(data.decode(read_label(label_path)), smooth=False), colours),
+            "prediction": paletted(_shrink(network.predict(image), smooth=False), colours),
         }
         for kind, picture in pictures.items():
             picture.save(folder / f"{image_path.stem}-{kind}.png")
@@ -40,20 +34,7 @@ def write_samples(network: OCNet, data: SegmentationDataModule, folder: Path, co
     return names
 
 
-def _coloured(classes: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Image.Image:
-    picture = Image.fromarray(_shrink(classes, smooth=False))
-    picture.putpalette(_colours(palette).tobytes())
-    return picture
-
-
-def _colours(palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Of all values that a picture may hold, (256, 3)."""
-    table = np.zeros((IGNORE + 1, 3), np.uint8)
-    table[: len(palette)] = palette
-    return table
-
-
-def _shrink(picture: NDArray[np.uint8], smooth: bool) -> NDArray[np.uint8]:
+def _shrink(picture: Bytes, smooth: bool) -> Bytes:
     height, width = picture.shape[:2]
     if width <= MAX_WIDTH:
         return picture

@@ -13,6 +13,7 @@ from ocnet_pl.dataset.cityscapes import Cityscapes
 from ocnet_pl.dataset.class_weights import log_weights, training_pixels
 from ocnet_pl.dataset.preview import training_tiles
 from ocnet_pl.rendering.contact_sheet import contact_sheet
+from ocnet_pl.rendering.overlay import overlay
 
 
 def test_tiles_are_the_batches_of_the_training(cityscapes_tree: Path) -> None:
@@ -76,3 +77,9 @@ def test_weights_of_a_tree(cityscapes_tree: Path, call: Main, capsys: pytest.Cap
     override = next(line for line in out.splitlines() if "dataset.class_weights=" in line)
     assert len(override.split(",")) == 19
     assert f"- {weights[0]:.4f}  # road" in out
+
+
+@pytest.mark.parametrize(("strength", "expected"), [(0.0, 100), (0.5, 150), (1.0, 200)])
+def test_an_overlay_is_a_mixture(strength: float, expected: int) -> None:
+    photograph, colours = (np.full((4, 6, 3), value, np.uint8) for value in (100, 200))
+    assert (overlay(photograph, colours, strength) == expected).all()

@@ -18,15 +18,16 @@ from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.resizing import Size, round_up, short_side_size
 
-_FOLDERS = {"train": "training", "val": "validation"}
+_FOLDERS = {"train": "training", "val": "validation", "test": "testing"}
 _CLASSES = list(csv.DictReader(Path(__file__).with_name("ade20k_classes.csv").read_text().splitlines()))
 
 
 class ADE20K(SegmentationDataModule):
     """150 classes, `images/<split>/ADE_*.jpg` with `annotations/<split>/ADE_*.png`; stored id 0 is ignored.
 
-    Splits: train, val. The protocol is that of CSAIL's code, which the paper trained with: whole
-    images, their short side drawn for each batch of a process, all of a global batch of one orientation.
+    Splits: train, val, and test, which has no labels: the folder `release_test`, in `root` or beside it. The protocol
+    is that of CSAIL's code, which the paper trained with: whole images, their short side drawn for each batch of a
+    process, all of a global batch of one orientation.
 
     Args:
         root: the folder `ADEChallengeData2016`.
@@ -39,7 +40,7 @@ class ADE20K(SegmentationDataModule):
     classes: tuple[str, ...] = tuple(row["name"] for row in _CLASSES)
     palette: Bytes = np.array([[row[channel] for channel in ("red", "green", "blue")] for row in _CLASSES], np.uint8)
     table: Bytes = decoding_table({0: IGNORE, **{int(row["id"]): int(row["id"]) - 1 for row in _CLASSES}})
-    published_counts: Mapping[str, int] = MappingProxyType({"train": 20210, "val": 2000})
+    published_counts: Mapping[str, int] = MappingProxyType({"train": 20210, "val": 2000, "test": 3352})
     pad_multiple = 8
 
     def __init__(
@@ -59,15 +60,21 @@ class ADE20K(SegmentationDataModule):
     def candidates(self, split: str) -> list[Pair]:
         if split not in _FOLDERS:
             raise UserError(f"ADE20K has no split {split!r}: choose one of {', '.join(_FOLDERS)}")
-        folder = self.root / "images" / _FOLDERS[split]
+        folder = self._released() if split == "test" else self.root / "images" / _FOLDERS[split]
         images = sorted(folder.glob("ADE_*.jpg"))
         if not images:
             raise UserError(
                 f"dataset.root={self.root}: no images in {folder}; expected the tree ADEChallengeData2016 with "
-                "images/{training,validation}/ADE_*.jpg and annotations/{training,validation}/ADE_*.png"
+                "images/{training,validation}/ADE_*.jpg and annotations/{training,validation}/ADE_*.png, and for the "
+                "split test release_test/testing/ADE_*.jpg"
             )
         labels = self.root / "annotations" / folder.name
         return [(image, labels / f"{image.stem}.png") for image in images]
+
+    def _released(self) -> Path:
+        """The test images, an archive of their own that unpacks to `release_test`."""
+        inside = self.root / "release_test" / _FOLDERS["test"]
+        return inside if inside.is_dir() else self.root.parent / "release_test" / _FOLDERS["test"]
 
     def geometry(self) -> list[A.BasicTransform]:
         return [ResizeShortSide(self.short_sides, self.max_long_side, self.seed)]

@@ -162,6 +162,17 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
             UserError: no such split, or nothing where the official tree has it.
         """
 
+    def image_files(self, split: str) -> list[Path]:
+        """Image files of a split, in a fixed order; labels, which test splits lack, are not asked for.
+
+        Raises:
+            UserError: no such split, or images that are not where the official tree has them.
+        """
+        images = [image for image, _ in self.candidates(split)]
+        for image in images:
+            _refuse_missing_image(image, split)
+        return images
+
     def pairs(self, split: str) -> list[Pair]:
         """Image and label files of a split, in a fixed order.
 
@@ -170,10 +181,13 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         """
         pairs = self.candidates(split)
         for pair in pairs:
-            if not pair[0].is_file():
-                raise UserError(f"{pair[0]}: no such file; copy it again, or take its name off the list of {split!r}")
+            _refuse_missing_image(pair[0], split)
             refuse_missing_label(pair)
         return pairs
+
+    def submission_name(self, image: Path) -> str:
+        """Under which name the test server looks for the prediction of an image."""
+        return f"{image.stem}.png"
 
     def decode(self, label: Bytes) -> Bytes:
         """Stored ids -> train ids, 255 ignored."""
@@ -278,6 +292,11 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
             persistent_workers=self.num_workers > 0,
             **arguments,
         )
+
+
+def _refuse_missing_image(image: Path, split: str) -> None:
+    if not image.is_file():
+        raise UserError(f"{image}: no such file; copy it again, or take its name off the list of {split!r}")
 
 
 def _single_thread(worker: int) -> None:

@@ -47,6 +47,9 @@ class Cityscapes(SegmentationDataModule):
             raise UserError(f"Cityscapes has no split {split!r}: choose one of {', '.join(_SPLITS)}")
         return [pair for part in _SPLITS[split] for pair in self._candidates_of_folder(part)]
 
+    def submission_name(self, image: Path) -> str:
+        return image.name.replace("_leftImg8bit", "_pred_labelIds")
+
     def _candidates_of_folder(self, part: str) -> list[Pair]:
         folder = self.root / "leftImg8bit" / part
         images = sorted(folder.glob("*/*_leftImg8bit.png"))

@@ -9,11 +9,10 @@ import numpy as np
 
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.dataset.labels import UNKNOWN, decoding_table
-from ocnet_pl.dataset.reading import Bytes, Pair
+from ocnet_pl.dataset.reading import IMAGE_SUFFIXES, Bytes, Pair
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
 
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 """JPEG is none of them: it changes ids."""
 
@@ -76,18 +75,22 @@ class Folder(SegmentationDataModule):
             return _matched(names, images, masks, listed)
         images, masks = images / split, masks / split
         if images.is_dir():
-            return _matched(list(_files(images, _IMAGE_SUFFIXES)), images, masks, images)
+            return _matched(list(_files(images, IMAGE_SUFFIXES)), images, masks, images)
         raise UserError(
             f"dataset.root={self.root}: no split {split!r}; expected images in {images} with masks in {masks}, "
             f"or their names in {listed}"
         )
+
+    def submission_name(self, image: Path) -> str:
+        # There is no server; names of images are their own below `images` only.
+        return image.relative_to(self.root / self.images).with_suffix(".png").as_posix()
 
 
 def _matched(names: Sequence[str], images: Path, masks: Path, source: Path) -> list[Pair]:
     """Files of the names that `source` gives."""
     if not names:
         raise UserError(f"{source}: holds no image; put some there")
-    image_files, mask_files = _files(images, _IMAGE_SUFFIXES), _files(masks, _MASK_SUFFIXES)
+    image_files, mask_files = _files(images, IMAGE_SUFFIXES), _files(masks, _MASK_SUFFIXES)
     return [(image_files.get(name, images / name), mask_files.get(name, masks / f"{name}.png")) for name in names]
 
 

@@ -15,7 +15,7 @@ from ocnet_pl.dataset.transforms import Resize
 from ocnet_pl.errors import UserError
 from ocnet_pl.resizing import Size
 
-_IMAGES, _LABELS = "TrainVal_images", "TrainVal_parsing_annotations"
+_IMAGES, _LABELS, _TEST = "TrainVal_images", "TrainVal_parsing_annotations", "Testing_images"
 
 # Names and colours of CE2P (utils/miou.py) and JPPNet (utils/utils.py).
 _CLASSES = {
@@ -30,11 +30,13 @@ _CLASSES = {
 class LIP(SegmentationDataModule):
     """20 classes, the background one of them; a person's left and right are classes of their own.
 
-    Splits: train, val. Images are brought to one size, their aspect not kept, and tested at it.
+    Splits: train, val, and test, which has no labels. Images are brought to one size, their aspect not kept, and tested
+    at it.
 
     Args:
-        root: folder of the two archives `TrainVal_images` and `TrainVal_parsing_annotations`. Each may lie one folder
-            deeper, in one of its own name; or what is in them lies in `root` itself, as CE2P has it.
+        root: folder of the archives `TrainVal_images` and `TrainVal_parsing_annotations`, and for the split test
+            `Testing_images`. Each may lie one folder deeper, in one of its own name; or what is in them lies in `root`
+            itself, as CE2P has it.
         size: (height, width) that every image is brought to before anything else.
         settings: arguments of `SegmentationDataModule`.
     """
@@ -43,7 +45,7 @@ class LIP(SegmentationDataModule):
     palette: Bytes = np.array(list(_CLASSES.values()), np.uint8)
     mirror_pairs: tuple[tuple[int, int], ...] = ((14, 15), (16, 17), (18, 19))
     table: Bytes = decoding_table({train_id: train_id for train_id in range(len(_CLASSES))})
-    published_counts: Mapping[str, int] = MappingProxyType({"train": 30462, "val": 10000})
+    published_counts: Mapping[str, int] = MappingProxyType({"train": 30462, "val": 10000, "test": 10000})
 
     def __init__(self, root: str, *, size: Sequence[int] = (473, 473), **settings: Any) -> None:
         super().__init__(root, **settings)
@@ -52,21 +54,27 @@ class LIP(SegmentationDataModule):
     def candidates(self, split: str) -> list[Pair]:
         if split not in self.published_counts:
             raise UserError(f"LIP has no split {split!r}: choose one of {', '.join(self.published_counts)}")
-        listed = self._find(_IMAGES, f"{split}_id.txt")
-        images, labels = self._find(_IMAGES, f"{split}_images"), self._find(_LABELS, f"{split}_segmentations")
+        archive = _TEST if split == "test" else _IMAGES
+        listed = self._find(archive, f"{split}_id.txt")
+        if split == "test":
+            images, labels = self._find(archive, "testing_images", "test_images"), self.root / _LABELS / split
+        else:
+            images, labels = self._find(archive, f"{split}_images"), self._find(_LABELS, f"{split}_segmentations")
         names = listed.read_text().split()
         if not names:
             raise UserError(f"{listed}: empty list; copy it again")
         return [(images / f"{name}.jpg", labels / f"{name}.png") for name in names]
 
-    def _find(self, archive: str, name: str) -> Path:
+    def _find(self, archive: str, *names: str) -> Path:
         for folder in (self.root / archive, self.root / archive / archive, self.root):
-            if (folder / name).exists():
-                return folder / name
+            for name in names:
+                if (folder / name).exists():
+                    return folder / name
         raise UserError(
-            f"dataset.root={self.root}: no {name} in {archive}; expected the official archives, "
-            f"{_IMAGES}/{{train_images,val_images,train_id.txt,val_id.txt}} and "
-            f"{_LABELS}/{{train_segmentations,val_segmentations}}"
+            f"dataset.root={self.root}: no {names[0]} in {archive}; expected the official archives, "
+            f"{_IMAGES}/{{train_images,val_images,train_id.txt,val_id.txt}}, "
+            f"{_LABELS}/{{train_segmentations,val_segmentations}} and, for the split test, "
+            f"{_TEST}/{{testing_images,test_id.txt}}"
         )
 
     def geometry(self) -> list[A.BasicTransform]:

@@ -21,6 +21,8 @@ Window = tuple[tuple[int, int], tuple[int, int]]
 Wanted = Callable[[int, int], Window]
 """(height, width) of an image -> the part of it that will be looked at."""
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+"""Of photographs, in a folder that holds other files too."""
 IMAGE_MODES = ("RGB", "L", "P", "RGBA", "LA")
 LABEL_MODES = ("L", "P")
 

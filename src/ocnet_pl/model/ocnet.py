@@ -80,11 +80,13 @@ class OCNet(nn.Module):
         )
 
     @torch.inference_mode()
+    def predict_logits(self, image: NDArray[np.uint8]) -> Tensor:
+        """Logits of one photograph by `protocol`: RGB (H, W, 3) uint8 -> (num_classes, H, W), in eval mode."""
+        return self.protocol(self, self.batch(image))[0]
+
     def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Classes of one photograph by `protocol`: RGB (H, W, 3) uint8 -> train ids (H, W) uint8, in eval mode."""
-        prediction: NDArray[np.uint8] = (
-            self.protocol(self, self.batch(image))[0].argmax(0).to(torch.uint8).cpu().numpy()
-        )
+        prediction: NDArray[np.uint8] = self.predict_logits(image).argmax(0).to(torch.uint8).cpu().numpy()
         return prediction
 
     def object_context(self, image: NDArray[np.uint8], points: Points) -> NDArray[np.float32]:

@@ -4,18 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-Picture = NDArray[np.uint8]
+from ocnet_pl.rendering.overlay import Picture, overlay
 
 _TILE_HEIGHT = 240
 _PAGE_WIDTH = 1900
 _GAP = 8
 _LINE = 20
 _FONT_SIZE = 13
-_WORN = 0.55
-"""How much of the label's colour lies over the photograph."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +54,7 @@ def contact_sheet(title: str, tiles: Sequence[Tile], legend: Sequence[tuple[str,
 
 
 def _pair(tile: Tile) -> Image.Image:
-    worn = tile.photograph * (1 - _WORN) + tile.colours * _WORN
-    both = np.concatenate([tile.photograph, worn.round().astype(np.uint8)], 1)
+    both = np.concatenate([tile.photograph, overlay(tile.photograph, tile.colours)], 1)
     height, width = both.shape[:2]
     size = round(width * _TILE_HEIGHT / height), _TILE_HEIGHT
     return Image.fromarray(both).resize(

@@ -1,9 +1,14 @@
 """A table on the terminal."""
 
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from ocnet_pl.rendering.notes import legend, remarks
 from ocnet_pl.rendering.text import DIFFERENCE, headings, line, percent
@@ -40,3 +45,21 @@ def print_evaluation(title: str, evaluation: Evaluation) -> None:
     grid.add_row("mIoU", percent(evaluation.miou), style="bold")
     grid.add_row("pixel accuracy", percent(evaluation.pixel_accuracy))
     Console().print(grid)
+
+
+def print_classes(
+    title: str, names: Sequence[str], stored: Sequence[int], palette: NDArray[np.uint8], pixels: NDArray[np.int64]
+) -> None:
+    """What masks hold: colour, stored id and share of every class that occurs, the largest first."""
+    grid = RichTable("", "Id", "Class", "Pixels (%)", box=SIMPLE_HEAD)
+    for column in (1, 3):
+        grid.columns[column].justify = "right"
+    for number in np.argsort(-pixels, kind="stable"):
+        if pixels[number]:
+            colour = "rgb({},{},{})".format(*palette[number])
+            grid.add_row(
+                Text("  ", f"on {colour}"), str(stored[number]), names[number], percent(pixels[number] / pixels.sum())
+            )
+    console = Console()
+    console.print(title, highlight=False, markup=False, soft_wrap=True)
+    console.print(grid)

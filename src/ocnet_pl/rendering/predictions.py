@@ -1,0 +1,85 @@
+"""What a network predicts, as files: masks, overlays, probabilities, and a submission's archive."""
+
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ocnet_pl.errors import UserError
+from ocnet_pl.rendering.overlay import Picture, paletted
+from ocnet_pl.whole_file import whole_file
+
+Kind = Literal["mask", "overlay", "probabilities"]
+Files = Mapping[Kind, Path]
+"""Where what is known of one picture goes."""
+
+
+def files_of(folder: Path, name: str, *, overlay: bool, probabilities: bool) -> Files:
+    """`masks/<name>.png`, and if wanted `overlays/<name>.jpg` and `probabilities/<name>.npz`."""
+    files: dict[Kind, Path] = {"mask": folder / "masks" / f"{name}.png"}
+    if overlay:
+        files["overlay"] = folder / "overlays" / f"{name}.jpg"
+    if probabilities:
+        files["probabilities"] = folder / "probabilities" / f"{name}.npz"
+    return files
+
+
+def refuse_loss(results: Sequence[Path], pictures: Iterable[Path], *, overwrite: bool) -> None:
+    """Before the first result is written.
+
+    Raises:
+        UserError: two results would be one file; one would replace a picture, or, unless `overwrite`, what is there.
+    """
+    if len(set(results)) < len(results):
+        twice = next(path for path in results if results.count(path) > 1)
+        raise UserError(f"{twice}: the result of two images; give them names of their own")
+    there = [path for path in results if path.exists()]
+    originals = {path.resolve() for path in pictures} if there else set()
+    if lost := next((path for path in there if path.resolve() in originals), None):
+        raise UserError(f"{lost}: is one of the pictures, and would be replaced by its result; give another --out")
+    if there and not overwrite:
+        more = f" and {len(there) - 1} more are" if len(there) > 1 else " is"
+        raise UserError(f"{there[0]}{more} there already; give another --out, or --overwrite")
+
+
+def write_mask(path: Path, stored: NDArray[np.uint8], colours: NDArray[np.uint8] | None) -> None:
+    """Stored ids (H, W) as a PNG of one 8-bit channel; with colours (256, 3) that is how it is seen."""
+    image = Image.fromarray(stored) if colours is None else paletted(stored, colours)
+    with _result(path) as file:
+        image.save(file, "PNG")
+
+
+def write_overlay(path: Path, picture: Picture) -> None:
+    """RGB (H, W, 3) as a JPEG."""
+    with _result(path) as file:
+        Image.fromarray(picture).save(file, "JPEG", quality=90, subsampling=0)  # colours end where classes end
+
+
+def write_probabilities(path: Path, probabilities: NDArray[np.float16], classes: Sequence[str]) -> None:
+    """A compressed npz: `probabilities` (K, H, W) float16, in the order of `classes` (K,)."""
+    with _result(path) as file:
+        np.savez_compressed(file, probabilities=probabilities, classes=np.array(classes))
+
+
+def write_archive(path: Path, folder: Path, members: Iterable[Path]) -> None:
+    """A zip of files, under their names below a folder."""
+    with _result(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # PNGs are compressed
+        for member in members:
+            archive.write(member, member.relative_to(folder))
+
+
+@contextmanager
+def _result(path: Path) -> Iterator[IO[bytes]]:
+    """Raises: UserError: the file cannot be written."""
+    try:
+        with whole_file(path) as file:
+            yield file
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror or error}); give another --out, or make room"
+        ) from error
