@@ -1,5 +1,6 @@
 """Checkpoints carry their config, and are read without executing anything."""
 
+import io
 import pickle
 import zipfile
 from collections.abc import Sequence
@@ -24,8 +25,10 @@ class WholeCheckpoints(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
         with whole_file(Path(path)) as file:
-            torch.save(checkpoint, file)
+            file.write(content.getbuffer())  # of a full disk torch.save itself says "unexpected pos"
 
 
 class CheckpointConfig(Callback):
