@@ -77,6 +77,8 @@ def test_evaluating_again_gives_the_same_and_loses_nothing(
     assert "not added" in capsys.readouterr().out
     assert call("evaluate", checkpoint, "model/head=asp_oc") == 2
     assert "head base_oc, not asp_oc" in capsys.readouterr().err
+    assert call("evaluate", checkpoint, "dataset=folder", "dataset.root=x", "dataset.classes=[sky,sea]") == 2
+    assert "which are not those of Folder" in capsys.readouterr().err
 
 
 def test_the_same_command_again_does_nothing(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:

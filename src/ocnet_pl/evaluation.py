@@ -9,7 +9,7 @@ from ocnet_pl.build import build_data, build_module, build_trainer
 from ocnet_pl.checkpoint import load_weights, read_checkpoint
 from ocnet_pl.config import plain
 from ocnet_pl.identity import config_difference
-from ocnet_pl.restoring import compose_again
+from ocnet_pl.restoring import compose_again, refuse_other_classes
 from ocnet_pl.result import Evaluation, Result, evaluation_key
 from ocnet_pl.run import evaluate
 from ocnet_pl.run_directory import RunDirectory
@@ -41,6 +41,7 @@ def evaluate_checkpoint(path: Path, overrides: Sequence[str]) -> Outcome:
     config.model.backbone.pretrained = False
     config.model.backbone.weights = None
     data = build_data(config)
+    refuse_other_classes(path, content, data)
     data.prepare_data()
     data.pairs(config.split)
     module = build_module(config, data)

@@ -46,12 +46,17 @@ def restore(path: Path, overrides: Sequence[str], device: torch.device) -> tuple
     content = read_checkpoint(path)
     config, _ = compose_again(path, content, overrides, config_name="predict")
     data = build_data(config)
+    refuse_other_classes(path, content, data)
+    return build_trained(config, content, path, data).to(device), data
+
+
+def refuse_other_classes(path: Path, content: dict[str, Any], data: SegmentationDataModule) -> None:
+    """Raises: UserError: the checkpoint predicts other classes than the data set has."""
     if content["classes"] != list(data.classes):
         raise UserError(
             f"{path}: predicts {len(content['classes'])} classes, {content['classes'][0]} first, which are not those "
             f"of {type(data).__name__}; leave dataset= out, or give a checkpoint that was trained on it"
         )
-    return build_trained(config, content, path, data).to(device), data
 
 
 def _without_head(path: Path, choices: dict[str, str], overrides: Sequence[str]) -> list[str]:
