@@ -210,8 +210,9 @@ def test_the_dashboard_shows_what_the_runs_wrote(
     for curve in ("Validation mIoU", "Training loss"):
         assert by_title[curve]["xAxis"] == "trainer/global_step"
     (runset,) = specification["section"]["runSets"]
-    assert json.dumps(runset["filters"]).count('"runs"') == 1, "runs of this table only"
-    assert runset["grouping"][0]["name"].startswith("row")
+    (only,) = runset["filters"]["filters"]
+    assert (only["key"], only["op"], only["value"]) == ({"section": "config", "name": "name"}, "=", "runs")
+    assert runset["grouping"] == [{"section": "config", "name": "row.value"}]
 
 
 @pytest.mark.parametrize(

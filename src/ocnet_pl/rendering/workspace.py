@@ -40,7 +40,8 @@ def workspace(results: Sequence[Result], *, entity: str, project: str) -> ws.Wor
         ],
         settings=ws.WorkspaceSettings(x_axis=STEP, max_runs=_ALL_RUNS),
         runset_settings=ws.RunsetSettings(
-            filters=expr.And(expr.Config("name") == results[0].table),
+            # In words: as an expression, the config's `name` is taken for wandb's own name of the run's id.
+            filters=f"Config('name') = {results[0].table!r}",
             groupby=[expr.Config(_ROW)],
             pinned_columns=[f"summary:{miou_key(key)}" for key in keys],
         ),
