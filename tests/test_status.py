@@ -86,7 +86,7 @@ def test_the_command_tells_before_anything_is_finished(
     for words in ("200 of 1000", "CUDA out of memory", "5 runs: 1 running, 1 failed, 1 broken, 2 waiting"):
         assert words in shown
     assert call("report", "outputs", "--status") == 0
-    assert "no run is being trained now" in capsys.readouterr().out
+    assert "no run is in training" in capsys.readouterr().out
 
 
 def test_who_asks_is_not_in_the_way_of_who_starts(sweep: Path) -> None:

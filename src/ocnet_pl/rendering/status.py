@@ -41,7 +41,7 @@ def print_status(title: str, runs: Sequence[RunStatus], console: Console) -> Non
     console.print(f"{len(runs)} runs: {counts}{still}", highlight=False)
     states = {run.state for run in runs}
     if State.RUNNING not in states and states & {State.FAILED, State.BROKEN, State.WAITING}:
-        console.print("no run is being trained now; the same ocnet-train command trains what is missing", style="yellow")
+        console.print("no run is in training; the same ocnet-train command trains what is missing", style="yellow")
 
 
 def duration(seconds: float | None) -> str:
