@@ -93,7 +93,7 @@ def test_the_same_command_again_does_nothing(workplace: Path, call: Main, capsys
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "extra", [(), ("trainer=ddp_cpu",), ("trainer.accumulate_grad_batches=2", "dataset.num_workers=2")]
+    "extra", [("trainer=ddp_cpu",), ("trainer.accumulate_grad_batches=2", "dataset.num_workers=2")]
 )
 def test_a_killed_run_ends_with_the_same_weights(workplace: Path, extra: tuple[str, ...]) -> None:
     command = [

@@ -36,8 +36,8 @@ def test_a_row_without_its_parent_is_refused(workplace: Path, call: Main, capsys
 @pytest.mark.slow
 @pytest.mark.parametrize("trainer", ["cpu", "ddp_cpu"])
 def test_a_run_that_is_asked_to_stop_loses_nothing(workplace: Path, trainer: str) -> None:
-    command = [*SCENES, f"trainer={trainer}", "schedule.max_steps=400", "schedule.checkpoint_every=400"]
-    command += ["schedule.val_every=150", "model.head.dropout=0.3"]
+    command = [*SCENES, f"trainer={trainer}", "schedule.max_steps=200", "schedule.checkpoint_every=200"]
+    command += ["schedule.val_every=70", "model.head.dropout=0.3"]
     assert spawn("train", *command, "name=unbroken", cwd=workplace).returncode == 0
     run = workplace / "outputs/stopped/base_oc/seed-0"
     arguments = [sys.executable, "-m", "ocnet_pl.command.train", *command, "name=stopped"]

@@ -119,7 +119,7 @@ def test_a_table_in_small(
         for run in runs:
             # Where nothing is trained it stays so.
             steps = ["schedule.max_steps=2"] if run.config["schedule"]["max_steps"] else []
-            assert call("train", *run.overrides, *steps) == 0, capsys.readouterr().err
+            assert call("train", *run.overrides, *steps, "hydra.mode=RUN") == 0, capsys.readouterr().err
         results = {run.config["row"]: json.loads((run.directory / "result.json").read_text()) for run in runs}
         assert {result["steps"] for result in results.values()} <= {0, 2}
         capsys.readouterr()
