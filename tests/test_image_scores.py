@@ -20,7 +20,7 @@ def scores(*miou: float, names: str = "abcdef") -> ImageScores:
     return ImageScores("val", list(names[: len(miou)]), np.array(miou))
 
 
-def tested(folder: Path, counts: str | None) -> Result:
+def run_of(folder: Path, counts: str | None) -> Result:
     choices = {"model/head": "gp", "inference": "flip"}
     evaluations = {"last/val/flip": Evaluation(0.5, 0.9, {"road": 0.5}, images=2, counts=counts)}
     config = {"dataset": {"val_split": "val"}}
@@ -30,7 +30,7 @@ def tested(folder: Path, counts: str | None) -> Result:
 def test_an_image_is_scored_by_its_own_counts(tmp_path: Path) -> None:
     counts = np.array([[[6, 0], [2, 0], [0, 0]], [[5, 0], [0, 5], [5, 0]]])  # (images, 3, K)
     np.savez(tmp_path / "counts.npz", counts=counts, images=["one.png", "two.png"], classes=["road", "car"])
-    found = image_scores(tested(tmp_path, "counts.npz"))
+    found = image_scores(run_of(tmp_path, "counts.npz"))
     assert found.names == ["one.png", "two.png"]
     assert found.split == "val"
     assert found.miou == pytest.approx([6 / 8, (5 / 10 + 0) / 2])  # a class that is only predicted counts as 0
@@ -39,10 +39,10 @@ def test_an_image_is_scored_by_its_own_counts(tmp_path: Path) -> None:
 
 def test_what_was_not_tested_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="best/val/flip was not tested; ocnet-evaluate checkpoint="):
-        image_scores(tested(tmp_path, "counts.npz"), "best")
+        image_scores(run_of(tmp_path, "counts.npz"), "best")
     for name in ("counts.npz", None):
         with pytest.raises(UserError, match="the counts of every image of last/val/flip are not there"):
-            image_scores(tested(tmp_path, name))
+            image_scores(run_of(tmp_path, name))
 
 
 def test_the_worst_come_first_and_empty_images_never() -> None:
@@ -54,7 +54,8 @@ def test_both_sides_are_shown() -> None:
     first, second = scores(0.5, 0.9, 0.2, math.nan, 0.3, 0.4), scores(0.6, 0.5, 0.9, 0.5, 0.3, 0.1)
     assert farthest_apart(first, second, count=2) == [1, 5, 2, 0]
     assert farthest_apart(first, second, count=1) == [1, 2]
-    assert farthest_apart(first, first, count=3) == []
+    with pytest.raises(UserError, match="equally well in every image"):
+        farthest_apart(first, first, count=3)
     with pytest.raises(UserError, match="different images"):
         farthest_apart(first, scores(0.6, 0.5, 0.9, 0.5, 0.3, 0.1, names="uvwxyz"), count=1)
 

@@ -60,11 +60,14 @@ def farthest_apart(first: ImageScores, second: ImageScores, count: int) -> list[
     """Indices of the images at which each of two runs is ahead most: up to `count` of the first, then of the second.
 
     Raises:
-        UserError: they were tested on different images.
+        UserError: they were tested on different images, or do equally well in every one.
     """
     if list(first.names) != list(second.names):
         raise UserError("these two runs were tested on different images; compare runs of one sweep")
     ahead = first.miou - second.miou
     order = [index for index in np.argsort(-ahead, kind="stable").tolist() if not np.isnan(ahead[index])]
     of_first = [index for index in order[:count] if ahead[index] > 0]
-    return of_first + [index for index in order[::-1][:count] if ahead[index] < 0]
+    of_second = [index for index in order[::-1][:count] if ahead[index] < 0]
+    if not of_first and not of_second:
+        raise UserError("these two runs do equally well in every image; compare two others")
+    return of_first + of_second

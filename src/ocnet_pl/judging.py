@@ -50,14 +50,12 @@ def mistakes_figure(one: Explored, scores: ImageScores, indices: Sequence[int]) 
     return picture_grid(["image", "truth", "prediction", "mistakes"], rows, legend)
 
 
-def contrast_figure(
-    first: Explored, second: Explored, scores: tuple[ImageScores, ImageScores], indices: Sequence[int]
-) -> Figure:
+def contrast_figure(first: Explored, second: Explored, scores: Sequence[ImageScores], indices: Sequence[int]) -> Figure:
     """A row for every image: itself, its truth, both predictions, and where they differ.
 
     Args:
         first, second: opened checkpoints of one data set.
-        scores: of their tests on one split.
+        scores: of both, in their tests on one split.
         indices: of images of that split.
 
     Raises:
