@@ -1,6 +1,6 @@
 # Every target works on a fresh machine: the environment is made when it is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format install clean
+.PHONY: help demo notebooks test check format install clean
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -11,6 +11,9 @@ help: ## this list
 demo: $(STAMP) ## train seven heads x three seeds on drawn scenes and print their table (6 minutes on two cores)
 	$(BIN)/ocnet-train experiment=demo
 	$(BIN)/ocnet-report outputs/demo
+
+notebooks: $(STAMP) ## execute the notebooks on the demo's runs, in place
+	$(BIN)/python notebooks/execute.py
 
 test: $(STAMP) ## run all tests, slow ones too
 	$(BIN)/pytest -n 2 --dist worksteal

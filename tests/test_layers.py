@@ -13,11 +13,11 @@ LAYERS = {
         "model/head/*", "dataset/transforms", "dataset/reading"],
     1: ["model/ocnet", "model/object_context", "model/backbone", "inference", "run_directory", "result", "paper",
         "cost", "context", "plan", "scores", "status", "table/*", "dataset/report", "dataset/timing", "rendering/*",
-        "provenance", "authors", "wandb_account", "wandb_content"],
+        "provenance", "authors", "image_scores", "wandb_account", "wandb_content"],
     2: ["module", "checkpoint", "progress", "samples", "prediction", "stopping", "wandb_mirror",
         "context_measuring", "dataset/*"],
     3: ["config", "build", "run", "evaluation", "restoring", "sweep", "conversion", "profiling", "exploring",
-        "context_picture", "viewing", "serving"],
+        "context_picture", "context_of_runs", "judging", "viewing", "serving"],
     4: ["command/*"],
 }  # fmt: skip
 
@@ -25,8 +25,8 @@ HEAVY = {"torch", "torchvision", "torchmetrics", "pytorch_lightning", "timm", "a
 FORBIDDEN = {
     "run_directory": HEAVY, "result": HEAVY, "paper": HEAVY, "table": HEAVY, "rendering": HEAVY, "statistics": HEAVY,
     "metrics": HEAVY, "identity": HEAVY, "sweep": HEAVY, "config": HEAVY, "command": HEAVY,
-    "authors": HEAVY, "cost": HEAVY, "context": HEAVY, "wandb_account": HEAVY, "wandb_content": HEAVY,
-    "plan": HEAVY, "scores": HEAVY, "status": HEAVY,
+    "authors": HEAVY, "cost": HEAVY, "context": HEAVY, "image_scores": HEAVY, "wandb_account": HEAVY,
+    "wandb_content": HEAVY, "plan": HEAVY, "scores": HEAVY, "status": HEAVY,
     "dataset/reading": HEAVY, "dataset/labels": HEAVY, "dataset/inspection": HEAVY, "dataset/parallel": HEAVY,
     "dataset/pictures": HEAVY,
 }  # fmt: skip

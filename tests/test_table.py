@@ -198,7 +198,8 @@ def test_many_classes_are_drawn_where_rows_differ(sweep: Path) -> None:
         evaluation = replace(read.evaluations["last/val/whole"], iou=ious)
         replace(read, evaluations={"last/val/whole": evaluation}).write(path)
     (table,) = read_tables(sweep)
-    drawing, drawn = charts.class_dots(table)
+    figure, drawn = charts.class_dots(table)
+    drawing = charts.svg(figure)
     assert drawn == 20
     assert "class 29" in drawing
     assert "class 9<" not in drawing

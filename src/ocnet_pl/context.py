@@ -134,16 +134,18 @@ class OnOwnClass:
 
 def on_own_class(results: Iterable[Result]) -> OnOwnClass | None:
     """Of the last checkpoints on their validation split; None where none was measured as it is now."""
-    found = []
-    for result in results:
-        split = result.config.get("dataset", {}).get("val_split", "val")
-        path = context_file(result.directory, "last", split)
-        if path.is_file() and (measure := ContextMeasure.read(path)).setting.weights_sha256 == result.weights_sha256:
-            found.append(measure.widest.overall)
+    found = [measure.widest.overall for result in results if (measure := measure_beside(result))]
     if not found:
         return None
     share, uniform = (spread([_or_nan(one[metric].value) for one in found]) for metric in ("own", "uniform"))
     return OnOwnClass(share, uniform)
+
+
+def measure_beside(result: Result) -> ContextMeasure | None:
+    """That of a run's last checkpoint on its validation split; None where it was not measured as it is now."""
+    path = context_file(result.directory, "last", result.config.get("dataset", {}).get("val_split", "val"))
+    measure = ContextMeasure.read(path) if path.is_file() else None
+    return measure if measure and measure.setting.weights_sha256 == result.weights_sha256 else None
 
 
 def differences(before: Setting, now: Setting) -> list[str]:

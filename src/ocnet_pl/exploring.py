@@ -21,7 +21,7 @@ from ocnet_pl.table import LABELS
 
 @dataclass(frozen=True)
 class Explored:
-    """A checkpoint of a head with attention.
+    """An opened checkpoint.
 
     Attributes:
         path: of the file.
@@ -54,8 +54,8 @@ class Explored:
         return RunDirectory(self.path.parent.parent)
 
 
-def open_checkpoint(path: Path, device: torch.device, root: Path | None = None) -> Explored:
-    """Reads a checkpoint, executing nothing in it.
+def open_any(path: Path, device: torch.device, root: Path | None = None) -> Explored:
+    """Reads a checkpoint of any head, executing nothing in it.
 
     Args:
         path: a `.ckpt` written by `ocnet-train`.
@@ -63,7 +63,7 @@ def open_checkpoint(path: Path, device: torch.device, root: Path | None = None) 
         root: of the data set, where it is not where it was in training.
 
     Raises:
-        UserError: no such checkpoint, or a head without attention.
+        UserError: no such checkpoint.
     """
     content = read_checkpoint(path)
     config = OmegaConf.create(content["config"])
@@ -72,11 +72,21 @@ def open_checkpoint(path: Path, device: torch.device, root: Path | None = None) 
     data = build_data(config)
     network = build_trained(config, content, path, data).to(device)
     head = content["choices"]["model/head"]
+    return Explored(path, network, data, head, config.row, config.seed, content["global_step"])
+
+
+def open_checkpoint(path: Path, device: torch.device, root: Path | None = None) -> Explored:
+    """The same, of a head with attention.
+
+    Raises:
+        UserError: no such checkpoint, or a head without attention.
+    """
+    one = open_any(path, device, root)
     try:
-        require_attention(network.head)
+        require_attention(one.network.head)
     except NoAttentionError as error:
         raise NoAttentionError(f"{path}: {error}") from None
-    return Explored(path, network, data, head, config.row, config.seed, content["global_step"])
+    return one
 
 
 def names(explored: Sequence[Explored]) -> list[str]:

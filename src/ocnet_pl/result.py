@@ -130,6 +130,12 @@ class Result:
         """Name of the protocol that it was to be tested under."""
         return self.choices["inference"]
 
+    def counts_file(self, key: str) -> Path | None:
+        """Of an evaluation, the counts of every image; None where they are not kept."""
+        evaluation = self.evaluations.get(key)
+        path = self.directory / evaluation.counts if evaluation and evaluation.counts else None
+        return path if path and path.is_file() else None
+
     def trained_on(self, split: str) -> bool:
         """Whether it learned from the images of a split that is there to test it."""
         learned = self.config.get("dataset", {}).get("train_split", "train")

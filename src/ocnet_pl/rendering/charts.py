@@ -1,4 +1,4 @@
-"""Charts of a table, as SVG."""
+"""Charts of a table."""
 
 import io
 import math
@@ -14,7 +14,7 @@ from ocnet_pl.table.classes import ClassIoU, by_class
 MOST_CLASSES = 20
 
 
-def bars(table: Table) -> str:
+def bars(table: Table) -> Figure:
     """Mean and standard deviation of the main column by row, a dot for every seed."""
     cells = [(row.label, row.cells[table.main_column]) for row in table.rows if row.results]
     figure = Figure(figsize=(7.5, 0.9 + 0.42 * len(cells)), layout="constrained")
@@ -32,10 +32,10 @@ def bars(table: Table) -> str:
     axes.set_xlim(left=max(0.0, math.floor(lowest / 10) * 10 - 10))
     axes.set_xlabel(table.columns[table.main_column].label)
     axes.spines[["top", "right"]].set_visible(False)
-    return _svg(figure)
+    return figure
 
 
-def curves(table: Table) -> str:
+def curves(table: Table) -> Figure:
     """Training loss and validation mIoU over steps: mean over seeds, and a band of one standard deviation."""
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     loss, score = figure.subplots(1, 2)
@@ -49,10 +49,10 @@ def curves(table: Table) -> str:
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = loss.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", frameon=False)
-    return _svg(figure)
+    return figure
 
 
-def class_dots(table: Table) -> tuple[str, int]:
+def class_dots(table: Table) -> tuple[Figure, int]:
     """IoU of every class and row: a dot for every seed, a bar for the mean; and how many classes are drawn.
 
     Of more than `MOST_CLASSES` it draws those whose means differ most between rows, in the data set's order.
@@ -82,7 +82,7 @@ def class_dots(table: Table) -> tuple[str, int]:
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False)
-    return _svg(figure), len(drawn)
+    return figure, len(drawn)
 
 
 def _range(ious: dict[str, ClassIoU]) -> float:
@@ -103,7 +103,8 @@ def _curve(axes: Any, row: Row, metric: str, scale: float, colour: str) -> None:
         axes.fill_between(steps, mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
+    """For a page: the same chart is the same text."""
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "ocnet_pl", "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})

@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from ocnet_pl.errors import UserError
+from ocnet_pl.rendering.colour_legend import colour_legend
 
 Rgb = NDArray[np.uint8]
 Shares = tuple[float, float]
@@ -120,7 +120,7 @@ def context_figure(picture: Picture) -> Figure:
         grid[row, 0].set_ylabel(pixel.name, fontsize=10)
         for axes in grid[row]:
             _mark(axes, pixel)
-    _legend(figure, picture)
+    colour_legend(figure, picture.legend, columns=10, title=_EXPLANATION)
     return figure
 
 
@@ -167,18 +167,3 @@ def _mark(axes: Axes, pixel: Pixel) -> None:
 def _caption(brightest: float, share: Shares | None) -> str:
     peak = f"up to {brightest:.0f}x" if brightest >= 10 else f"up to {brightest:.1f}x"
     return peak if share is None else f"{100 * share[0]:.0f} % on its class (equal: {100 * share[1]:.0f} %), {peak}"
-
-
-def _legend(figure: Figure, picture: Picture) -> None:
-    handles: list[Any] = [Patch(facecolor="#" + bytes(rgb).hex(), label=name) for name, rgb in picture.legend]
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=min(len(handles), 10),
-        frameon=False,
-        fontsize=9,
-        title=_EXPLANATION,
-        title_fontsize=8,
-        handlelength=1,
-        handleheight=1,
-    )

@@ -39,10 +39,10 @@ def html(table: Table) -> str:
         stacks=[_stack(table, row) for row in table.rows],
         runs=details.runs(table),
         by_class=details.classes(table),
-        bars=charts.bars(table),
-        class_dots=class_dots,
+        bars=charts.svg(charts.bars(table)),
+        class_dots=charts.svg(class_dots),
         drawn=drawn,
-        curves=charts.curves(table),
+        curves=charts.svg(charts.curves(table)),
         pictures=_pictures(table),
     )
 

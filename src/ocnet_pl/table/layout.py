@@ -128,9 +128,8 @@ def _interval(column: Column, row: Row, base: Row) -> Interval | None:
 
 def _image_counts(column: Tested, result: Result) -> NDArray[np.int64] | None:
     """Counts of every image, (images, 3, K)."""
-    kept = result.evaluations.get(column.key(result))
-    path = result.directory / kept.counts if kept and kept.counts else None
-    if path is None or not path.is_file():
+    path = result.counts_file(column.key(result))
+    if path is None:
         return None
     with np.load(path) as file:
         counts: NDArray[np.int64] = file["counts"]

@@ -1,0 +1,47 @@
+"""What the attention of every run of a sweep looks at."""
+
+from collections.abc import Iterable
+
+import torch
+
+from ocnet_pl.context import ContextMeasure, Setting, measure_beside
+from ocnet_pl.context_measuring import measure_split
+from ocnet_pl.dataset.base import SegmentationDataset
+from ocnet_pl.exploring import open_checkpoint
+from ocnet_pl.model.object_context import NoAttentionError
+from ocnet_pl.result import Result
+from ocnet_pl.run_directory import RunDirectory
+
+
+def context_of_runs(
+    results: Iterable[Result], images: int, pixels: int, device: torch.device
+) -> list[tuple[Result, ContextMeasure]]:
+    """Measures of all runs whose heads have attention, on their validation images; nothing is written.
+
+    A measure that `ocnet-explore measure` wrote beside the run is taken, as long as it is of the run's weights.
+
+    Args:
+        results: of finished runs.
+        images: how many of the first ones, where there is none.
+        pixels: of each class in each image.
+        device: for the networks.
+    """
+    return [
+        (result, measure)
+        for result in results
+        if (measure := measure_beside(result) or _measure(result, images, pixels, device))
+    ]
+
+
+def _measure(result: Result, images: int, pixels: int, device: torch.device) -> ContextMeasure | None:
+    try:
+        one = open_checkpoint(RunDirectory(result.directory).last_checkpoint, device)
+    except NoAttentionError:
+        return None
+    one.data.prepare_data()
+    split = one.data.val_split
+    dataset = SegmentationDataset(one.data.pairs(split), one.data.table)
+    count = min(images, len(dataset))
+    grids, values = measure_split(one.network, dataset, count, pixels, seed=0)
+    setting = Setting(result.weights_sha256, split, count, pixels, seed=0)
+    return ContextMeasure.of(one.head, setting, one.data.classes, grids, values)
