@@ -8,8 +8,8 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "ocnet_pl"
 
 LAYERS = {
-    0: ["errors", "randomness", "identity", "metrics", "counting", "loss", "statistics", "process", "gpus",
-        "whole_file", "curves", "measuring", "resizing", "model/layers", "model/attention", "model/cells",
+    0: ["errors", "randomness", "identity", "metrics", "counting", "loss", "statistics", "process", "device",
+        "gpus", "whole_file", "curves", "measuring", "resizing", "model/layers", "model/attention", "model/cells",
         "model/head/*", "dataset/transforms", "dataset/reading"],
     1: ["model/ocnet", "model/object_context", "model/backbone", "inference", "run_directory", "result", "paper",
         "cost", "context", "plan", "scores", "status", "table/*", "dataset/report", "dataset/timing", "rendering/*",

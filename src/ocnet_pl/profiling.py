@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from ocnet_pl.build import build_network
 from ocnet_pl.config import compose, options
 from ocnet_pl.cost import EXPLICIT, FUSED, Cost
-from ocnet_pl.errors import UserError
 from ocnet_pl.measuring import lone_norms, map_large_blocks, measure, multiply_adds, on_shapes
 from ocnet_pl.model.attention import ObjectContextPooling, explicit_attention, fused_attention
 from ocnet_pl.model.ocnet import OCNet
@@ -91,18 +90,6 @@ class _Workload:
     module: nn.Module
     inputs: Tensor
     loss: Callable[[], Tensor]
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The one asked for, or else a GPU where there is one.
-
-    Raises:
-        UserError: a GPU is asked for where torch finds none.
-    """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise UserError("--device cuda: torch finds no CUDA device here; use --device cpu, or leave it out")
-    return torch.device(name or ("cuda" if available else "cpu"))
 
 
 def head_configs(heads: Sequence[str], backbone: str) -> dict[str, DictConfig]:

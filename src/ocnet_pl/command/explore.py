@@ -145,8 +145,8 @@ def _refuse_missing(checkpoints: list[Path]) -> None:
 
 def _open(arguments: argparse.Namespace) -> "list[Explored]":
     _refuse_missing(arguments.checkpoints)
+    from ocnet_pl.device import choose_device
     from ocnet_pl.exploring import open_checkpoint
-    from ocnet_pl.profiling import choose_device
 
     device = choose_device(arguments.device)
     return [open_checkpoint(path, device, arguments.root) for path in arguments.checkpoints]
@@ -168,9 +168,9 @@ def _measure(arguments: argparse.Namespace) -> None:
     from ocnet_pl.context import ContextMeasure, Setting
     from ocnet_pl.context_measuring import measure_split
     from ocnet_pl.dataset.base import SegmentationDataset
+    from ocnet_pl.device import choose_device
     from ocnet_pl.exploring import keep_measure, kept_measure, open_checkpoint
     from ocnet_pl.model.object_context import NoAttentionError
-    from ocnet_pl.profiling import choose_device
     from ocnet_pl.provenance import weights_sha256
     from ocnet_pl.rendering.context import LEGEND, print_context
 
