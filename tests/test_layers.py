@@ -8,16 +8,16 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "ocnet_pl"
 
 LAYERS = {
-    0: ["errors", "randomness", "identity", "metrics", "counting", "loss", "statistics", "process", "device",
-        "gpus", "whole_file", "curves", "measuring", "resizing", "model/layers", "model/attention", "model/cells",
-        "model/head/*", "dataset/transforms", "dataset/reading"],
+    0: ["errors", "randomness", "identity", "metrics", "counting", "loss", "statistics", "process",
+        "command_line", "device", "gpus", "whole_file", "curves", "measuring", "resizing", "model/layers",
+        "model/attention", "model/cells", "model/head/*", "dataset/transforms", "dataset/reading"],
     1: ["model/ocnet", "model/object_context", "model/backbone", "inference", "run_directory", "result", "paper",
         "cost", "context", "plan", "scores", "status", "table/*", "dataset/report", "dataset/timing", "rendering/*",
         "provenance", "authors", "image_scores", "wandb_account", "wandb_content"],
     2: ["module", "checkpoint", "progress", "samples", "prediction", "stopping", "wandb_mirror",
         "context_measuring", "dataset/*"],
     3: ["config", "build", "run", "evaluation", "restoring", "sweep", "conversion", "profiling", "exploring",
-        "context_picture", "context_of_runs", "judging", "viewing", "serving"],
+        "context_of_checkpoint", "context_picture", "context_of_runs", "judging", "viewing", "serving"],
     4: ["command/*"],
 }  # fmt: skip
 

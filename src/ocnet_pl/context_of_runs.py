@@ -4,9 +4,8 @@ from collections.abc import Iterable
 
 import torch
 
-from ocnet_pl.context import ContextMeasure, Setting, measure_beside
-from ocnet_pl.context_measuring import measure_split
-from ocnet_pl.dataset.base import SegmentationDataset
+from ocnet_pl.context import ContextMeasure, measure_beside
+from ocnet_pl.context_of_checkpoint import measure, setting_for
 from ocnet_pl.exploring import open_checkpoint
 from ocnet_pl.model.object_context import NoAttentionError
 from ocnet_pl.result import Result
@@ -27,9 +26,9 @@ def context_of_runs(
         device: for the networks.
     """
     return [
-        (result, measure)
+        (result, found)
         for result in results
-        if (measure := measure_beside(result) or _measure(result, images, pixels, device))
+        if (found := measure_beside(result) or _measure(result, images, pixels, device))
     ]
 
 
@@ -38,10 +37,4 @@ def _measure(result: Result, images: int, pixels: int, device: torch.device) -> 
         one = open_checkpoint(RunDirectory(result.directory).last_checkpoint, device)
     except NoAttentionError:
         return None
-    one.data.prepare_data()
-    split = one.data.val_split
-    dataset = SegmentationDataset(one.data.pairs(split), one.data.table)
-    count = min(images, len(dataset))
-    grids, values = measure_split(one.network, dataset, count, pixels, seed=0)
-    setting = Setting(result.weights_sha256, split, count, pixels, seed=0)
-    return ContextMeasure.of(one.head, setting, one.data.classes, grids, values)
+    return measure(one, setting_for(one, None, images, pixels, seed=0))

@@ -9,7 +9,6 @@ from omegaconf import OmegaConf
 
 from ocnet_pl.build import build_data, build_trained
 from ocnet_pl.checkpoint import read_checkpoint
-from ocnet_pl.context import ContextMeasure, Setting, context_file, differences
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.model.attention import ObjectContextPooling
@@ -109,32 +108,3 @@ def refuse_several_data_sets(explored: Sequence[Explored]) -> None:
     """Raises: UserError: they do not share their classes."""
     if other := next((one for one in explored if one.data.classes != explored[0].data.classes), None):
         raise UserError(f"{other.path}: was trained on other classes than {explored[0].path}; look at them apart")
-
-
-def kept_measure(explored: Explored, setting: Setting) -> ContextMeasure | None:
-    """The measure that the run has already, if it is this one."""
-    path = context_file(explored.run.path, explored.path.stem, setting.split)
-    if not path.is_file():
-        return None
-    kept = ContextMeasure.read(path)
-    return kept if kept.setting == setting else None
-
-
-def keep_measure(explored: Explored, measure: ContextMeasure) -> str:
-    """Writes a measure beside its run's result; says where, or why not.
-
-    One of other weights is out of date and replaced, and so is one with fewer images or pixels; one with more is kept.
-    """
-    if not explored.run.result.is_file():
-        return "not kept: the checkpoint lies in no finished run"
-    now = measure.setting
-    path = context_file(explored.run.path, explored.path.stem, now.split)
-    if not path.is_file():
-        measure.write(path)
-        return f"wrote {path}"
-    before = ContextMeasure.read(path).setting
-    told = ", ".join(differences(before, now))
-    if before.weights_sha256 == now.weights_sha256 and before.images * before.pixels > now.images * now.pixels:
-        return f"not kept: {path} holds one of more pixels ({told})"
-    measure.write(path)
-    return f"replaced {path} ({told})"

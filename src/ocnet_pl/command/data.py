@@ -4,11 +4,11 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ocnet_pl.command_line import parser_of_commands, whole_number
 from ocnet_pl.errors import UserError, one_line_errors
 
 if TYPE_CHECKING:
@@ -62,22 +62,10 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ocnet-data",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    parser, add = parser_of_commands("ocnet-data", DESCRIPTION, EPILOG)
 
     def command(run: Callable[[argparse.Namespace], None], summary: str, description: str) -> argparse.ArgumentParser:
-        one = commands.add_parser(
-            run.__name__.removeprefix("_"),
-            help=summary,
-            description=description,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        one.set_defaults(run=run)
+        one = add(run, summary, description)
         one.add_argument("overrides", nargs="*", metavar="key=value", help="dataset=NAME dataset.root=DIR, ...")
         return one
 
@@ -85,27 +73,23 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="print everything as JSON to stdout, and no table")
     _add_workers(check)
     show = command(_show, "draw what the network gets, labels in colour", SHOW)
-    show.add_argument("--count", type=_positive, default=12, metavar="N", help="samples (default: %(default)s)")
+    show.add_argument("--count", type=whole_number, default=12, metavar="N", help="samples (default: %(default)s)")
     show.add_argument(
         "--out", type=Path, default=Path("outputs/show.png"), metavar="FILE", help="PNG (default: %(default)s)"
     )
     _add_workers(command(_weights, "compute class weights of the loss from the training labels", WEIGHTS))
     benchmark = command(_benchmark, "time the loader beside a plain one, and with dataset.cache", BENCHMARK)
     benchmark.add_argument(
-        "--synthetic", type=_positive, metavar="N", help="draw N images of 2048x1024 for it, about 3 MB each"
+        "--synthetic", type=whole_number, metavar="N", help="draw N images of 2048x1024 for it, about 3 MB each"
     )
-    benchmark.add_argument("--rounds", type=_positive, default=5, metavar="N", help="their median counts (default: 5)")
+    benchmark.add_argument(
+        "--rounds", type=whole_number, default=5, metavar="N", help="their median counts (default: 5)"
+    )
     return parser
 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=_positive, metavar="N", help="processes (default: all cores)")
-
-
-def _positive(text: str) -> int:
-    if text.isdecimal() and int(text):
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 1 up is expected")
+    parser.add_argument("--workers", type=whole_number, metavar="N", help="processes (default: all cores)")
 
 
 def _data(overrides: list[str]) -> "SegmentationDataModule":
@@ -120,15 +104,6 @@ def _data(overrides: list[str]) -> "SegmentationDataModule":
     return data
 
 
-@contextmanager
-def _progress(description: str) -> Iterator[Callable[[int, int], None]]:
-    from ocnet_pl.rendering.progress import progress_bar
-
-    with progress_bar() as progress:
-        task = progress.add_task(description, total=None)
-        yield lambda more, total: progress.update(task, advance=more, total=total)
-
-
 def _check(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
@@ -137,8 +112,9 @@ def _check(arguments: argparse.Namespace) -> None:
     from ocnet_pl.dataset.report import as_json
     from ocnet_pl.process import all_cores
     from ocnet_pl.rendering.check import print_report
+    from ocnet_pl.rendering.progress import progress_of
 
-    with _progress("reading") as advance:
+    with progress_of("reading") as advance:
         report = check(data, arguments.workers or all_cores(), advance)
     if arguments.json:
         print(json.dumps(as_json(report), indent=1))
@@ -167,8 +143,9 @@ def _weights(arguments: argparse.Namespace) -> None:
     data = _data(arguments.overrides)
     from ocnet_pl.dataset.class_weights import FORMULA, SOURCE, log_weights, training_pixels
     from ocnet_pl.process import all_cores
+    from ocnet_pl.rendering.progress import progress_of
 
-    with _progress("counting") as advance:
+    with progress_of("counting") as advance:
         pixels = training_pixels(data, arguments.workers or all_cores(), advance)
     weights = [f"{weight:.4f}" for weight in log_weights(pixels)]
     print(f"# {type(data).__name__}, {data.train_split}: {FORMULA}")
@@ -195,8 +172,9 @@ def _benchmark(arguments: argparse.Namespace) -> None:
         data = _data(overrides)
         from ocnet_pl.dataset.benchmark import LEGEND, benchmark, conditions
         from ocnet_pl.rendering.benchmark import print_timings
+        from ocnet_pl.rendering.progress import progress_of
 
-        with _progress("timing") as advance:
+        with progress_of("timing") as advance:
             timings = benchmark(data, Path(folder), rounds=arguments.rounds, advance=advance)
         print_timings(timings, [*LEGEND, *conditions(data)], Console())
 

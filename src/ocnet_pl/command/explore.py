@@ -1,12 +1,12 @@
 """`ocnet-explore`: what the attention of a trained network looks at."""
 
 import argparse
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ocnet_pl.command_line import parser_of_commands, whole_number
 from ocnet_pl.errors import UserError, one_line_errors
 
 if TYPE_CHECKING:
@@ -56,22 +56,10 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ocnet-explore",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    parser, add = parser_of_commands("ocnet-explore", DESCRIPTION, EPILOG)
 
     def command(run: Callable[[argparse.Namespace], None], summary: str, description: str) -> argparse.ArgumentParser:
-        one = commands.add_parser(
-            run.__name__.removeprefix("_"),
-            help=summary,
-            description=description,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        one.set_defaults(run=run)
+        one = add(run, summary, description)
         one.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="files of ocnet-train")
         one.add_argument(
             "--root", type=Path, metavar="DIR", help="of the data set, where it is not where it was in training"
@@ -106,9 +94,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     measure = command(_measure, "measure how much of the weight falls on a pixel's own class", MEASURE)
     measure.add_argument("--split", metavar="NAME", help="default: the validation split of the training")
-    measure.add_argument("--images", type=_positive, metavar="N", help="the first N only (default: all)")
+    measure.add_argument("--images", type=whole_number, metavar="N", help="the first N only (default: all)")
     measure.add_argument(
-        "--pixels", type=_positive, default=10, metavar="N", help="of each class in each image (default: %(default)s)"
+        "--pixels",
+        type=whole_number,
+        default=10,
+        metavar="N",
+        help="of each class in each image (default: %(default)s)",
     )
     measure.add_argument("--seed", type=int, default=0, metavar="N", help="of their draw (default: %(default)s)")
     serve = command(_serve, "open a page on this machine that shows the map under the cursor", SERVE)
@@ -120,14 +112,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="photographs (default: the first six of the validation set)",
     )
-    serve.add_argument("--port", type=_positive, default=7860, metavar="N", help="default: %(default)s")
+    serve.add_argument("--port", type=whole_number, default=7860, metavar="N", help="default: %(default)s")
     return parser
-
-
-def _positive(text: str) -> int:
-    if text.isdecimal() and int(text):
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 1 up is expected")
 
 
 def _point(text: str) -> tuple[int, int]:
@@ -152,27 +138,16 @@ def _open(arguments: argparse.Namespace) -> "list[Explored]":
     return [open_checkpoint(path, device, arguments.root) for path in arguments.checkpoints]
 
 
-@contextmanager
-def _progress(description: str, total: int) -> Iterator[Callable[[], None]]:
-    from ocnet_pl.rendering.progress import progress_bar
-
-    with progress_bar() as progress:
-        task = progress.add_task(description, total=total)
-        yield lambda: progress.advance(task)
-
-
 def _measure(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
     _refuse_missing(arguments.checkpoints)
-    from ocnet_pl.context import ContextMeasure, Setting
-    from ocnet_pl.context_measuring import measure_split
-    from ocnet_pl.dataset.base import SegmentationDataset
+    from ocnet_pl.context_of_checkpoint import keep_measure, kept_measure, measure, setting_for
     from ocnet_pl.device import choose_device
-    from ocnet_pl.exploring import keep_measure, kept_measure, open_checkpoint
+    from ocnet_pl.exploring import open_checkpoint
     from ocnet_pl.model.object_context import NoAttentionError
-    from ocnet_pl.provenance import weights_sha256
     from ocnet_pl.rendering.context import LEGEND, print_context
+    from ocnet_pl.rendering.progress import progress_of
 
     console, device = Console(), choose_device(arguments.device)
     for path in arguments.checkpoints:
@@ -183,19 +158,13 @@ def _measure(arguments: argparse.Namespace) -> None:
                 raise
             console.print(f"passed over: {error}", highlight=False, soft_wrap=True)
             continue
-        one.data.prepare_data()
-        split = arguments.split or one.data.val_split
-        dataset = SegmentationDataset(one.data.pairs(split), one.data.table)
-        images = min(len(dataset), arguments.images or len(dataset))
-        setting = Setting(weights_sha256(one.network), split, images, arguments.pixels, arguments.seed)
-        measure = kept_measure(one, setting)
-        note = "this was measured before"
-        if measure is None:
-            with _progress(one.row, images) as advance:
-                grids, values = measure_split(one.network, dataset, images, arguments.pixels, arguments.seed, advance)
-            measure = ContextMeasure.of(one.head, setting, one.data.classes, grids, values)
-            note = keep_measure(one, measure)
-        print_context(str(path), measure, console)
+        setting = setting_for(one, arguments.split, arguments.images, arguments.pixels, arguments.seed)
+        found, note = kept_measure(one, setting), "this was measured before"
+        if found is None:
+            with progress_of(one.row, setting.images) as advance:
+                found = measure(one, setting, advance)
+            note = keep_measure(one, found)
+        print_context(str(path), found, console)
         console.print(note, highlight=False, soft_wrap=True)
     console.print(LEGEND, style="dim", highlight=False)
 

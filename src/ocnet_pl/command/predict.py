@@ -147,11 +147,10 @@ def _run(
     network: "OCNet", data: "SegmentationDataModule", plan: "Mapping[Path, Files]", *, in_colour: bool
 ) -> "Outcome":
     from ocnet_pl.prediction import predict_pictures
-    from ocnet_pl.rendering.progress import progress_bar
+    from ocnet_pl.rendering.progress import progress_of
 
-    with progress_bar() as progress:
-        task = progress.add_task("predicting", total=len(plan))
-        return predict_pictures(network, data, plan, lambda: progress.advance(task), in_colour=in_colour)
+    with progress_of("predicting", len(plan)) as advance:
+        return predict_pictures(network, data, plan, advance, in_colour=in_colour)
 
 
 def _tell_skipped(outcome: "Outcome", total: int) -> int:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 with warnings.catch_warnings():
     # Its own code still does, and warns of it on import.
@@ -15,6 +16,15 @@ from ocnet_pl.wandb_content import SAMPLES, STEP, TRAINING_CURVE, VALIDATION_CUR
 
 _ROW = "row"
 _ALL_RUNS = 200
+
+
+_BY_ROW: dict[str, Any] = {
+    "groupby": Config(_ROW),
+    "groupby_aggfunc": "mean",
+    "groupby_rangefunc": "stddev",
+    "max_runs_to_show": _ALL_RUNS,
+}
+"""Of every panel: a row is the mean over its seeds, with one standard deviation."""
 
 
 def workspace(results: Sequence[Result], *, entity: str, project: str) -> ws.Workspace:
@@ -58,10 +68,7 @@ def _curve(title: str, metric: str) -> LinePlot:
         title=title,
         x=STEP,
         y=[metric],
-        groupby=Config(_ROW),
-        groupby_aggfunc="mean",
-        groupby_rangefunc="stddev",
-        max_runs_to_show=_ALL_RUNS,
+        **_BY_ROW,
     )
 
 
@@ -69,8 +76,5 @@ def _bars(title: str, metric: str) -> BarPlot:
     return BarPlot(
         title=title,
         metrics=[metric],
-        groupby=Config(_ROW),
-        groupby_aggfunc="mean",
-        groupby_rangefunc="stddev",
-        max_runs_to_show=_ALL_RUNS,
+        **_BY_ROW,
     )
