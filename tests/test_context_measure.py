@@ -12,8 +12,8 @@ from ocnet_pl.context import METRICS, ContextMeasure, Setting, context_file, dif
 from ocnet_pl.context_measuring import draw_pixels, measure_map
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
-from ocnet_pl.model.attention import ObjectContextPooling
 from ocnet_pl.model.object_context import ObjectContext
+from ocnet_pl.model.object_context_pooling import ObjectContextPooling
 from ocnet_pl.randomness import derive_seed
 from ocnet_pl.rendering.files import comma_separated, markdown
 from ocnet_pl.statistics import class_means
@@ -24,7 +24,7 @@ SIZE = (29, 57)
 
 
 class Rigged(ObjectContextPooling):
-    """Attends with features that are given: cells of the same class match, all others do not."""
+    """Attends with features that are given: positions of the same class match, all others do not."""
 
     def __init__(self, grid: int = 1, sharpness: float = 1.0) -> None:
         super().__init__(1, 1, 1, 1, grid=grid)
@@ -39,11 +39,11 @@ def context(features: Tensor, **rigged: float) -> ObjectContext:
 
 
 def scene() -> tuple[np.ndarray, Tensor]:
-    """A label in which every class fills whole cells, and one channel for each class that says so. (1, 4, 5, 9)."""
+    """A label in which every class fills whole positions, and one channel for each class that says so. (1, 4, 5, 9)."""
     cells = torch.zeros(5, 9, dtype=torch.long)
     cells[:2, 3:] = 1
     cells[3:, :4] = 2
-    grid = context(torch.zeros(1, 4, 5, 9)).cells(0)
+    grid = context(torch.zeros(1, 4, 5, 9)).positions(0)
     y, x = torch.meshgrid(torch.arange(SIZE[0]), torch.arange(SIZE[1]), indexing="ij")
     at = grid.at(torch.stack([x.flatten(), y.flatten()], 1))
     label = cells[at[:, 1], at[:, 0]].view(SIZE).to(torch.uint8).numpy()
@@ -74,7 +74,7 @@ def test_equal_attention_is_the_share_of_the_class() -> None:
     assert found["gain"][:3] == pytest.approx(0, abs=1e-6)
     assert found["entropy"][:3] == pytest.approx(1)
     assert found["distance"][:3] == pytest.approx(found["uniform_distance"][:3])
-    # where the border's narrower cells do not favour a class, that is its share of the pixels
+    # where the border's narrower positions do not favour a class, that is its share of the pixels
     label = np.zeros(SIZE, np.uint8)
     label[:, 29:] = 1
     label[:, 28] = IGNORE

@@ -10,7 +10,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "ocnet_pl"
 LAYERS = {
     0: ["errors", "randomness", "identity", "metrics", "counting", "loss", "statistics", "process",
         "command_line", "device", "gpus", "whole_file", "curves", "measuring", "resizing", "model/layers",
-        "model/attention", "model/cells", "model/head/*", "dataset/transforms", "dataset/reading"],
+        "model/attention", "model/partition", "model/object_context_pooling", "model/positions", "model/head/*",
+        "dataset/transforms", "dataset/reading"],
     1: ["model/ocnet", "model/object_context", "model/backbone", "inference", "run_directory", "result", "paper",
         "cost", "context", "plan", "scores", "status", "table/*", "dataset/report", "dataset/timing", "rendering/*",
         "provenance", "authors", "image_scores", "wandb_account", "wandb_content"],

@@ -89,7 +89,7 @@ def test_the_page_shows_the_maps_of_the_network(address: str, explored: list[Exp
         context = explored[number].network.attend(image)
         expected = context.rows(which, [(60, 3)])[0]
         np.testing.assert_allclose(weights.reshape(expected.shape), expected * expected.numel(), rtol=1e-5)
-        assert answer["x_edges"] == context.cells(which).edges(1).tolist()
+        assert answer["x_edges"] == context.positions(which).edges(1).tolist()
         assert (answer["y_edges"][0], answer["y_edges"][-1]) == (0, 32)
         assert 0 < answer["own"] <= 1, grid
         assert sum(share for _, share in answer["probabilities"]) <= 1.01

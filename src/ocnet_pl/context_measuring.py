@@ -11,9 +11,9 @@ from ocnet_pl.context import METRICS
 from ocnet_pl.dataset.base import SegmentationDataset
 from ocnet_pl.dataset.reading import Bytes
 from ocnet_pl.metrics import IGNORE
-from ocnet_pl.model.cells import CellGrid
 from ocnet_pl.model.object_context import ObjectContext, Points
 from ocnet_pl.model.ocnet import OCNet
+from ocnet_pl.model.positions import Positions
 from ocnet_pl.randomness import derive_seed
 
 
@@ -82,11 +82,11 @@ def measure_map(
     metrics = np.full((num_classes, len(METRICS)), np.nan)
     if not every:
         return metrics
-    cells = context.cells(number)
+    positions = context.positions(number)
     rows, uniform = (rows.double().cpu() for rows in (context.rows(number, every), context.uniform(number, every)))
-    shares, labelled = share_on_own_class(torch.cat([rows, uniform]), cells, label, [*every, *every])
+    shares, labelled = share_on_own_class(torch.cat([rows, uniform]), positions, label, [*every, *every])
     own, expected = shares.chunk(2)
-    x, y = cells.middles()
+    x, y = positions.middles()
     at = torch.tensor(every, dtype=torch.float64)
     distance = torch.hypot(at[:, 0, None, None] - x, at[:, 1, None, None] - y[:, None]) / np.hypot(*label.shape)
     entropy, equal_entropy = (torch.special.entr(part).sum((1, 2)) for part in (rows, uniform))
@@ -105,14 +105,14 @@ def measure_map(
     return metrics
 
 
-def share_on_own_class(rows: Tensor, cells: CellGrid, label: Bytes, points: Points) -> tuple[Tensor, Tensor]:
+def share_on_own_class(rows: Tensor, positions: Positions, label: Bytes, points: Points) -> tuple[Tensor, Tensor]:
     """Of each row's weight on labelled pixels the share on pixels of its point's class, and how much that weight is.
 
-    It is what summing the maps at the image's size gives, computed in the cells.
+    It is what summing the maps at the image's size gives, computed at the positions.
 
     Args:
-        rows: (P, h, w), a weight for every cell.
-        cells: where they lie.
+        rows: (P, h, w), a weight for every position.
+        positions: where they lie.
         label: train ids (H, W), 255 where ignored.
         points: (x, y) of each row.
 
@@ -121,10 +121,10 @@ def share_on_own_class(rows: Tensor, cells: CellGrid, label: Bytes, points: Poin
     """
     truth = torch.from_numpy(label)
     ids = torch.tensor([int(label[y, x]) for x, y in points])
-    labelled = torch.einsum("phw,hw->p", rows, cells.average((truth != IGNORE).to(rows)))
+    labelled = torch.einsum("phw,hw->p", rows, positions.average((truth != IGNORE).to(rows)))
     own = torch.full_like(labelled, torch.nan)
     for train_id in ids.unique().tolist():
         if train_id != IGNORE:
             here = ids == train_id
-            own[here] = torch.einsum("phw,hw->p", rows[here], cells.average((truth == train_id).to(rows)))
+            own[here] = torch.einsum("phw,hw->p", rows[here], positions.average((truth == train_id).to(rows)))
     return own / labelled, labelled

@@ -118,7 +118,7 @@ def own_shares(context: ObjectContext, number: int, truth: Bytes | None, points:
     if truth is None:
         return [None] * len(points)
     rows = torch.cat([context.rows(number, points).cpu(), context.uniform(number, points)])
-    own, equal = share_on_own_class(rows, context.cells(number), truth, [*points, *points])[0].chunk(2)
+    own, equal = share_on_own_class(rows, context.positions(number), truth, [*points, *points])[0].chunk(2)
     return [None if math.isnan(pair[0]) else pair for pair in zip(own.tolist(), equal.tolist(), strict=True)]
 
 

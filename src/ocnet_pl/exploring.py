@@ -11,8 +11,8 @@ from ocnet_pl.build import build_data, build_trained
 from ocnet_pl.checkpoint import read_checkpoint
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.errors import UserError
-from ocnet_pl.model.attention import ObjectContextPooling
 from ocnet_pl.model.object_context import NoAttentionError, require_attention
+from ocnet_pl.model.object_context_pooling import ObjectContextPooling
 from ocnet_pl.model.ocnet import OCNet
 from ocnet_pl.run_directory import RunDirectory
 from ocnet_pl.table import LABELS

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
-from ocnet_pl.model.attention import ObjectContextPooling, explicit_attention
+from ocnet_pl.model.attention import explicit_attention
+from ocnet_pl.model.object_context_pooling import ObjectContextPooling
 
 _M_MMAP_THRESHOLD = -3
 """Of glibc's malloc.h."""

@@ -15,7 +15,8 @@ from ocnet_pl.build import build_network
 from ocnet_pl.config import compose, options
 from ocnet_pl.cost import EXPLICIT, FUSED, Cost
 from ocnet_pl.measuring import lone_norms, map_large_blocks, measure, multiply_adds, on_shapes
-from ocnet_pl.model.attention import ObjectContextPooling, explicit_attention, fused_attention
+from ocnet_pl.model.attention import explicit_attention, fused_attention
+from ocnet_pl.model.object_context_pooling import ObjectContextPooling
 from ocnet_pl.model.ocnet import OCNet
 from ocnet_pl.provenance import device_name
 

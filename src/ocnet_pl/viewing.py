@@ -40,8 +40,8 @@ class Answer:
     """To one question.
 
     Attributes:
-        x_edges, y_edges: where the cells of the map begin and end, in pixels, (w + 1,) and (h + 1,).
-        weights: of the cells, in multiples of equal weights, (h, w) float32.
+        x_edges, y_edges: where the parts of the positions begin and end, in pixels, (w + 1,) and (h + 1,).
+        weights: of the positions, in multiples of equal weights, (h, w) float32.
         probabilities: of the classes at the pixel, (K,).
         truth: train id of the pixel; None: not known or ignored.
         own, uniform: share of the map on that class, and that of equal weights.
@@ -118,13 +118,13 @@ class Viewer:
         seen = self.images[image]
         found = self._pass(image, checkpoint)
         context = found.context
-        cells = context.cells(number)
+        positions = context.positions(number)
         (row,) = context.rows(number, [(x, y)]).float().cpu()
         (share,) = own_shares(context, number, seen.truth, [(x, y)])
         truth = None if seen.truth is None or seen.truth[y, x] == IGNORE else int(seen.truth[y, x])
         return Answer(
-            x_edges=cells.edges(1).tolist(),
-            y_edges=cells.edges(0).tolist(),
+            x_edges=positions.edges(1).tolist(),
+            y_edges=positions.edges(0).tolist(),
             weights=(row * row.numel()).numpy(),
             probabilities=found.probabilities[:, y, x].float().cpu().numpy(),
             truth=truth,

@@ -1,15 +1,7 @@
 import pytest
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ocnet_pl.model.attention import (
-    ObjectContextPooling,
-    cell_image,
-    cell_tokens,
-    explicit_attention,
-    fused_attention,
-    spans,
-)
+from ocnet_pl.model.attention import explicit_attention, fused_attention
 
 
 @pytest.mark.parametrize("value_width", [8, 16, 20, 3])
@@ -22,69 +14,3 @@ def test_fused_attention_is_the_textbook_form(value_width: int) -> None:
     gradients = [torch.autograd.grad((output * seed).sum(), inputs) for output in outputs]
     torch.testing.assert_close(*outputs)
     torch.testing.assert_close(*gradients)
-
-
-@pytest.mark.parametrize("value_width", [16, 32])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_attention_never_stores_the_map(value_width: int, dtype: torch.dtype) -> None:
-    pool = ObjectContextPooling(12, 16, value_width, 12).to(dtype)
-    features = torch.randn(2, 12, 9, 11, dtype=dtype, requires_grad=True)
-    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]):  # not the math kernel
-        pool(features).sum().backward()
-    assert features.grad is not None
-
-
-def test_cells_there_and_back() -> None:
-    features = torch.arange(2 * 3 * 4 * 6).view(2, 3, 4, 6).float()
-    tokens = cell_tokens(features, (2, 3))
-    assert tokens.shape == (12, 4, 3)
-    assert tokens.is_contiguous()
-    torch.testing.assert_close(tokens[1], features[0, :, 0:2, 2:4].flatten(1).T)
-    torch.testing.assert_close(cell_image(tokens, (2, 3), (4, 6)), features)
-
-
-@pytest.mark.parametrize(("length", "cells"), [(12, 3), (13, 3), (17, 6), (7, 1), (6, 6)])
-def test_spans_are_the_authors_cells(length: int, cells: int) -> None:
-    step = length // cells
-    expected = [(i * step, length if i == cells - 1 else (i + 1) * step) for i in range(cells)]
-    cut = []
-    for where, count in spans(length, cells):
-        width = (where.stop - where.start) // count
-        cut += [(where.start + i * width, where.start + (i + 1) * width) for i in range(count)]
-    assert cut == expected
-
-
-@pytest.mark.parametrize("size", [(12, 12), (13, 17)])
-@pytest.mark.parametrize("grid", [1, 2, 3, 6])
-def test_pooling_in_cells_is_pooling_of_each_cell(size: tuple[int, int], grid: int) -> None:
-    torch.manual_seed(0)
-    pool = ObjectContextPooling(8, 4, 8, 8, grid=grid, zero_init=False).eval()
-    features = torch.randn(2, 8, *size)
-    query, key, value = pool.transforms(features)
-    expected = torch.empty_like(value)
-    steps = [side // grid for side in size]
-    for row in range(grid):
-        for column in range(grid):
-            here = (
-                slice(None),
-                slice(None),
-                slice(row * steps[0], size[0] if row == grid - 1 else (row + 1) * steps[0]),
-                slice(column * steps[1], size[1] if column == grid - 1 else (column + 1) * steps[1]),
-            )
-            q, k, v = (part[here].flatten(2).transpose(1, 2) for part in (query, key, value))
-            weights = torch.softmax(q @ k.transpose(1, 2) / 4**0.5, -1)
-            expected[here] = (weights @ v).transpose(1, 2).view_as(value[here])
-    torch.testing.assert_close(pool(features), pool.project(expected))
-
-
-def test_context_fades_in_from_zero() -> None:
-    assert ObjectContextPooling(8, 4, 4, 8)(torch.randn(2, 8, 6, 6)).count_nonzero() == 0
-
-
-def test_query_and_key_can_differ() -> None:
-    torch.manual_seed(0)
-    shared, apart = (ObjectContextPooling(8, 4, 4, 8, share_query_key=share) for share in (True, False))
-    query, key, _ = shared.transforms(torch.randn(2, 8, 6, 6))
-    assert query is key
-    query, key, _ = apart.transforms(torch.randn(2, 8, 6, 6))
-    assert not torch.equal(query, key)

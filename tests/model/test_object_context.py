@@ -11,10 +11,10 @@ from ocnet_pl.build import build_network
 from ocnet_pl.config import compose, heads
 from ocnet_pl.errors import UserError
 from ocnet_pl.inference import AtTestSize, WholeImage
-from ocnet_pl.model.attention import ObjectContextPooling, cell_around, spans
-from ocnet_pl.model.cells import CellGrid
 from ocnet_pl.model.object_context import require_attention
+from ocnet_pl.model.object_context_pooling import ObjectContextPooling
 from ocnet_pl.model.ocnet import OCNet
+from ocnet_pl.model.positions import Positions
 
 ATTENDING = [name for name in heads() if name.endswith(("_oc", "_oc_2019"))]
 
@@ -79,47 +79,6 @@ def test_rows_with_a_query_of_its_own() -> None:
     torch.testing.assert_close(rebuilt[0], context[0, :, 2, 6])
 
 
-@pytest.mark.parametrize(("length", "cells"), [(12, 3), (13, 3), (17, 6), (7, 1), (6, 6)])
-def test_the_cell_around_a_position_is_that_of_the_forward_pass(length: int, cells: int) -> None:
-    for where, count in spans(length, cells):
-        step = (where.stop - where.start) // count
-        for start in range(where.start, where.stop, step):
-            for index in range(start, start + step):
-                assert cell_around(index, length, cells) == slice(start, start + step)
-
-
-GRIDS = [
-    CellGrid((9, 17), (64, 128), (64, 128)),
-    CellGrid((4, 8), (64, 128), (64, 128)),
-    CellGrid((60, 60), (31, 200), (473, 473)),  # fewer pixels than cells
-    CellGrid((1, 3), (5, 7), (9, 20)),
-]
-
-
-@pytest.mark.parametrize("grid", GRIDS)
-def test_no_weight_is_lost_on_the_way_to_the_image(grid: CellGrid) -> None:
-    weights = torch.rand(2, *grid.cells, dtype=torch.float64)
-    spread = grid.spread(weights)
-    assert spread.shape == (2, *grid.image)
-    torch.testing.assert_close(spread.sum((1, 2)), weights.sum((1, 2)))
-    pixels = torch.rand(grid.image, dtype=torch.float64)
-    torch.testing.assert_close((spread * pixels).sum((1, 2)), (weights * grid.average(pixels)).sum((1, 2)))
-    torch.testing.assert_close(grid.average(torch.ones(grid.image)), torch.ones(grid.cells))
-
-
-def test_a_pixel_belongs_to_the_nearest_cell_of_the_upsampling() -> None:
-    grid = CellGrid((9, 17), (64, 128), (64, 128))
-    x, y = torch.arange(128), torch.arange(64)
-    at = grid.at(torch.cartesian_prod(x, y)).view(128, 64, 2)
-    assert torch.equal(at[:, 0, 0], (x * 16 / 127).round().long())
-    assert torch.equal(at[0, :, 1], (y * 8 / 63).round().long())
-    for cell in (0, 1, 8):  # a cell weighs on its own pixels; one in which it ends, it shares with the next
-        spread = grid.spread(torch.eye(9 * 17).view(-1, 9, 17))[cell * 17 + 3]
-        assert spread[at[0, :, 1] == cell].sum() > 0.85
-    mx, my = grid.middles()
-    assert (mx[0], mx[-1], my[0], my[-1]) == (0, 127, 0, 63)
-
-
 @pytest.mark.parametrize("name", ATTENDING)
 def test_maps_have_the_size_of_the_image(name: str) -> None:
     built = network(name)
@@ -150,10 +109,10 @@ def test_the_map_is_that_of_the_pass_at_the_test_size() -> None:
     assert sizes == [(80, 216)] * 2
     assert maps.shape == (1, 1, 40, 72)
     context = built.attend(image)
-    assert context.cells(0).cells == (11, 28)
+    assert context.positions(0).size == (11, 28)
     np.testing.assert_allclose(maps.sum(), 1, rtol=1e-5)
     (row,) = context.rows(0, [(71, 0)])
-    grid = CellGrid((11, 28), (40, 72), (80, 216))
+    grid = Positions((11, 28), (40, 72), (80, 216))
     np.testing.assert_allclose(maps[0, 0], grid.spread(row), rtol=1e-5)
     corner = grid.spread(row)[-1, -1] / row[-1, -1]
     assert corner == pytest.approx(1 / (79 / 10 / 2 + 0.5) / (215 / 27 / 2 + 0.5) * 2 * 3, rel=1e-4)

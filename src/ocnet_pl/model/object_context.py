@@ -1,4 +1,4 @@
-"""The object context maps of one image, row by row: a map has as many rows as the image has cells."""
+"""The object context maps of one image, row by row: a map has as many rows as the features have positions."""
 
 import math
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ocnet_pl.errors import UserError
-from ocnet_pl.model.attention import Attended
-from ocnet_pl.model.cells import CellGrid
+from ocnet_pl.model.object_context_pooling import Attended
+from ocnet_pl.model.positions import Positions
 from ocnet_pl.resizing import Size
 
 Points = Sequence[Sequence[int]]
@@ -35,49 +35,49 @@ class ObjectContext:
         """Of every map, cells per side of the partition that it stays in: [1], or [1, 2, 3, 6] in Pyramid-OC."""
         return [pool.grid for pool, _ in self.attentions]
 
-    def cells(self, number: int) -> CellGrid:
-        """Where the positions that map `number` weighs lie in the image."""
+    def positions(self, number: int) -> Positions:
+        """What map `number` weighs, and where that lies in the image."""
         pool, features = self.attentions[number]
         height, width = (side // pool.downsample for side in features.shape[2:])
-        return CellGrid((height, width), self.image, self.seen)
+        return Positions((height, width), self.image, self.seen)
 
     @torch.inference_mode()
     def rows(self, number: int, points: Points) -> Tensor:
-        """Rows of map `number` as the attention has them, (P, h, w): a weight for every cell, their sum 1.
+        """Rows of map `number` as the attention has them, (P, h, w): a weight for every position, their sum 1.
 
         Raises:
             UserError: a point that is not in the image.
         """
         pool, features = self.attentions[number]
-        return pool.rows(features, self.cells(number).at(self.pixels(points)))
+        return pool.rows(features, self.positions(number).at(self.pixels(points)))
 
     def uniform(self, number: int, points: Points) -> Tensor:
-        """The same for an attention that tells nothing apart: equal weights on all cells that it reaches, (P, h, w)."""
-        cells = self.cells(number)
-        rows = torch.zeros(len(points), *cells.cells)
-        for row, (x, y) in zip(rows, cells.at(self.pixels(points)).tolist(), strict=True):
-            part = row[self.attentions[number][0].reach(x, y, cells.cells)]
+        """The same for an attention that tells nothing apart: equal weights on all that it reaches, (P, h, w)."""
+        positions = self.positions(number)
+        rows = torch.zeros(len(points), *positions.size)
+        for row, (x, y) in zip(rows, positions.at(self.pixels(points)).tolist(), strict=True):
+            part = row[self.attentions[number][0].reach(x, y, positions.size)]
             part.fill_(1 / part.numel())
         return rows
 
     def equal(self, number: int) -> Tensor:
-        """Map `number` of an attention that weighs every cell the same, (H, W): a map divided by it tells weights apart
-        from the sizes of cells, which at the border are smaller."""
-        cells = self.cells(number)
-        return cells.spread(torch.full(cells.cells, 1 / math.prod(cells.cells)))
+        """Map `number` of an attention that weighs every position the same, (H, W): a map divided by it tells
+        weights apart from areas, which at the border are smaller."""
+        positions = self.positions(number)
+        return positions.spread(torch.full(positions.size, 1 / math.prod(positions.size)))
 
     @torch.inference_mode()
     def maps(self, points: Points) -> Tensor:
         """All maps of some pixels at the image's size, (P, maps, H, W).
 
-        The row of a pixel is that of the cell it belongs to, the nearest. The weight of a cell is spread evenly over
-        the pixels that belong to it: every map sums to 1 over the image, and over a region to what the attention gives
+        The row of a pixel is that of the nearest position. The weight of a position is spread evenly over the pixels
+        that belong to it: every map sums to 1 over the image, and over a region to what the attention gives
         that region.
 
         Raises:
             UserError: a point that is not in the image.
         """
-        maps = [self.cells(number).spread(self.rows(number, points)) for number in range(len(self.attentions))]
+        maps = [self.positions(number).spread(self.rows(number, points)) for number in range(len(self.attentions))]
         return torch.stack(maps, 1)
 
     def pixels(self, points: Points) -> Tensor:

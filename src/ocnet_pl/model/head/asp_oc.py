@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ocnet_pl.model.attention import Attended, ObjectContextPooling
 from ocnet_pl.model.head.aspp import ASPP
 from ocnet_pl.model.layers import conv_norm_act
+from ocnet_pl.model.object_context_pooling import Attended, ObjectContextPooling
 
 
 class ASPOC(nn.Module):

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ocnet_pl.model.attention import Attended, ObjectContextPooling
 from ocnet_pl.model.layers import conv_norm_act
+from ocnet_pl.model.object_context_pooling import Attended, ObjectContextPooling
 
 
 class PyramidOC(nn.Module):

@@ -1,0 +1,124 @@
+"""Object context pooling (paper, section 3.1, equations 1 and 2)."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ocnet_pl.model.attention import fused_attention
+from ocnet_pl.model.layers import conv_norm_act, upsample
+from ocnet_pl.model.partition import cell_around, cell_image, cell_tokens, spans
+
+
+class ObjectContextPooling(nn.Module):
+    """Every pixel is the sum of all pixels, weighted by how likely they are of the same object category.
+
+    Args:
+        in_channels: channels of the input.
+        key_channels: width d of query and key; similarities are scaled by 1 / sqrt(d).
+        value_channels: width of the value.
+        out_channels: channels after the output transform W.
+        grid: attend inside each cell of a grid x grid partition (Pyramid-OC).
+        downsample: max-pool the input by this factor first and upsample the result (2 in ASP-OC).
+        share_query_key: one transform serves as query and key (authors' code; the paper writes two).
+        zero_init: W starts at zero, so that the context fades in (authors' code).
+        negative_slope: of the leaky ReLU in the query and key transforms.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        key_channels: int,
+        value_channels: int,
+        out_channels: int,
+        *,
+        grid: int = 1,
+        downsample: int = 1,
+        share_query_key: bool = True,
+        zero_init: bool = True,
+        negative_slope: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.grid = grid
+        self.downsample = downsample
+        self.attend = fused_attention
+        self.key = conv_norm_act(in_channels, key_channels, negative_slope=negative_slope)
+        self.query = (
+            None if share_query_key else conv_norm_act(in_channels, key_channels, negative_slope=negative_slope)
+        )
+        self.value = nn.Conv2d(in_channels, value_channels, 1)
+        self.project = nn.Conv2d(value_channels, out_channels, 1)
+        if zero_init:
+            nn.init.zeros_(self.project.weight)
+            if self.project.bias is not None:
+                nn.init.zeros_(self.project.bias)
+
+    def transforms(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value maps. (B, in, H, W) -> (B, d, h, w) twice and (B, v, h, w)."""
+        pooled = self.pooled(features)
+        return *self.query_key(pooled), self.value(pooled)
+
+    def pooled(self, features: Tensor) -> Tensor:
+        """What is attended to. (B, in, H, W) -> (B, in, h, w)."""
+        return F.max_pool2d(features, self.downsample) if self.downsample > 1 else features
+
+    def query_key(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Query and key maps. (B, in, h, w) -> (B, d, h, w) twice."""
+        key = self.key(pooled)
+        return key if self.query is None else self.query(pooled), key
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, out_channels, H, W)."""
+        query, key, value = self.transforms(features)
+        columns = list(spans(value.shape[3], self.grid))
+        context = _join(
+            [
+                _join([self._pool(query, key, value, row, column) for column in columns], 3)
+                for row in spans(value.shape[2], self.grid)
+            ],
+            2,
+        )
+        return upsample(self.project(context), features.shape[-2:])
+
+    def rows(self, features: Tensor, points: Tensor) -> Tensor:
+        """What `forward` weighs every position with for some of them: those rows of the object context map alone.
+
+        Args:
+            features: (1, in_channels, H, W), what `forward` gets.
+            points: (P, 2), (x, y) on the grid that the attention works on, h = H // downsample by w = W // downsample.
+
+        Returns:
+            (P, h, w), each row the softmax over the cell of its point and zero outside: its sum is 1.
+        """
+        query, key = self.query_key(self.pooled(features))
+        rows = key.new_zeros(len(points), *key.shape[2:])
+        for row, (x, y) in zip(rows, points.tolist(), strict=True):
+            here = self.reach(x, y, key.shape[2:])
+            similarity = torch.einsum("c,chw->hw", query[0, :, y, x], key[0, :, *here]) * key.shape[1] ** -0.5
+            row[here] = similarity.flatten().softmax(0).view_as(similarity)
+        return rows
+
+    def reach(self, x: int, y: int, size: Sequence[int]) -> tuple[slice, slice]:
+        """Rows and columns of a grid of such a size (h, w) that the attention of a position on it covers."""
+        return cell_around(y, size[0], self.grid), cell_around(x, size[1], self.grid)
+
+    def _pool(
+        self, query: Tensor, key: Tensor, value: Tensor, row: tuple[slice, int], column: tuple[slice, int]
+    ) -> Tensor:
+        """Attention inside the cells of one run of rows and one of columns, all at once."""
+        here = (slice(None), slice(None), row[0], column[0])
+        cells = (row[1], column[1])
+        keys = cell_tokens(key[here], cells)
+        queries = keys if query is key else cell_tokens(query[here], cells)
+        values = value[here]
+        context = self.attend(queries, keys, cell_tokens(values, cells))
+        return cell_image(context, cells, (values.shape[2], values.shape[3]))
+
+
+def _join(parts: list[Tensor], dimension: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dimension)
+
+
+Attended = list[tuple[ObjectContextPooling, Tensor]]
+"""What a head's `attended(features)` gives: each of its poolings with the features (B, C, H, W) that it gets."""

@@ -1,0 +1,45 @@
+"""Feature maps cut into cells, as Pyramid-OC attends in them (paper, section 3.2)."""
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+
+def cell_tokens(features: Tensor, cells: tuple[int, int]) -> Tensor:
+    """(B, C, H, W) with H and W multiples of the cells -> (B * cells, H * W / cells, C), contiguous."""
+    rows, columns = cells
+    grid = features.unflatten(3, (columns, -1)).unflatten(2, (rows, -1))  # B C r h c w
+    return grid.permute(0, 2, 4, 3, 5, 1).flatten(3, 4).flatten(0, 2).contiguous()
+
+
+def cell_image(tokens: Tensor, cells: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """The inverse of `cell_tokens`. (B * cells, H * W / cells, C) -> (B, C, H, W)."""
+    rows, columns = cells
+    height, width = size[0] // rows, size[1] // columns
+    grid = tokens.unflatten(1, (height, width)).unflatten(0, (-1, rows, columns))  # B r c h w C
+    return grid.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
+
+
+def spans(length: int, cells: int) -> Iterator[tuple[slice, int]]:
+    """Cuts a side into runs of equal cells: (where, how many cells).
+
+    The step is floor(length / cells) and the last cell takes the remainder, as in the authors' code; so a
+    side that divides is one run, any other is two.
+    """
+    step, remainder = divmod(length, cells)
+    if remainder == 0:
+        yield slice(0, length), cells
+        return
+    if cells > 1:
+        yield slice(0, step * (cells - 1)), cells - 1
+    yield slice(step * (cells - 1), length), 1
+
+
+def cell_around(index: int, length: int, cells: int) -> slice:
+    """The one of these cells that holds a position."""
+    for where, count in spans(length, cells):
+        if index < where.stop:
+            step = (where.stop - where.start) // count
+            start = index - (index - where.start) % step
+            return slice(start, start + step)
+    raise IndexError(f"{index} lies outside of {length}")
