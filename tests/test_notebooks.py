@@ -34,8 +34,8 @@ def pictures(notebook: nbformat.NotebookNode) -> int:
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two heads, two seeds."""
     from ocnet_pl.config import compose_with_choices
-    from ocnet_pl.run import train
-    from ocnet_pl.run_directory import RunDirectory
+    from ocnet_pl.run.directory import RunDirectory
+    from ocnet_pl.run.training import train
 
     folder = tmp_path_factory.mktemp("notebooks")
     for head in ("baseline", "base_oc"):

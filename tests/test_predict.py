@@ -17,12 +17,12 @@ import ocnet_pl
 from ocnet_pl.build import build_data, build_network
 from ocnet_pl.config import compose_with_choices, plain
 from ocnet_pl.dataset.reading import read_image
-from ocnet_pl.evaluation import evaluate_checkpoint
 from ocnet_pl.inference import MultiScale
 from ocnet_pl.prediction import predict_pictures
 from ocnet_pl.rendering.overlay import colour, overlay
 from ocnet_pl.rendering.predictions import files_of
-from ocnet_pl.restoring import restore
+from ocnet_pl.run.evaluation import evaluate_checkpoint
+from ocnet_pl.run.restoring import restore
 
 CPU = torch.device("cpu")
 SIZES = [(40, 60), (64, 48), (33, 70)]

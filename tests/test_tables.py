@@ -10,7 +10,7 @@ from trees import ade20k_tree, lip_tree
 from ocnet_pl.config import compose
 from ocnet_pl.dataset.demo import draw_tree
 from ocnet_pl.paper import published
-from ocnet_pl.sweep import PlannedRun, expand
+from ocnet_pl.sweep.expansion import PlannedRun, expand
 
 HEADS = ["baseline", "gp", "ppm", "aspp", "base_oc", "pyramid_oc", "asp_oc"]
 ROWS = {

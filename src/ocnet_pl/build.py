@@ -12,7 +12,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.callbacks import Callback
 
-from ocnet_pl.checkpoint import WholeCheckpoints, load_weights, read_checkpoint
 from ocnet_pl.config import plain
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.errors import UserError
@@ -20,6 +19,7 @@ from ocnet_pl.inference import AtTestSize, Protocol
 from ocnet_pl.model.ocnet import OCNet
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.randomness import derive_seed
+from ocnet_pl.run.checkpoint import WholeCheckpoints, load_weights, read_checkpoint
 
 
 def _build(node: Any, **arguments: Any) -> Any:

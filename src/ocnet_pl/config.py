@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ocnet_pl.errors import UserError
-from ocnet_pl.identity import Plain
+from ocnet_pl.run.identity import Plain
 
 
 def config_dir() -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from ocnet_pl.result import Result
+from ocnet_pl.run.result import Result
 
 
 @cache

@@ -4,7 +4,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from ocnet_pl.authors import INPUTS, LAYOUTS
+from ocnet_pl.authors.naming import INPUTS, LAYOUTS
 from ocnet_pl.errors import UserError, one_line_errors
 
 DESCRIPTION = """\
@@ -60,8 +60,8 @@ def main() -> None:
 
 
 def _network(arguments: argparse.Namespace) -> None:
+    from ocnet_pl.authors.conversion import convert_network
     from ocnet_pl.config import readable_config_errors
-    from ocnet_pl.conversion import convert_network
 
     with readable_config_errors():
         done = convert_network(
@@ -81,7 +81,7 @@ def _network(arguments: argparse.Namespace) -> None:
 def _backbone(arguments: argparse.Namespace) -> None:
     if arguments.overrides or arguments.dataset:
         raise UserError("--backbone takes FILE, OUT and --input: --dataset and key=value are for --head")
-    from ocnet_pl.conversion import convert_backbone
+    from ocnet_pl.authors.conversion import convert_backbone
 
     done = convert_backbone(arguments.file, arguments.out)
     overrides = shlex.join(INPUTS[arguments.input].overrides)

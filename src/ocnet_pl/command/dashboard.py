@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def _workspace(directory: Path, entity: str | None, project: str | None) -> "Workspace":
-    from ocnet_pl.result import read_results
+    from ocnet_pl.run.result import read_results
 
     results = read_results(directory)
     tables = {result.table: result.directory.parents[1] for result in results}
@@ -56,7 +56,7 @@ def _save(workspace: "Workspace") -> str:
     """Returns the address."""
     import wandb
 
-    from ocnet_pl.wandb_account import logged_in
+    from ocnet_pl.wandb_mirror.account import logged_in
 
     if not logged_in():
         raise UserError("wandb knows no API key: 'wandb login' first, or --json for the specification")

@@ -27,8 +27,8 @@ def main() -> None:
         given = dict(override.split("=", 1) for override in arguments.overrides if "=" in override)
         if "checkpoint" not in given:
             raise UserError("which checkpoint? write checkpoint=outputs/<name>/<row>/seed-<n>/checkpoints/last.ckpt")
-        from ocnet_pl.evaluation import evaluate_checkpoint
         from ocnet_pl.rendering.terminal import print_evaluation
+        from ocnet_pl.run.evaluation import evaluate_checkpoint
 
         outcome = evaluate_checkpoint(Path(given["checkpoint"]), arguments.overrides)
         print_evaluation(outcome.key, outcome.evaluation)

@@ -10,7 +10,7 @@ from ocnet_pl.command_line import parser_of_commands, whole_number
 from ocnet_pl.errors import UserError, one_line_errors
 
 if TYPE_CHECKING:
-    from ocnet_pl.exploring import Explored
+    from ocnet_pl.explore.opening import Explored
 
 DESCRIPTION = """\
 Shows and measures the object context of trained networks: for a pixel, the weights that the attention gives to every
@@ -132,7 +132,7 @@ def _refuse_missing(checkpoints: list[Path]) -> None:
 def _open(arguments: argparse.Namespace) -> "list[Explored]":
     _refuse_missing(arguments.checkpoints)
     from ocnet_pl.device import choose_device
-    from ocnet_pl.exploring import open_checkpoint
+    from ocnet_pl.explore.opening import open_checkpoint
 
     device = choose_device(arguments.device)
     return [open_checkpoint(path, device, arguments.root) for path in arguments.checkpoints]
@@ -142,9 +142,9 @@ def _measure(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
     _refuse_missing(arguments.checkpoints)
-    from ocnet_pl.context_of_checkpoint import keep_measure, kept_measure, measure, setting_for
+    from ocnet_pl.context.of_checkpoint import keep_measure, kept_measure, measure, setting_for
     from ocnet_pl.device import choose_device
-    from ocnet_pl.exploring import open_checkpoint
+    from ocnet_pl.explore.opening import open_checkpoint
     from ocnet_pl.model.object_context import NoAttentionError
     from ocnet_pl.rendering.context import LEGEND, print_context
     from ocnet_pl.rendering.progress import progress_of
@@ -174,7 +174,7 @@ def _figure(arguments: argparse.Namespace) -> None:
 
     refuse_other_formats(arguments.out)
     explored = _open(arguments)
-    from ocnet_pl.context_picture import context_picture, find_truth, first_images
+    from ocnet_pl.context.picture import context_picture, find_truth, first_images
 
     image = arguments.image or first_images(explored[0].data, 1)[0]
     truth = find_truth(explored[0].data, image, arguments.label)
@@ -185,9 +185,9 @@ def _figure(arguments: argparse.Namespace) -> None:
 def _serve(arguments: argparse.Namespace) -> None:
     _refuse_missing_extra()
     explored = _open(arguments)
-    from ocnet_pl.context_picture import first_images
-    from ocnet_pl.serving import HOST, serve
-    from ocnet_pl.viewing import Viewer
+    from ocnet_pl.context.picture import first_images
+    from ocnet_pl.explore.serving import HOST, serve
+    from ocnet_pl.explore.viewing import Viewer
 
     viewer = Viewer(explored, arguments.image or first_images(explored[0].data, _IMAGES))
     serve(viewer, arguments.port, lambda: print(f"open http://{HOST}:{arguments.port} (Ctrl-C ends it)", flush=True))

@@ -138,7 +138,7 @@ def _submission(checkpoint: Path, split: str, overrides: list[str], arguments: a
 
 def _restored(checkpoint: Path, overrides: list[str], device: str | None) -> "tuple[OCNet, SegmentationDataModule]":
     from ocnet_pl.device import choose_device
-    from ocnet_pl.restoring import restore
+    from ocnet_pl.run.restoring import restore
 
     return restore(checkpoint, overrides, choose_device(device))
 

@@ -123,9 +123,9 @@ def _profile(arguments: argparse.Namespace) -> None:
     from torch import set_num_threads
 
     from ocnet_pl.config import heads
-    from ocnet_pl.cost import Cost, write_costs
+    from ocnet_pl.cost.profiling import Setting, head_configs, profile_attention, profile_head
+    from ocnet_pl.cost.record import Cost, write_costs
     from ocnet_pl.device import choose_device
-    from ocnet_pl.profiling import Setting, head_configs, profile_attention, profile_head
     from ocnet_pl.rendering.costs import print_costs
     from ocnet_pl.table import LABELS
 

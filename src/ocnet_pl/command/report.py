@@ -85,7 +85,7 @@ def status(directory: Path) -> None:
     from rich.console import Console
 
     from ocnet_pl.rendering.status import print_status
-    from ocnet_pl.status import find_sweeps, sweep_status
+    from ocnet_pl.sweep.status import find_sweeps, sweep_status
 
     console = Console()
     for sweep in find_sweeps(directory):
@@ -94,7 +94,7 @@ def status(directory: Path) -> None:
 
 def score(directory: Path, texts: list[str]) -> None:
     """Keeps scores of a test server, and writes the tables anew that they are in."""
-    from ocnet_pl.scores import enter_scores
+    from ocnet_pl.sweep.scores import enter_scores
 
     for path in enter_scores(directory, texts):
         print(f"kept in {path}")

@@ -18,11 +18,11 @@ def _job(config: DictConfig) -> float | None:
     with one_line_errors("ocnet-train"):
         overrides = list(HydraConfig.get().overrides.task)
         if HydraConfig.get().mode is RunMode.MULTIRUN:
-            from ocnet_pl.sweep import start_run
+            from ocnet_pl.sweep.launching import start_run
 
             return start_run(config, overrides)
-        from ocnet_pl.run import is_process_zero, train
-        from ocnet_pl.run_directory import RunDirectory
+        from ocnet_pl.run.directory import RunDirectory
+        from ocnet_pl.run.training import is_process_zero, train
 
         refuse_other_kinds(config, overrides)
         run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))

@@ -4,7 +4,7 @@ import textwrap
 
 from matplotlib.figure import Figure
 
-from ocnet_pl.result import Evaluation
+from ocnet_pl.run.result import Evaluation
 
 
 def class_bars(evaluation: Evaluation, title: str) -> Figure:

@@ -4,7 +4,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from ocnet_pl.context import ContextMeasure, Estimate, Estimates
+from ocnet_pl.context.record import ContextMeasure, Estimate, Estimates
 
 LEGEND = (
     "All in %. Of the weight of a pixel's map that falls on labelled pixels, the share on pixels of its own class, "

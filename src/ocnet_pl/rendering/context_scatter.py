@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from ocnet_pl.context import ContextMeasure
-from ocnet_pl.image_scores import validation_key
-from ocnet_pl.result import Result
+from ocnet_pl.context.record import ContextMeasure
+from ocnet_pl.run.image_scores import validation_key
+from ocnet_pl.run.result import Result
 from ocnet_pl.table import LABELS
 
 

@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from ocnet_pl.cost import EXPLICIT, FUSED, Cost
+from ocnet_pl.cost.record import EXPLICIT, FUSED, Cost
 from ocnet_pl.rendering.text import short
 from ocnet_pl.table import LABELS
 

@@ -3,7 +3,7 @@
 import math
 
 from ocnet_pl.rendering.text import mean_sd
-from ocnet_pl.result import Result
+from ocnet_pl.run.result import Result
 from ocnet_pl.table import Row, Table
 from ocnet_pl.table.classes import by_class
 from ocnet_pl.table.columns import best_validation

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from ocnet_pl.rendering import charts, details
 from ocnet_pl.rendering.notes import legend, made_with, remarks
 from ocnet_pl.rendering.text import PAPER, headings, line
-from ocnet_pl.run_directory import RunDirectory
+from ocnet_pl.run.directory import RunDirectory
 from ocnet_pl.table import Row, Table
 
 _TEMPLATES = Environment(

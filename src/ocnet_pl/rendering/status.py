@@ -8,8 +8,8 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table as RichTable
 
-from ocnet_pl.run_directory import State
-from ocnet_pl.status import RunStatus, seconds_left
+from ocnet_pl.run.directory import State
+from ocnet_pl.sweep.status import RunStatus, seconds_left
 
 _COLOURS = {
     State.DONE: "green",

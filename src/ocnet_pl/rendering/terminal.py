@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ocnet_pl.rendering.notes import legend, remarks
 from ocnet_pl.rendering.text import DIFFERENCE, headings, line, percent
-from ocnet_pl.result import Evaluation
+from ocnet_pl.run.result import Evaluation
 from ocnet_pl.table import Table
 
 

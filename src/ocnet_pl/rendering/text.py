@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable
 
-from ocnet_pl.context import OnOwnClass
-from ocnet_pl.cost import Cost
+from ocnet_pl.context.record import OnOwnClass
+from ocnet_pl.cost.record import Cost
 from ocnet_pl.statistics import Spread
 from ocnet_pl.table import Cell, Row, Table
 

@@ -11,8 +11,8 @@ with warnings.catch_warnings():
     from wandb_workspaces import expr
     from wandb_workspaces.reports.v2.interface import BarPlot, Config, LinePlot, MediaBrowser, PanelTypes
 
-from ocnet_pl.result import Result
-from ocnet_pl.wandb_content import SAMPLES, STEP, TRAINING_CURVE, VALIDATION_CURVE, iou_key, miou_key
+from ocnet_pl.run.result import Result
+from ocnet_pl.wandb_mirror.content import SAMPLES, STEP, TRAINING_CURVE, VALIDATION_CURVE, iou_key, miou_key
 
 _ROW = "row"
 _ALL_RUNS = 200

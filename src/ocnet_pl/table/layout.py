@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ocnet_pl.context import on_own_class
-from ocnet_pl.cost import find_costs
+from ocnet_pl.context.record import on_own_class
+from ocnet_pl.cost.record import find_costs
 from ocnet_pl.errors import UserError
 from ocnet_pl.paper import imitated, published
-from ocnet_pl.plan import planned_runs
-from ocnet_pl.result import Result, read_results
-from ocnet_pl.run_directory import State
-from ocnet_pl.scores import newest_scores
+from ocnet_pl.run.directory import State
+from ocnet_pl.run.result import Result, read_results
 from ocnet_pl.statistics import Interval, paired_bootstrap, paired_difference, spread
+from ocnet_pl.sweep.plan import planned_runs
+from ocnet_pl.sweep.scores import newest_scores
 from ocnet_pl.table.columns import Column, OnServer, Tested, columns_of
 from ocnet_pl.table.deviations import deviations, unlike_seeds
 from ocnet_pl.table.structure import LABELS, Cell, Row, Table

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ocnet_pl.context import OnOwnClass
-from ocnet_pl.cost import Cost
-from ocnet_pl.result import Result
-from ocnet_pl.run_directory import State
-from ocnet_pl.scores import Score
+from ocnet_pl.context.record import OnOwnClass
+from ocnet_pl.cost.record import Cost
+from ocnet_pl.run.directory import State
+from ocnet_pl.run.result import Result
 from ocnet_pl.statistics import Interval, Spread, holm
+from ocnet_pl.sweep.scores import Score
 from ocnet_pl.table.columns import Column
 from ocnet_pl.table.deviations import Deviation
 

@@ -1,0 +1,1 @@
+"""The OCNet authors' checkpoints, and how they become ours."""

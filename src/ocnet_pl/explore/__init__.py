@@ -1,0 +1,1 @@
+"""Looking into checkpoints: their mistakes, and what they look at under the cursor."""

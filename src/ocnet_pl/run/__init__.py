@@ -1,0 +1,1 @@
+"""One run: trained, saved, resumed, tested; and what it leaves in its directory."""

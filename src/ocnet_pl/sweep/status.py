@@ -1,0 +1,113 @@
+"""How far the runs of a sweep are, read off their files while they are written."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from ocnet_pl.errors import UserError
+from ocnet_pl.run.curves import last_logged_step
+from ocnet_pl.run.directory import RunDirectory, State, read_json
+from ocnet_pl.run.result import Result, evaluation_key
+from ocnet_pl.sweep.plan import PLAN, planned_runs
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One run, as far as its files tell.
+
+    Attributes:
+        name: `<row>/seed-<n>`.
+        state: of the run.
+        steps: done, as far as they are logged; None before the first log of this start.
+        max_steps: of the training; None before the first start.
+        seconds: of training, of a finished run; else None.
+        seconds_left: of training, at the pace since this start; None where that cannot be known.
+        note: the error of a failed run, the score of a finished one.
+    """
+
+    name: str
+    state: State
+    steps: int | None = None
+    max_steps: int | None = None
+    seconds: float | None = None
+    seconds_left: float | None = None
+    note: str = ""
+
+
+def find_sweeps(folder: Path) -> list[Path]:
+    """The folder itself, or those directly in it, that hold runs.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such directory; give the one of a sweep, for example outputs/demo")
+    folders = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    sweeps = [path for path in folders if (path / PLAN).is_file() or any(path.glob("*/seed-*/config.json"))]
+    if not sweeps:
+        raise UserError(f"{folder}: no sweep and no run in it; start one: ocnet-train experiment=demo")
+    return sweeps
+
+
+def sweep_status(sweep: Path) -> list[RunStatus]:
+    """Every planned run in its order, then what else was started there."""
+    runs = planned_runs(sweep)
+    started = sorted(path.parent for path in sweep.glob("*/seed-*/config.json"))
+    runs += [RunDirectory(path) for path in started if RunDirectory(path) not in runs]
+    return [_status(run) for run in runs]
+
+
+def seconds_left(runs: Sequence[RunStatus]) -> float | None:
+    """Of the whole sweep, if runs still to come take as long as others and as many stay side by side.
+
+    None where nothing is running, or nothing is known of the pace.
+    """
+    running = [run for run in runs if run.state is State.RUNNING]
+    to_come = sum(run.state in (State.WAITING, State.BROKEN) for run in runs)
+    known = [run.seconds_left for run in running if run.seconds_left is not None]
+    lengths = [run.seconds for run in runs if run.seconds]
+    if not running or (not known and not lengths) or (to_come and not lengths):
+        return None
+    typical = median(lengths) if lengths else 0.0
+    work = sum(known) + typical * (to_come + 0.5 * (len(running) - len(known)))
+    return max(work / len(running), *known, 0.0)
+
+
+def _status(run: RunDirectory) -> RunStatus:
+    name, state = f"{run.row}/{run.path.name}", run.state()
+    if state is State.DONE:
+        result = Result.read(run.result)
+        return RunStatus(name, state, result.steps, result.steps, result.seconds, None, _score(result))
+    config: dict[str, Any] = run.read_started() or {}
+    max_steps = config.get("schedule", {}).get("max_steps")
+    log = max(run.logs.glob("step-*/metrics.csv"), key=_written, default=None)
+    steps = last_logged_step(log) if log else None
+    if state is State.RUNNING:
+        if log is None or _written(log) < _written(run.started):  # that log is of the start before
+            return RunStatus(name, state, None, max_steps, note="starts")
+        left = _seconds_left(run, log, steps, max_steps)
+        return RunStatus(name, state, steps, max_steps, None, left, "tests" if steps == max_steps else "")
+    note = str(read_json(run.failure)["error"]) if state is State.FAILED else ""
+    return RunStatus(name, state, steps, max_steps, note=note)
+
+
+def _seconds_left(run: RunDirectory, log: Path, steps: int | None, max_steps: int | None) -> float | None:
+    if steps is None or max_steps is None:
+        return None
+    since_start = steps - int(log.parent.name.removeprefix("step-"))
+    took = _written(log) - _written(run.started)
+    if since_start <= 0 or took <= 0:
+        return None
+    return max(0.0, took / since_start * (max_steps - steps) - (time.time() - _written(log)))
+
+
+def _written(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def _score(result: Result) -> str:
+    evaluation = result.evaluations.get(evaluation_key("last", "val", result.protocol))
+    return "" if evaluation is None or evaluation.miou is None else f"val mIoU {100 * evaluation.miou:.2f}"

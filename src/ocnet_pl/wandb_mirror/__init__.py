@@ -1,0 +1,1 @@
+"""Runs on wandb: curves as they come, results when they are there."""

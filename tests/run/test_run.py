@@ -1,0 +1,247 @@
+"""Whole runs: trained, killed, resumed, tested again, reported."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY, Main, spawn
+
+import ocnet_pl
+from ocnet_pl.config import heads
+from ocnet_pl.run.checkpoint import read_checkpoint
+
+
+def result(folder: Path) -> dict[str, object]:
+    content: dict[str, object] = json.loads((folder / "result.json").read_text())
+    return content
+
+
+@pytest.mark.parametrize("head", heads())
+def test_every_head_trains_and_leaves_its_result(head: str, workplace: Path, call: Main) -> None:
+    assert call("train", *TINY, f"model/head={head}", "evaluate_on=[val,train]") == 0
+    folder = workplace / "outputs" / "runs" / head / "seed-0"
+    left = result(folder)
+    assert left["row"] == head
+    assert left["steps"] == 6
+    assert set(left["evaluations"]) == {"last/val/whole", "last/train/whole"}
+    assert left["evaluations"]["last/val/whole"]["images"] == 5
+    assert [step for step, _ in left["curves"]["train/loss"]] == list(range(6))
+    assert len(left["curves"]["val/miou"]) == 2
+    assert left["parameters"]["total"] == sum(v for k, v in left["parameters"].items() if k != "total")
+    assert {p.name for p in (folder / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert len(list((folder / "samples").iterdir())) == 3
+
+
+def test_a_checkpoint_gives_its_network_back(workplace: Path, call: Main) -> None:
+    assert call("train", *TINY) == 0
+    folder = workplace / "outputs" / "runs" / "base_oc" / "seed-0"
+    network = ocnet_pl.load(folder / "checkpoints" / "last.ckpt")
+    assert not network.training
+    image = torch.randint(0, 255, (32, 64, 3), dtype=torch.uint8).numpy()
+    assert network.predict(image).shape == (32, 64)
+    content = read_checkpoint(folder / "checkpoints" / "last.ckpt")
+    assert content["config"]["model"]["head"]["out_channels"] == 8
+    assert content["classes"][0] == "road"
+
+
+def test_evaluating_again_gives_the_same_and_loses_nothing(
+    workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("train", *TINY) == 0
+    folder = workplace / "outputs" / "runs" / "base_oc" / "seed-0"
+    checkpoint = f"checkpoint={folder}/checkpoints/last.ckpt"
+    before = result(folder)["evaluations"]
+    assert call("evaluate", checkpoint, "trainer=cpu") == 0
+    assert "kept as it was" in capsys.readouterr().out
+    assert call("evaluate", checkpoint, "trainer=cpu", "split=train") == 0
+    after = result(folder)["evaluations"]
+    assert after["last/val/whole"] == before["last/val/whole"]
+    assert after["last/train/whole"]["images"] == 8
+    assert (
+        call(
+            "evaluate",
+            checkpoint,
+            "trainer=cpu",
+            "split=trainval",
+            "dataset.num_images={train:8,val:4}",
+            "dataset.root=data/other",
+        )
+        == 0
+    )
+    assert "not added" in capsys.readouterr().out
+    assert call("evaluate", checkpoint, "model/head=asp_oc") == 2
+    assert "head base_oc, not asp_oc" in capsys.readouterr().err
+    assert call("evaluate", checkpoint, "dataset=folder", "dataset.root=x", "dataset.classes=[sky,sea]") == 2
+    assert "which are not those of Folder" in capsys.readouterr().err
+
+
+def test_the_same_command_again_does_nothing(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("train", *TINY) == 0
+    before = (workplace / "outputs/runs/base_oc/seed-0/result.json").read_bytes()
+    assert call("train", *TINY) == 0
+    assert "finished before" in capsys.readouterr().out
+    assert call("train", *TINY, "schedule.lr=0.5") == 2
+    assert "schedule.lr: 0.1 -> 0.5" in capsys.readouterr().err
+    assert (workplace / "outputs/runs/base_oc/seed-0/result.json").read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "extra", [("trainer=ddp_cpu",), ("trainer.accumulate_grad_batches=2", "dataset.num_workers=2")]
+)
+def test_a_killed_run_ends_with_the_same_weights(workplace: Path, extra: tuple[str, ...]) -> None:
+    command = [
+        *TINY,
+        *extra,
+        "model.head.dropout=0.3",
+        "schedule.max_steps=40",
+        "schedule.checkpoint_every=5",
+        "schedule.val_every=7",
+    ]
+    unbroken = spawn("train", *command, "name=unbroken", cwd=workplace)
+    assert unbroken.returncode == 0, unbroken.stderr
+    arguments = [sys.executable, "-m", "ocnet_pl.command.train", *command, "name=killed"]
+    process = subprocess.Popen(arguments, cwd=workplace, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoint = workplace / "outputs/killed/base_oc/seed-0/checkpoints/last.ckpt"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (workplace / "outputs/killed/base_oc/seed-0/result.json").exists()
+    resumed = spawn("train", *command, "name=killed", cwd=workplace)
+    assert resumed.returncode == 0, resumed.stderr
+    whole, broken = (result(workplace / "outputs" / name / "base_oc" / "seed-0") for name in ("unbroken", "killed"))
+    assert len(list((workplace / "outputs/killed/base_oc/seed-0/log").iterdir())) == 2, "it did not resume"
+    assert broken["weights_sha256"] == whole["weights_sha256"]
+    for name, curve in whole["curves"].items():
+        # Lightning logs a step after its checkpoint: a kill between the two may cost that one point of the log.
+        assert len(curve) - len(broken["curves"][name]) <= 1
+        assert {tuple(point) for point in broken["curves"][name]} <= {tuple(point) for point in curve}
+    assert broken["evaluations"] == whole["evaluations"]
+
+
+def alive(marker: str) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if marker in line and str(os.getpid()) != path.parent.name:
+            found.append(line)
+    return found
+
+
+@pytest.mark.slow
+def test_a_sweep_survives_a_failure_and_repeats_only_that(workplace: Path, cityscapes_tree: Path) -> None:
+    marker = f"outputs={workplace}/outputs"
+    command = ["-m", *TINY, "trainer=ddp_cpu", "model/head=baseline,base_oc", marker]
+    # base_oc cannot make its directory of checkpoints: a file stands in the way.
+    obstacle = workplace / "outputs/runs/base_oc/seed-0/checkpoints"
+    obstacle.parent.mkdir(parents=True)
+    obstacle.write_text("in the way")
+    first = spawn("train", *command, cwd=workplace)
+    assert first.returncode == 1
+    assert "1 done, 1 failed" in first.stdout
+    assert "base_oc/seed-0: " in first.stdout
+    baseline = result(workplace / "outputs/runs/baseline/seed-0")
+    assert baseline["processes"] == 2
+    assert baseline["evaluations"]["last/val/whole"]["images"] == 5
+    assert not alive(marker), "a process was left behind"
+    report = spawn("report", "outputs/runs", cwd=workplace)
+    assert "seed 0 failed" in report.stdout
+
+    obstacle.unlink()
+    second = spawn("train", *command, cwd=workplace)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "baseline/seed-0 finished before, skipped" in second.stdout
+    assert result(workplace / "outputs/runs/baseline/seed-0") == baseline
+    assert result(workplace / "outputs/runs/base_oc/seed-0")["processes"] == 2
+    assert sorted(p.name for p in (workplace / "outputs/runs").iterdir() if p.is_dir()) == ["base_oc", "baseline"]
+    third = spawn("train", *command, "schedule.lr=0.7", cwd=workplace)
+    assert third.returncode == 2
+    assert "schedule.lr: 0.1 -> 0.7" in third.stderr
+
+
+def test_two_rows_cannot_share_a_directory(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("train", "-m", *TINY, "schedule.lr=0.1,0.2") == 2
+    assert "'row=lr-${schedule.lr}'" in capsys.readouterr().err
+    assert not (workplace / "outputs" / "runs" / "base_oc").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["dataset.root=/nowhere"], "leftImg8bit/<split>"),
+        (["model/head=basoc"], "did you mean model/head=base_oc"),
+        (["schedule.max_step=1"], "did you mean schedule.max_steps"),
+        (["schedule.max_steps=many"], "a number is expected"),
+        ([*TINY, "schedule.batch_size=3", "trainer.accumulate_grad_batches=2"], "does not divide"),
+        ([*TINY, "model.backbone.model_name=resnet9"], "timm has no such network"),
+        ([*TINY, "model.backbone.output_stride=4"], "output stride 4"),
+        ([*TINY, "model/backbone=resnet18"], "model.backbone.pretrained=false"),
+        ([*TINY, "model.backbone.weights=nowhere.pth"], "no such file"),
+    ],
+)
+def test_wrong_input_gets_one_line(
+    arguments: list[str], words: str, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("train", *arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("ocnet-train: error: ")
+    assert "\n" not in error
+    assert words in error
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_image_is_named_in_one_line(
+    workers: int, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("train", *TINY) == 0
+    capsys.readouterr()
+    for image in (workplace / "data/demo/leftImg8bit/train/demo").iterdir():
+        image.write_bytes(image.read_bytes()[:500])
+    assert call("train", *TINY, "seed=1", f"dataset.num_workers={workers}") == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("ocnet-train: error: data/demo/leftImg8bit/train/demo/demo_")
+    assert "truncated" in error
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "no such file"),
+        (b"", "damaged"),
+        (b"hello", "damaged"),
+        ({"a": 1}, "carries no config"),
+        (print, "more than weights"),
+    ],
+)
+def test_a_wrong_checkpoint_is_refused(
+    content: object, words: str, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = workplace / "x.ckpt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    assert call("evaluate", f"checkpoint={path}") == 2
+    assert words in capsys.readouterr().err
+
+
+def test_help_is_quick_and_teaches() -> None:
+    for command in ("train", "evaluate", "predict", "report", "dashboard"):
+        code = (
+            f"import sys; sys.argv = ['x', '--help']; from ocnet_pl.command.{command} import main\n"
+            "try: main()\nexcept SystemExit: pass\n"
+            "assert 'torch' not in sys.modules, 'torch was imported'"
+        )
+        shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert "ocnet-" in shown.stdout

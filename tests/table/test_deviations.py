@@ -1,0 +1,111 @@
+"""The deviations line: what differs from the paper is said, and nothing else."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from results import result
+
+from ocnet_pl.config import compose_with_choices, config_dir, options, plain
+from ocnet_pl.paper import published
+from ocnet_pl.rendering.deviations import in_words
+from ocnet_pl.rendering.files import markdown
+from ocnet_pl.run.result import Result
+from ocnet_pl.table import read_tables
+from ocnet_pl.table.deviations import deviations, unlike_seeds
+
+
+def composed(*overrides: str, seed: int = 0) -> Result:
+    """A result as the run of these overrides would write it."""
+    config, choices = compose_with_choices(*overrides)
+    values = plain(config)
+    name, row = str(values["name"]), str(values["row"])
+    return result(row, seed, 80, name, config=values, choices=choices, overrides=list(overrides))
+
+
+def whole_table(name: str) -> dict[str, list[Result]]:
+    """Every run that `experiment=<name>` makes, by row."""
+    params: dict[str, Any] = yaml.safe_load((config_dir() / "experiment" / f"{name}.yaml").read_text())["hydra"][
+        "sweeper"
+    ]["params"]
+    swept = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
+    (jobs,) = BasicSweeper.split_arguments(swept, max_batch_size=None)
+    seeds = sorted({int(o.removeprefix("seed=")) for job in jobs for o in job if o.startswith("seed=")})
+    rows = {}
+    for job in jobs:
+        if f"seed={seeds[0]}" in job:
+            run = composed(f"experiment={name}", *job)
+            rows[run.row] = [replace(run, seed=seed) for seed in seeds]
+    return rows
+
+
+def said(table: str, rows: dict[str, list[Result]]) -> list[str]:
+    return [in_words(deviation) for deviation in deviations(published()[table], rows)]
+
+
+@pytest.mark.parametrize("name", [o for o in options("experiment") if o.startswith("table")])
+def test_the_papers_protocol_and_the_experiment_are_one(name: str) -> None:
+    always = [f"{key} {ours} (paper: {paper})" for key, (ours, paper) in published()[name].get("always", {}).items()]
+    assert said(name, whole_table(name)) == always
+
+
+def test_every_table_has_a_protocol() -> None:
+    for table in published().values():
+        assert {"dataset", "schedule.batch_size", "inference", "trainer.precision", "seeds"} <= set(table["protocol"])
+
+
+def test_what_differs_is_said_whoever_made_it_so() -> None:
+    run = composed(
+        "experiment=table1", "model/head=gp", "schedule.max_steps=300", "schedule.batch_size=4",
+        "model/backbone=tiny", "dataset.crop_size=[513,513]", "trainer.precision=bf16-mixed", "inference=flip",
+        "model.head.dropout=0", "dataset.root=/elsewhere", "schedule.val_every=100",
+    )  # fmt: skip
+    assert said("table1", {"GP": [run]}) == [
+        "crop 513x513 (paper: 769x769)",
+        "backbone test_resnet (paper: resnet101s)",
+        "pretrained backbone no (paper: yes)",
+        "steps 300 (paper: 40000)",
+        "batch size 4 (paper: 8)",
+        "test protocol flip (paper: whole)",
+        "precision bf16-mixed (paper: 32-true)",
+        "model.head.dropout 0 (overridden)",
+        "rows 1 (paper: 7)",
+        "seeds 1 (paper: 3)",
+    ]
+
+
+def test_another_data_set_is_said_once() -> None:
+    lines = said("table1", {"GP": [composed("experiment=table1", "model/head=gp", "dataset=ade20k")]})
+    assert lines[0] == "data set ade20k (paper: cityscapes)"
+    assert not any("crop" in line for line in lines)
+
+
+def test_another_head_under_a_rows_name_is_said() -> None:
+    run = composed("experiment=table1", "model/head=asp_oc_2019", "row=asp_oc", "seed=0")
+    assert said("table1", {"ASP-OC": [run] * 3})[0] == "head asp_oc_2019 (paper: asp_oc)"
+
+
+def test_deviations_of_some_runs_name_them() -> None:
+    usual, short = (composed("experiment=table1", "model/head=gp", *o) for o in ([], ["schedule.max_steps=300"]))
+    rows = {
+        "GP": [usual, replace(short, seed=1), replace(usual, seed=2)],
+        "PPM": [replace(short, row="ppm", seed=seed) for seed in range(3)],
+    }
+    assert "steps 300 in GP seed 1, PPM (paper: 40000)" in said("table1", rows)
+    (unlike,) = unlike_seeds(rows)
+    assert unlike.startswith("GP, seed 0 and seed 1: schedule.max_steps: 40000 -> 300")
+
+
+def test_the_line_stands_below_the_table(tmp_path: Path) -> None:
+    run = composed("experiment=table1", "model/head=gp", "schedule.max_steps=300", "name=small")
+    replace(run, table="small").write(tmp_path / "small" / "gp" / "seed-0" / "result.json")
+    result("gp", 0, 70, "other").write(tmp_path / "other" / "gp" / "seed-0" / "result.json")
+    other, small = (markdown(table) for table in read_tables(tmp_path))
+    assert "## small, after Table 1:" in small
+    assert "| 77.60 ± 0.22 |" in small
+    assert "Not the paper's table1: steps 300 (paper: 40000); rows 1 (paper: 7); seeds 1 (paper: 3)." in small
+    assert "paper" not in other

@@ -1,0 +1,241 @@
+import csv
+import io
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Main
+from results import result
+
+from ocnet_pl.errors import UserError
+from ocnet_pl.rendering import charts
+from ocnet_pl.rendering.files import comma_separated, html, markdown, write_files
+from ocnet_pl.run.directory import write_json
+from ocnet_pl.run.result import Result
+from ocnet_pl.statistics import Interval, holm, paired_difference, spread
+from ocnet_pl.table import read_tables
+from ocnet_pl.table.classes import by_class
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    scores = {"asp_oc": [82, 84, 83], "baseline": [75, 76, 77], "base_oc": [78, 80]}
+    for row, values in scores.items():
+        for seed, value in enumerate(values):
+            result(row, seed, value).write(tmp_path / row / f"seed-{seed}" / "result.json")
+    write_json(tmp_path / "sweep.json", [f"x/{row}/seed-{seed}" for row in scores for seed in range(3)])
+    write_json(tmp_path / "base_oc" / "seed-2" / "failure.json", {"error": "out of memory", "traceback": ""})
+    return tmp_path
+
+
+def test_spread() -> None:
+    assert spread([1, 2, 3]).sd == 1
+    assert spread([5.0]).mean == 5
+    assert math.isnan(spread([5.0]).sd)
+    assert math.isnan(spread([]).mean)
+    assert spread([1, math.nan, 3]).n == 2
+
+
+def test_differences_are_paired_by_seed() -> None:
+    difference = paired_difference({0: 10, 1: 21, 5: 99}, {0: 9, 1: 19, 2: 0})
+    assert (difference.mean, difference.n) == (1.5, 2)
+    assert difference.sd == pytest.approx(np.std([1, 2], ddof=1))
+
+
+def test_rows_stand_in_the_papers_order_beside_its_numbers(sweep: Path) -> None:
+    (table,) = read_tables(sweep)
+    assert [row.name for row in table.rows] == ["baseline", "base_oc", "asp_oc"]
+    assert table.rows[0].label == "ResNet-101 Baseline"
+    cell = table.rows[2].cells[table.main_column]
+    assert (cell.ours.mean, cell.ours.sd, cell.ours.n) == pytest.approx((83, 1, 3))
+    assert cell.difference is not None
+    assert cell.difference.mean == pytest.approx(7)
+    assert cell.paper == (79.58, 0.24)
+
+
+def test_missing_and_failed_runs_are_shown(sweep: Path) -> None:
+    (table,) = read_tables(sweep)
+    assert table.unfinished == ["base_oc/seed-2: failed"]
+    assert "2 of 3 (seed 2 failed)" in markdown(table)
+    assert "base_oc/seed-2: failed" in html(table)
+    assert "<td>2 of 3<small>seed 2 failed</small></td>" in html(table)
+
+
+def test_all_formats_say_the_same(sweep: Path) -> None:
+    (table,) = read_tables(sweep)
+    assert "| ResNet-101 + ASP-OC | 83.00 ± 1.00 | 79.58 ± 0.24 |" in markdown(table)
+    assert "<td>83.00 ± 1.00<small>paper 79.58 ± 0.24</small></td>" in html(table)
+    lines = list(csv.DictReader(io.StringIO(comma_separated(table))))
+    (asp_oc,) = [line for line in lines if line["row"] == "asp_oc" and line["metric"] == "miou"]
+    assert float(asp_oc["mean"]) == pytest.approx(83)
+    assert float(asp_oc["difference"]) == pytest.approx(7)
+    assert asp_oc["paper"] == "79.58"
+
+
+def test_files_are_written_and_named(sweep: Path) -> None:
+    (table,) = read_tables(sweep)
+    paths = write_files(table, sweep)
+    assert [path.name for path in paths] == ["table.md", "table.csv", "table.tex", "table.html"]
+    page = paths[3].read_text()
+    assert page.count("<svg") == 3
+    assert "http" not in page.replace("http://www.w3.org", "").replace("https://matplotlib.org", "").replace(
+        "http://purl.org", ""
+    ).replace("http://creativecommons.org", "")
+
+
+def test_an_empty_directory_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no finished run"):
+        read_tables(tmp_path)
+    with pytest.raises(UserError, match="no such directory"):
+        read_tables(tmp_path / "nowhere")
+
+
+def test_a_result_reads_back(tmp_path: Path) -> None:
+    written = result("asp_oc", 0, 80)
+    written.write(tmp_path / "result.json")
+    read = Result.read(tmp_path / "result.json")
+    assert read.evaluations == written.evaluations
+    assert read.directory == tmp_path
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(UserError, match="not a result"):
+        Result.read(tmp_path / "result.json")
+
+
+def test_a_difference_comes_with_its_interval(sweep: Path) -> None:
+    rng = np.random.default_rng(0)
+    for path in sweep.rglob("result.json"):
+        share = 0.9 if "asp_oc" in str(path) else 0.7
+        hits = rng.binomial(1000, share, (5, 2))
+        counts = np.stack([hits, (1000 - hits)[:, ::-1], 1000 - hits], 1)
+        np.savez(path.parent / "counts.npz", counts=counts)
+        read = Result.read(path)
+        evaluation = replace(read.evaluations["last/val/whole"], counts="counts.npz")
+        replace(read, evaluations={"last/val/whole": evaluation}).write(path)
+    (table,) = read_tables(sweep)
+    asp_oc, base_oc = (next(row for row in table.rows if row.name == name) for name in ("asp_oc", "base_oc"))
+    for row, significant in ((asp_oc, True), (base_oc, False)):
+        interval = row.cells[table.main_column].interval
+        assert interval is not None
+        assert interval.significant is significant
+    assert ", not significant" in markdown(table)
+    assert "<small>not significant</small>" in html(table)
+
+
+def test_other_peoples_rows_stand_beside_ours(tmp_path: Path) -> None:
+    result("asp_oc", 0, 44, table="table5").write(tmp_path / "asp_oc" / "seed-0" / "result.json")
+    (table,) = read_tables(tmp_path)
+    text = markdown(table)
+    assert "| OCNet, ResNet-101 | 44.00 | 45.45 |" in text
+    assert "| EncNet, ResNet-101 (CVPR 2018) | - | 44.65 |" in text
+    assert html(table).count("EncNet") == 1
+    assert "<td>44.00<small>paper 45.45</small></td>" in html(table)
+    assert re.search(r"EncNet, ResNet-101 \(CVPR 2018\)</td><td>44.65</td>", html(table))
+
+
+def test_the_best_in_training_stands_beside_the_last(sweep: Path) -> None:
+    for path in sweep.rglob("result.json"):
+        read = Result.read(path)
+        replace(read, curves={"val/miou": [(9, 0.5), (19 + 10 * read.seed, 0.9), (49, 0.8)]}).write(path)
+    (table,) = read_tables(sweep)
+    (place,) = (i for i, column in enumerate(table.columns) if column.label == "Val, best mIoU (%)")
+    assert place != table.main_column
+    assert table.columns[place].paper_key is None
+    assert table.rows[0].cells[place].ours.mean == pytest.approx(90)
+    assert "at steps 20 to 40: chosen on the validation images themselves, for comparison only" in markdown(table)
+    lines = list(csv.DictReader(io.StringIO(comma_separated(table))))
+    (step,) = [line for line in lines if line["row"] == "asp_oc" and line["metric"] == "best_step"]
+    assert (step["mean"], step["sd"]) == ("30.0", "10.0")
+    assert re.search(r"<td>75.00</td><td>90.00</td><td>20</td>", html(table))
+
+
+def test_a_best_checkpoint_tested_again_does_not_take_the_papers_place(sweep: Path) -> None:
+    for path in sweep.rglob("result.json"):
+        read = Result.read(path)
+        better = replace(read.evaluations["last/val/whole"], miou=0.99)
+        replace(read, evaluations={**read.evaluations, "best/val/whole": better, "last/val/flip": better}).write(path)
+    (table,) = read_tables(sweep)
+    assert table.columns[table.main_column].evaluation == "last/val/whole"
+    assert [bool(cell.paper) for cell in table.rows[0].cells] == [True] + [False] * (len(table.columns) - 1)
+    labels = [column.label for column in table.columns]
+    assert {"Val, best.ckpt mIoU (%)", "Val, best mIoU (%)", "Val, flip mIoU (%)"} < set(labels)
+
+
+def test_rows_of_different_protocols_share_a_column(tmp_path: Path) -> None:
+    for row, protocol, miou in (("plain", "whole", 79), ("ms_flip", "multi_scale", 81)):
+        run = result(row, 0, miou, "table2")
+        (evaluation,) = run.evaluations.values()
+        run = replace(
+            run,
+            choices=run.choices | {"inference": protocol},
+            evaluations={f"last/val/{protocol}": evaluation},
+        )
+        run.write(tmp_path / row / "seed-0" / "result.json")
+    (table,) = read_tables(tmp_path)
+    assert [row.cells[table.main_column].ours.mean for row in table.rows] == pytest.approx([79, 81])
+    assert "protocols of their own: ASP-OC whole; + Ms + Flip multi_scale." in markdown(table)
+    assert table.rows[1].cells[table.main_column].difference is not None
+
+
+def test_iou_by_class_over_seeds(sweep: Path) -> None:
+    (table,) = read_tables(sweep)
+    assert dict(by_class(table)).keys() == {"road"}, "a class that is nowhere has no line"
+    road = dict(by_class(table))["road"]["ResNet-101 + ASP-OC"]
+    assert (road.spread.mean, road.spread.sd) == pytest.approx((83, 1))
+    lines = list(csv.DictReader(io.StringIO(comma_separated(table))))
+    (line,) = [line for line in lines if line["row"] == "asp_oc" and line["metric"] == "iou/road"]
+    assert (float(line["mean"]), float(line["sd"]), line["seeds"]) == (pytest.approx(83), pytest.approx(1), "3")
+    assert "<tr><td>road</td><td>76.00 ± 1.00</td>" in html(table)
+
+
+def test_many_classes_are_drawn_where_rows_differ(sweep: Path) -> None:
+    for path in sweep.rglob("result.json"):
+        read = Result.read(path)
+        apart = 0.01 if read.row == "asp_oc" else 0.0
+        ious = {f"class {i}": 0.2 + i * apart for i in range(30)}
+        evaluation = replace(read.evaluations["last/val/whole"], iou=ious)
+        replace(read, evaluations={"last/val/whole": evaluation}).write(path)
+    (table,) = read_tables(sweep)
+    figure, drawn = charts.class_dots(table)
+    drawing = charts.svg(figure)
+    assert drawn == 20
+    assert "class 29" in drawing
+    assert "class 9<" not in drawing
+    assert "Drawn are the 20 classes" in html(table)
+
+
+def test_comparisons_are_counted_and_corrected(sweep: Path) -> None:
+    assert holm([0.01, 0.04, 0.03]) == [True, False, False]
+    assert holm([0.01, 0.02, 0.03]) == [True, True, True]
+    assert holm([]) == []
+    (table,) = read_tables(sweep)
+    base_oc, asp_oc = table.rows[1:]
+    for row, p_value in ((base_oc, 0.04), (asp_oc, 0.03)):
+        cell = row.cells[table.main_column]
+        row.cells[table.main_column] = replace(cell, interval=Interval(0.05, 0.01, 0.09, 3, p_value))
+    text = markdown(table)
+    assert text.count("+5.00 [+1.00, +9.00], not significant among 2") == 2
+    assert "2 differences are tested at once: without any real one, up to 10 % of such tables" in text
+
+
+def test_sweeps_of_one_name_are_not_mixed(tmp_path: Path) -> None:
+    for folder, miou in (("a", 70), ("b", 80)):
+        result("gp", 0, miou).write(tmp_path / folder / "table1" / "gp" / "seed-0" / "result.json")
+    tables = read_tables(tmp_path)
+    assert [table.rows[0].cells[0].ours.mean for table in tables] == pytest.approx([70, 80])
+    assert [table.folder for table in tables] == [tmp_path / "a" / "table1", tmp_path / "b" / "table1"]
+
+
+def test_a_table_is_published(call: Main, sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = sweep / "experiments"
+    assert call("report", str(sweep), "--publish", str(folder)) == 2
+    assert "no such directory" in capsys.readouterr().err
+    folder.mkdir()
+    assert call("report", str(sweep), "--publish", str(folder)) == 0
+    page = (folder / "table1.md").read_text()
+    assert page.startswith("## Table 1")
+    assert "8 runs of ocnet_pl (commit unknown) on cpu, finished 2026-01-02." in page
+    assert "(table1.svg)" in page
+    assert (folder / "table1.svg").read_text().startswith("<svg")
