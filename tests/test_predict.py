@@ -23,6 +23,7 @@ from ocnet_pl.rendering.overlay import colour, overlay
 from ocnet_pl.rendering.predictions import files_of
 from ocnet_pl.run.evaluation import evaluate_checkpoint
 from ocnet_pl.run.restoring import restore
+from ocnet_pl.submission import ORIGIN
 
 CPU = torch.device("cpu")
 SIZES = [(40, 60), (64, 48), (33, 70)]
@@ -62,7 +63,8 @@ def pictures(workplace: Path) -> Path:
 
 def test_pictures_become_masks_overlays_and_probabilities(pictures: Path, checkpoint: str, call: Main) -> None:
     assert call("predict", checkpoint, "in", "--probabilities", "--out", "out") == 0
-    network, data = restore(Path(checkpoint), [], CPU)
+    restored = restore(Path(checkpoint), [], CPU)
+    network, data = restored.network, restored.data
     for name, suffix in (("a/x", "png"), ("b/x", "jpg"), ("b/y", "png")):
         photograph = read_image(pictures / f"{name}.{suffix}")
         expected = ocnet_pl.load(checkpoint).predict(photograph)
@@ -177,7 +179,7 @@ def test_a_device_that_is_not_there_is_told(
 
 
 def test_the_protocol_is_the_one_asked_for(pictures: Path, checkpoint: str) -> None:
-    network, _ = restore(Path(checkpoint), ["inference=multi_scale"], CPU)
+    network = restore(Path(checkpoint), ["inference=multi_scale"], CPU).network
     photograph = read_image(pictures / "b" / "y.png")
     batch = torch.from_numpy(photograph).permute(2, 0, 1)[None]
     with torch.inference_mode():
@@ -188,7 +190,8 @@ def test_the_protocol_is_the_one_asked_for(pictures: Path, checkpoint: str) -> N
 
 
 def test_memory_does_not_grow(workplace: Path, checkpoint: str) -> None:
-    network, data = restore(Path(checkpoint), [], CPU)
+    restored = restore(Path(checkpoint), [], CPU)
+    network, data = restored.network, restored.data
     write_pair(np.random.default_rng(0), workplace / "0.png", workplace / "label.png", (96, 128), [0])
     images = [workplace / f"{number}.png" for number in range(1, 101)]
     for image in images:
@@ -212,7 +215,8 @@ def test_memory_does_not_grow(workplace: Path, checkpoint: str) -> None:
 
 
 def test_what_the_gpu_cannot_hold_is_skipped(pictures: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    network, data = restore(Path(checkpoint), [], CPU)
+    restored = restore(Path(checkpoint), [], CPU)
+    network, data = restored.network, restored.data
     predict_logits = network.predict_logits
 
     def at_most(photograph: np.ndarray) -> torch.Tensor:
@@ -261,15 +265,16 @@ def submission(workplace: Path, call: Main, root: Path, *overrides: str) -> dict
     """What is in the zip that the command makes of the split test."""
     checkpoint = network_of(workplace / "last.ckpt", *overrides)
     assert call("predict", checkpoint, "split=test", f"dataset.root={root}", "--out", "sent") == 0
-    assert call("predict", checkpoint, "split=test", f"dataset.root={root}", "--out", "sent") == 2
     masks = {}
     with zipfile.ZipFile("sent.zip") as archive:
-        assert sorted(archive.namelist()) == list(files(Path("sent")))
+        assert {*archive.namelist(), ORIGIN} == set(files(Path("sent")))
+        assert archive.namelist() == sorted(archive.namelist())
         for name in archive.namelist():
             with archive.open(name) as file, Image.open(file) as mask:
                 assert mask.mode == "L"
                 masks[name] = np.asarray(mask)
-    network, data = restore(Path(checkpoint), [f"dataset.root={root}"], CPU)
+    restored = restore(Path(checkpoint), [f"dataset.root={root}"], CPU)
+    network, data = restored.network, restored.data
     for image, mask in zip(data.image_files("test"), masks.values(), strict=True):
         assert np.array_equal(data.decode(mask), network.predict(read_image(image)))
     return masks
@@ -332,3 +337,45 @@ def test_a_submission_with_a_gap_is_none(
     assert str(image) in told
     assert "needs every image" in told
     assert [path.name for path in Path("outputs/submissions").iterdir()] == ["cityscapes-test"]
+
+
+def test_a_broken_submission_goes_on_and_a_whole_one_is_left(
+    workplace: Path, checkpoint: str, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = cityscapes_tree(workplace / "tree", test=SIZES)
+    command = ("predict", checkpoint, "split=test", f"dataset.root={root}", "--out", "sent")
+    assert call(*command) == 0
+    whole = {path: path.read_bytes() for path in Path("sent").iterdir()}
+    written = {path: path.stat().st_mtime_ns for path in (*whole, Path("sent.zip"))}
+    assert call(*command) == 0
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+
+    Path("sent.zip").unlink()  # as a kill leaves it
+    (_, lost, _) = sorted(Path("sent").glob("*.png"))
+    lost.unlink()
+    capsys.readouterr()
+    assert call(*command) == 0
+    assert "2 of 3 masks are there already" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in Path("sent").iterdir()} == whole
+    assert {path for path in whole if path.stat().st_mtime_ns != written[path]} == {lost, Path("sent", ORIGIN)}
+    with zipfile.ZipFile("sent.zip") as archive:
+        assert len(archive.namelist()) == 3
+
+
+def test_a_submission_never_mixes_two_protocols(
+    workplace: Path, checkpoint: str, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = cityscapes_tree(workplace / "tree", test=SIZES)
+    command = ("predict", checkpoint, "split=test", f"dataset.root={root}", "--out", "sent")
+    assert call(*command) == 0
+    whole = list(files(Path("sent")))
+    capsys.readouterr()
+    assert call(*command, "inference=sliding") == 2
+    told = capsys.readouterr().err
+    assert "inference._target_: ocnet_pl.inference.WholeImage -> ocnet_pl.inference.SlidingWindow" in told
+    assert "--overwrite" in told
+    assert list(files(Path("sent"))) == whole
+    assert call(*command, "inference=sliding", "--overwrite") == 0
+    assert "SlidingWindow" in Path("sent", ORIGIN).read_text()
+    Path("sent", ORIGIN).unlink()  # whose masks these are is not known
+    assert call(*command, "inference=sliding") == 2

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from ocnet_pl.errors import UserError, one_line_errors
 
 if TYPE_CHECKING:
-    from ocnet_pl.dataset.base import SegmentationDataModule
-    from ocnet_pl.model.ocnet import OCNet
     from ocnet_pl.prediction import Outcome
     from ocnet_pl.rendering.predictions import Files
+    from ocnet_pl.run.restoring import Restored
 
 DESCRIPTION = """\
 Predicts the class of every pixel, with the network, classes and test protocol of a checkpoint.
@@ -25,7 +24,8 @@ Predicts the class of every pixel, with the network, classes and test protocol o
               NAME is the picture's path below the deepest folder that holds all PICTURES. A file that cannot be read
               is skipped and named at the end; the exit code is then 1.
   split=NAME  all images of a split, which needs no labels, for the data set's test server: PNGs under the names that
-              it looks for, without palette, in the folder --out, and the same as --out.zip.
+              it looks for, without palette, in the folder --out, and the same as --out.zip. The same command goes on
+              where it was broken off.
 
 Masks hold the ids that the data set's own label files hold (Cityscapes: label ids, 7 is road; ADE20K: 1 to 150; a
 folder of yours: its `ids`), so that they can be used wherever those can. Nothing that is there is replaced unless you
@@ -107,8 +107,8 @@ def _pictures(checkpoint: Path, words: list[str], overrides: list[str], argument
     }
     results = [path for files in plan.values() for path in files.values()]
     refuse_loss(results, plan, overwrite=arguments.overwrite)  # before the seconds that torch takes to load
-    network, data = _restored(checkpoint, overrides, arguments.device)
-    outcome = _run(network, data, plan, in_colour=True)
+    restored = _restored(checkpoint, overrides, arguments.device)
+    outcome, data = _run(restored, plan, in_colour=True), restored.data
     if done := len(plan) - len(outcome.skipped):
         kinds = ", ".join(sorted({path.relative_to(out).parts[0] for path in results}))
         title = f"{out}: {kinds} for {done} of {len(plan)} pictures"
@@ -118,39 +118,47 @@ def _pictures(checkpoint: Path, words: list[str], overrides: list[str], argument
 
 
 def _submission(checkpoint: Path, split: str, overrides: list[str], arguments: argparse.Namespace) -> int:
-    from ocnet_pl.rendering.predictions import refuse_loss, write_archive
+    from ocnet_pl.rendering.predictions import write_archive
+    from ocnet_pl.run.provenance import weights_sha256
+    from ocnet_pl.submission import open_submission
 
-    network, data = _restored(checkpoint, overrides, arguments.device)
+    restored = _restored(checkpoint, overrides, arguments.device)
+    data = restored.data
     data.prepare_data()
     out = arguments.out or Path("outputs/submissions") / f"{type(data).__name__.lower()}-{split}"
     archive = out.with_name(f"{out.name}.zip")
     plan: dict[Path, Files] = {image: {"mask": out / data.submission_name(image)} for image in data.image_files(split)}
-    masks = [files["mask"] for files in plan.values()]
-    refuse_loss([*masks, archive], plan, overwrite=arguments.overwrite)
-    outcome = _run(network, data, plan, in_colour=False)
-    if not outcome.skipped:
-        write_archive(archive, out, masks)
-        print(f"{len(masks)} masks in {out}, and the same in {archive}")
-    else:
+    origin = {
+        "weights_sha256": weights_sha256(restored.network),
+        "images": str(data.root.resolve()),
+        **{key: restored.config[key] for key in ("split", "inference", "dataset")},
+    }
+    missing = open_submission(out, archive, plan, origin, overwrite=arguments.overwrite)
+    if len(missing) < len(plan):
+        print(f"{out}: {len(plan) - len(missing)} of {len(plan)} masks are there already", file=sys.stderr)
+    outcome = _run(restored, missing, in_colour=False)
+    if outcome.skipped:
         print(f"{archive}: not written, a submission needs every image", file=sys.stderr)
+    else:
+        if not archive.exists():
+            write_archive(archive, out, [files["mask"] for files in plan.values()])
+        print(f"{len(plan)} masks in {out}, and the same in {archive}")
     return _tell_skipped(outcome, len(plan))
 
 
-def _restored(checkpoint: Path, overrides: list[str], device: str | None) -> "tuple[OCNet, SegmentationDataModule]":
+def _restored(checkpoint: Path, overrides: list[str], device: str | None) -> "Restored":
     from ocnet_pl.device import choose_device
     from ocnet_pl.run.restoring import restore
 
     return restore(checkpoint, overrides, choose_device(device))
 
 
-def _run(
-    network: "OCNet", data: "SegmentationDataModule", plan: "Mapping[Path, Files]", *, in_colour: bool
-) -> "Outcome":
+def _run(restored: "Restored", plan: "Mapping[Path, Files]", *, in_colour: bool) -> "Outcome":
     from ocnet_pl.prediction import predict_pictures
     from ocnet_pl.rendering.progress import progress_of
 
     with progress_of("predicting", len(plan)) as advance:
-        return predict_pictures(network, data, plan, advance, in_colour=in_colour)
+        return predict_pictures(restored.network, restored.data, plan, advance, in_colour=in_colour)
 
 
 def _tell_skipped(outcome: "Outcome", total: int) -> int:

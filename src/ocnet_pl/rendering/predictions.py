@@ -50,32 +50,36 @@ def refuse_loss(results: Sequence[Path], pictures: Iterable[Path], *, overwrite:
 def write_mask(path: Path, stored: NDArray[np.uint8], colours: NDArray[np.uint8] | None) -> None:
     """Stored ids (H, W) as a PNG of one 8-bit channel; with colours (256, 3) that is how it is seen."""
     image = Image.fromarray(stored) if colours is None else paletted(stored, colours)
-    with _result(path) as file:
+    with result_file(path) as file:
         image.save(file, "PNG")
 
 
 def write_overlay(path: Path, picture: Picture) -> None:
     """RGB (H, W, 3) as a JPEG."""
-    with _result(path) as file:
+    with result_file(path) as file:
         Image.fromarray(picture).save(file, "JPEG", quality=90, subsampling=0)  # colours end where classes end
 
 
 def write_probabilities(path: Path, probabilities: NDArray[np.float16], classes: Sequence[str]) -> None:
     """A compressed npz: `probabilities` (K, H, W) float16, in the order of `classes` (K,)."""
-    with _result(path) as file:
+    with result_file(path) as file:
         np.savez_compressed(file, probabilities=probabilities, classes=np.array(classes))
 
 
 def write_archive(path: Path, folder: Path, members: Iterable[Path]) -> None:
     """A zip of files, under their names below a folder."""
-    with _result(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # PNGs are compressed
+    with result_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # PNGs are compressed
         for member in members:
             archive.write(member, member.relative_to(folder))
 
 
 @contextmanager
-def _result(path: Path) -> Iterator[IO[bytes]]:
-    """Raises: UserError: the file cannot be written."""
+def result_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file that is there whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     try:
         with whole_file(path) as file:
             yield file

@@ -1,6 +1,7 @@
 """A checkpoint's config, composed again: what it was trained with, under the overrides of another command."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,24 @@ import torch
 from omegaconf import DictConfig
 
 from ocnet_pl.build import build_data, build_trained
-from ocnet_pl.config import compose_with_choices
+from ocnet_pl.config import compose_with_choices, plain
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.model.ocnet import OCNet
 from ocnet_pl.run.checkpoint import read_checkpoint
+from ocnet_pl.run.identity import Plain
 
 GIVEN = ("model", "dataset", "schedule", "loss")
 """Config groups that come from the checkpoint unless they are overridden."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A checkpoint's network for predictions, its data set, and the config that both were built from."""
+
+    network: OCNet
+    data: SegmentationDataModule
+    config: Plain
 
 
 def compose_again(
@@ -37,8 +48,8 @@ def compose_again(
     return compose_with_choices(*overrides, config_name=config_name, given=given)
 
 
-def restore(path: Path, overrides: Sequence[str], device: torch.device) -> tuple[OCNet, SegmentationDataModule]:
-    """The network of a checkpoint for predictions, under `conf/predict.yaml`, and its data set.
+def restore(path: Path, overrides: Sequence[str], device: torch.device) -> Restored:
+    """A checkpoint under `conf/predict.yaml`.
 
     Raises:
         UserError: a checkpoint that cannot be read, or overrides that do not fit it.
@@ -47,7 +58,7 @@ def restore(path: Path, overrides: Sequence[str], device: torch.device) -> tuple
     config, _ = compose_again(path, content, overrides, config_name="predict")
     data = build_data(config)
     refuse_other_classes(path, content, data)
-    return build_trained(config, content, path, data).to(device), data
+    return Restored(build_trained(config, content, path, data).to(device), data, plain(config))
 
 
 def refuse_other_classes(path: Path, content: dict[str, Any], data: SegmentationDataModule) -> None:
