@@ -110,6 +110,8 @@ def _quiet_lightning() -> None:
     # Our loaders are addressed by step, which Lightning cannot see; and a run's folder of checkpoints is its own.
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty.*")
+    # Scores are of counts that are summed over all processes before.
+    warnings.filterwarnings("ignore", message=r"It is recommended to use .*sync_dist=True.* on epoch level.*")
 
 
 def build_loggers(config: DictConfig, directory: Path) -> list[Any]:

@@ -16,7 +16,7 @@ def read_curves(logs: Path) -> Curves:
     """By metric, pairs of step and value. Where a resume repeats steps, the later start counts."""
     starts = sorted(logs.glob("step-*/metrics.csv"))
     bounds = [int(path.parent.name.removeprefix("step-")) for path in starts]
-    curves: Curves = defaultdict(list)
+    curves: dict[str, dict[int, float]] = defaultdict(dict)
     for i, path in enumerate(starts):
         end = min(bounds[i + 1 :], default=None)
         with path.open(newline="") as file:
@@ -26,8 +26,8 @@ def read_curves(logs: Path) -> Curves:
                 if end is None or step < end:
                     for name, value in row.items():
                         if value:
-                            curves[name].append((step, float(value)))
-    return dict(curves)
+                            curves[name][step] = float(value)
+    return {name: sorted(curve.items()) for name, curve in curves.items()}
 
 
 def last_logged_step(log: Path) -> int | None:

@@ -27,6 +27,7 @@ class StopAfterStep(Callback):
         self.checkpoint = checkpoint
         self.signals = signals
         self.asked = False
+        self.saved = False
         self._before: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -38,8 +39,22 @@ class StopAfterStep(Callback):
         self._before = {}
 
     def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
-        if trainer.strategy.reduce_boolean_decision(self.asked, all=False):
+        self.saved = trainer.strategy.reduce_boolean_decision(self.asked, all=False)
+        if self.saved:
             trainer.save_checkpoint(self.checkpoint)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        self._leave(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._leave(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._leave(trainer)
+
+    def _leave(self, trainer: pl.Trainer) -> None:
+        """Not before here: Lightning logs a step after its end."""
+        if self.saved:
             # Lightning kills process 0 when another ends with a code: only process 0 tells.
             raise SystemExit(EXIT_STOPPED if trainer.is_global_zero else 0)
 

@@ -28,6 +28,7 @@ from ocnet_pl.run.checkpoint import CheckpointConfig, checkpoint_callbacks, load
 from ocnet_pl.run.curves import log_version, read_curves
 from ocnet_pl.run.directory import RunDirectory, State, write_json
 from ocnet_pl.run.identity import config_hash
+from ocnet_pl.run.missed_validation import MissedValidation
 from ocnet_pl.run.progress import TrainingProgress
 from ocnet_pl.run.result import Evaluation, Result, evaluation_key
 from ocnet_pl.run.samples import write_samples
@@ -62,6 +63,7 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overri
             timer,
             CheckpointConfig(resolved, choices, data.classes),
             SameConfigEverywhere(config_hash(resolved)),
+            MissedValidation(config.schedule.val_every),
             StopAfterStep(run.last_checkpoint),
             *checkpoint_callbacks(run.checkpoints, config.schedule.checkpoint_every),
         ]
