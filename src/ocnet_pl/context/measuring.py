@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ocnet_pl.context.record import METRICS
-from ocnet_pl.dataset.base import SegmentationDataset
 from ocnet_pl.dataset.reading import Bytes
+from ocnet_pl.dataset.segmentation_dataset import SegmentationDataset
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.model.object_context import ObjectContext, Points
 from ocnet_pl.model.ocnet import OCNet

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ocnet_pl.context.measuring import measure_split
 from ocnet_pl.context.record import ContextMeasure, Setting, context_file, differences
-from ocnet_pl.dataset.base import SegmentationDataset
+from ocnet_pl.dataset.segmentation_dataset import SegmentationDataset
 from ocnet_pl.explore.opening import Explored
 from ocnet_pl.run.provenance import weights_sha256
 
