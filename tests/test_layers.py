@@ -17,7 +17,7 @@ LAYERS = {
         "context/record", "authors/naming", "wandb_mirror/account", "wandb_mirror/content", "table/*",
         "dataset/report", "dataset/timing", "rendering/*"],
     2: ["module", "prediction", "run/checkpoint", "run/missed_validation", "run/progress", "run/samples",
-        "run/stopping", "wandb_mirror/logger", "context/measuring", "dataset/*"],
+        "run/stopping", "run/testing", "wandb_mirror/logger", "context/measuring", "dataset/*"],
     3: ["config", "build", "run/training", "run/evaluation", "run/restoring", "sweep/*", "cost/profiling",
         "authors/conversion", "context/*", "explore/*"],
     4: ["command/*"],

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ocnet_pl.metrics import mean_iou
-from ocnet_pl.statistics import Interval, paired_bootstrap
+from ocnet_pl.statistics import Interval, holm, paired_bootstrap
 
 
 def made_up(
@@ -63,3 +63,8 @@ def test_pairing_takes_the_images_difficulty_out() -> None:
     paired = paired_bootstrap(row, baseline)
     shuffled = paired_bootstrap(row, baseline[:, rng.permutation(100)])
     assert paired.high - paired.low < 0.7 * (shuffled.high - shuffled.low)
+
+
+def test_what_is_not_known_is_not_significant() -> None:
+    assert holm([float("nan"), 0.001]) == [False, True]
+    assert holm([float("nan")]) == [False]

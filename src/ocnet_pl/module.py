@@ -54,6 +54,8 @@ class SegmentationModule(pl.LightningModule):
         self.inference = inference
         self.seed = seed
         self.counts = ImageCounts(network.num_classes)
+        self.tested: tuple[Tensor, ...] = ()
+        """Of the last test, as `ImageCounts.compute` gives them, on the CPU."""
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Dropout is a function of (seed, batch, process), so a resumed run drops what the unbroken one drops.
@@ -84,6 +86,10 @@ class SegmentationModule(pl.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._count(batch)
+
+    def on_test_epoch_end(self) -> None:
+        # Here and not after the test: then Lightning has moved the counts to the CPU, where NCCL gathers nothing.
+        self.tested = tuple(counted.cpu() for counted in self.counts.compute())
 
     def _count(self, batch: Batch) -> Tensor:
         prediction = self.inference(self.network, batch["image"]).argmax(1)

@@ -102,10 +102,10 @@ def holm(p_values: Sequence[float], chance: float = 0.05) -> list[bool]:
     Holm's step-down procedure (Scandinavian Journal of Statistics, 1979); it asks nothing of how they depend on
     each other, and all comparisons with one baseline do.
     """
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    order = sorted(range(len(p_values)), key=lambda i: (np.isnan(p_values[i]), p_values[i]))
     significant = [False] * len(p_values)
     for rank, i in enumerate(order):
-        if p_values[i] > chance / (len(p_values) - rank):
+        if not p_values[i] <= chance / (len(p_values) - rank):  # NaN is not significant
             break
         significant[i] = True
     return significant

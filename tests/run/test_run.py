@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import TINY, Main, spawn
@@ -75,10 +76,29 @@ def test_evaluating_again_gives_the_same_and_loses_nothing(
         == 0
     )
     assert "not added" in capsys.readouterr().out
+    sliding = ("evaluate", checkpoint, "trainer=cpu", "inference=sliding")
+    assert call(*sliding, "inference.stride=[16,16]") == 0
+    assert "inference.stride" in capsys.readouterr().out
+    assert "last/val/sliding" not in result(folder)["evaluations"]
+    assert call(*sliding) == 0
+    assert "last/val/sliding" in result(folder)["evaluations"]
     assert call("evaluate", checkpoint, "model/head=asp_oc") == 2
     assert "head base_oc, not asp_oc" in capsys.readouterr().err
     assert call("evaluate", checkpoint, "dataset=folder", "dataset.root=x", "dataset.classes=[sky,sea]") == 2
     assert "which are not those of Folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_several_processes_add_one_evaluation(workplace: Path, call: Main) -> None:
+    assert call("train", *TINY) == 0
+    folder = workplace / "outputs" / "runs" / "base_oc" / "seed-0"
+    checkpoint = f"checkpoint={folder}/checkpoints/last.ckpt"
+    done = spawn("evaluate", checkpoint, "trainer=ddp_cpu", "split=train", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("added to") == 1
+    evaluation = result(folder)["evaluations"]["last/train/whole"]
+    with np.load(folder / evaluation["counts"]) as file:
+        assert len(file["images"]) == evaluation["images"] == 8
 
 
 def test_the_same_command_again_does_nothing(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:

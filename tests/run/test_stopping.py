@@ -1,11 +1,17 @@
+"""A run that ends anywhere, by signal or by accident, ends up as one that never did."""
+
 import os
+import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import TINY, Main
 
+from ocnet_pl import module as module_file
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.process import EXIT_STOPPED
 from ocnet_pl.run.checkpoint import read_checkpoint
@@ -14,84 +20,120 @@ from ocnet_pl.run.result import Result
 
 CHECKED = (*TINY, "schedule.checkpoint_every=3")
 """Saves before both validations, of 3 and of all 6 steps."""
+ACCUMULATED = (*CHECKED, "trainer.accumulate_grad_batches=2")
 
 
-def left_by(name: str) -> Result:
-    return Result.read(RunDirectory(Path("outputs", name, "base_oc", "seed-0")).result)
+def run_of(name: str) -> RunDirectory:
+    return RunDirectory(Path("outputs", name, "base_oc", "seed-0"))
 
 
-@pytest.fixture
-def whole(workplace: Path, call: Main) -> Result:
-    assert call("train", *CHECKED, "name=whole") == 0
-    return left_by("whole")
+def best_step(name: str) -> int:
+    return int(read_checkpoint(run_of(name).checkpoints / "best.ckpt")["global_step"])
 
 
-def assert_same(broken: Result, whole: Result) -> None:
+def ask(module: SegmentationModule, batch_idx: int) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def break_off(module: SegmentationModule, batch_idx: int) -> None:
+    raise RuntimeError("broken off")
+
+
+def assert_same(name: str) -> None:
+    broken, whole = (Result.read(run_of(name).result) for name in (name, "whole"))
     assert broken.curves == whole.curves
     assert broken.weights_sha256 == whole.weights_sha256
     assert broken.evaluations == whole.evaluations
+    assert best_step(name) == best_step("whole")
+
+
+@pytest.fixture
+def disturbed(workplace: Path, call: Main, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
+    """Trains under a name, and does something before a micro-batch of a training, validation or test."""
+
+    def train(
+        command: tuple[str, ...],
+        what: Callable[[SegmentationModule, int], None],
+        where: str,
+        step: int,
+        batch: int = -1,
+    ) -> int:
+        method = f"{where}_step"
+        usual = getattr(SegmentationModule, method)
+
+        def step_after(module: SegmentationModule, images: Any, batch_idx: int) -> Any:
+            if module.global_step == step and batch in (batch_idx, -1):
+                what(module, batch_idx)
+            return usual(module, images, batch_idx)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SegmentationModule, method, step_after)
+            return call("train", *command)
+
+    return train
 
 
 @pytest.mark.parametrize("step", [0, 1, 2, 5])
-def test_a_run_stopped_at_any_step_has_the_curves_of_a_whole_one(
-    whole: Result, call: Main, monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
-    begin = SegmentationModule.on_train_batch_start
-
-    def ask_to_stop(module: SegmentationModule, batch: Any, batch_idx: int) -> None:
-        begin(module, batch, batch_idx)
-        if module.global_step == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(SegmentationModule, "on_train_batch_start", ask_to_stop)
-        assert call("train", *CHECKED, "name=stopped") == EXIT_STOPPED
-    assert call("train", *CHECKED, "name=stopped") == 0
-    assert_same(left_by("stopped"), whole)
+def test_a_run_can_be_stopped_at_any_step(call: Main, disturbed: Callable[..., int], step: int) -> None:
+    assert call("train", *CHECKED, "name=whole") == 0
+    command = (*CHECKED, "name=stopped")
+    assert disturbed(command, ask, "training", step) == EXIT_STOPPED
+    assert call("train", *command) == 0
+    assert_same("stopped")
 
 
 @pytest.mark.parametrize("step", [3, 6])
-def test_a_validation_that_was_broken_off_is_made_up_for(
-    whole: Result, call: Main, monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
-    validate = SegmentationModule.validation_step
-
-    def break_off(module: SegmentationModule, batch: Any, batch_idx: int) -> None:
-        if module.global_step == step and batch_idx == 2:
-            raise RuntimeError("broken off")
-        validate(module, batch, batch_idx)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(SegmentationModule, "validation_step", break_off)
-        with pytest.raises(RuntimeError, match="broken off"):
-            call("train", *CHECKED, "name=broken")
-    checkpoints = Path("outputs/broken/base_oc/seed-0/checkpoints")
-    assert (checkpoints / "last.ckpt").is_file()
-    assert call("train", *CHECKED, "name=broken") == 0
-    assert_same(left_by("broken"), whole)
-    best, expected = (
-        read_checkpoint(Path("outputs", name, "base_oc", "seed-0", "checkpoints", "best.ckpt"))
-        for name in ("broken", "whole")
-    )
-    assert best["global_step"] == expected["global_step"]
-
-
-def test_a_validation_is_not_repeated(whole: Result, call: Main, monkeypatch: pytest.MonkeyPatch) -> None:
-    test, validate = SegmentationModule.test_step, SegmentationModule.validation_step
-    validated = []
-
-    def break_off(module: SegmentationModule, batch: Any, batch_idx: int) -> None:
-        raise RuntimeError("broken off")
-
-    def note(module: SegmentationModule, batch: Any, batch_idx: int) -> None:
-        validated.append(module.global_step)
-        validate(module, batch, batch_idx)
-
-    monkeypatch.setattr(SegmentationModule, "test_step", break_off)
+def test_a_validation_that_was_broken_off_is_made_up_for(call: Main, disturbed: Callable[..., int], step: int) -> None:
+    assert call("train", *CHECKED, "name=whole") == 0
+    command = (*CHECKED, "name=broken")
     with pytest.raises(RuntimeError, match="broken off"):
-        call("train", *CHECKED, "name=tested")
-    monkeypatch.setattr(SegmentationModule, "test_step", test)
-    monkeypatch.setattr(SegmentationModule, "validation_step", note)
-    assert call("train", *CHECKED, "name=tested") == 0
-    assert_same(left_by("tested"), whole)
-    assert validated == []
+        disturbed(command, break_off, "validation", step, 2)
+    assert run_of("broken").last_checkpoint.is_file()
+    # It can be asked to stop then, too.
+    assert disturbed(command, ask, "validation", step, 1) == EXIT_STOPPED
+    assert call("train", *command) == 0
+    assert_same("broken")
+
+
+def test_a_test_that_was_stopped_repeats_no_validation(call: Main, disturbed: Callable[..., int]) -> None:
+    assert call("train", *CHECKED, "name=whole") == 0
+    command = (*CHECKED, "name=tested")
+    assert disturbed(command, ask, "test", 6, 1) == EXIT_STOPPED
+    assert disturbed(command, break_off, "validation", 6) == 0
+    assert_same("tested")
+
+
+@pytest.mark.parametrize("batch", [4, 5])  # the first and the last of a step
+def test_a_run_stops_between_steps_and_not_between_micro_batches(
+    call: Main, disturbed: Callable[..., int], batch: int
+) -> None:
+    assert call("train", *ACCUMULATED, "name=whole") == 0
+    command = (*ACCUMULATED, "name=stopped")
+    assert disturbed(command, ask, "training", 2, batch) == EXIT_STOPPED
+    assert call("train", *command) == 0
+    assert_same("stopped")
+
+
+def test_a_run_that_breaks_twice_goes_on_from_a_whole_step(call: Main, disturbed: Callable[..., int]) -> None:
+    assert call("train", *ACCUMULATED, "name=whole") == 0
+    command = (*ACCUMULATED, "name=broken")
+    for batch in (8, 7):  # in the middle of step 4; then right after the first micro-batch that follows the checkpoint
+        with pytest.raises(RuntimeError, match="broken off"):
+            disturbed(command, break_off, "training", batch // 2, batch)
+    assert call("train", *command) == 0
+    assert_same("broken")
+
+
+def test_a_moved_run_knows_its_best_checkpoint(
+    call: Main, disturbed: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([0.9, 0.5])
+    monkeypatch.setattr(module_file, "mean_iou", lambda counts: np.float64(next(scores)))
+    command = (*CHECKED, "name=moved")
+    with pytest.raises(RuntimeError, match="broken off"):
+        disturbed(command, break_off, "training", 4)
+    assert best_step("moved") == 3
+    shutil.move("outputs", "elsewhere")
+    assert call("train", *command, "outputs=elsewhere") == 0
+    best = Path("elsewhere/moved/base_oc/seed-0/checkpoints/best.ckpt")
+    assert read_checkpoint(best)["global_step"] == 3

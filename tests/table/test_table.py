@@ -110,7 +110,7 @@ def test_a_difference_comes_with_its_interval(sweep: Path) -> None:
         share = 0.9 if "asp_oc" in str(path) else 0.7
         hits = rng.binomial(1000, share, (5, 2))
         counts = np.stack([hits, (1000 - hits)[:, ::-1], 1000 - hits], 1)
-        np.savez(path.parent / "counts.npz", counts=counts)
+        np.savez(path.parent / "counts.npz", counts=counts, images=list("abcde"))
         read = Result.read(path)
         evaluation = replace(read.evaluations["last/val/whole"], counts="counts.npz")
         replace(read, evaluations={"last/val/whole": evaluation}).write(path)
@@ -122,6 +122,10 @@ def test_a_difference_comes_with_its_interval(sweep: Path) -> None:
         assert interval.significant is significant
     assert ", not significant" in markdown(table)
     assert "<small>not significant</small>" in html(table)
+    for path in sweep.glob("asp_oc/*/counts.npz"):
+        np.savez(path, counts=np.load(path)["counts"], images=list("vwxyz"))
+    (table,) = read_tables(sweep)
+    assert not any(row.cells[table.main_column].interval for row in table.rows if row.name == "asp_oc"), "not in pairs"
 
 
 def test_other_peoples_rows_stand_beside_ours(tmp_path: Path) -> None:

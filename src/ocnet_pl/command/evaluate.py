@@ -31,8 +31,9 @@ def main() -> None:
         from ocnet_pl.run.evaluation import evaluate_checkpoint
 
         outcome = evaluate_checkpoint(Path(given["checkpoint"]), arguments.overrides)
-        print_evaluation(outcome.key, outcome.evaluation)
-        print(outcome.note)
+        if outcome:  # else another process tells
+            print_evaluation(outcome.key, outcome.evaluation)
+            print(outcome.note)
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def _submission(checkpoint: Path, split: str, overrides: list[str], arguments: a
     origin = {
         "weights_sha256": weights_sha256(restored.network),
         "images": str(data.root.resolve()),
-        **{key: restored.config[key] for key in ("split", "inference", "dataset")},
+        **{key: restored.config[key] for key in ("split", "inference", "dataset", "model")},
     }
     missing = open_submission(out, archive, plan, origin, overwrite=arguments.overwrite)
     if len(missing) < len(plan):

@@ -225,6 +225,11 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         dataset = self._dataset(split)
+        if world_size > len(dataset):
+            raise UserError(
+                f"{split!r} has {len(dataset)} images for {world_size} processes: give trainer.devices={len(dataset)} "
+                "or fewer"
+            )
         sampler = ShardSampler(len(dataset), rank, world_size)
         return self._loader(dataset, sampler=sampler, batch_size=self.val_batch_size, collate_fn=stack)
 

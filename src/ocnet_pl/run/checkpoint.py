@@ -43,14 +43,40 @@ class CheckpointConfig(Callback):
         checkpoint.update(self.content)
 
 
+class RunCheckpoint(ModelCheckpoint):
+    """Lightning's, for runs that accumulate micro-batches and for runs that are moved."""
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if ends_step(trainer, batch_idx):  # else a resume would go on between two micro-batches, without their sum
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        # Where the folder has another name now, Lightning would forget which checkpoint was best.
+        here = Path(str(self.dirpath))
+        moved = {key: _moved(state_dict[key], here) for key in ("best_model_path", "kth_best_model_path")}
+        best = {_moved(path, here): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": best, "dirpath": self.dirpath})
+
+
+def ends_step(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Whether the optimizer made its step after this micro-batch."""
+    return (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+
+
+def _moved(path: str, folder: Path) -> str:
+    return str(folder / Path(path).name) if path else path
+
+
 def checkpoint_callbacks(folder: Path, every: int) -> list[Callback]:
     """`last.ckpt` every so many steps, and `best.ckpt` by validation mIoU.
 
     Two callbacks, because one that does both ranks each save by the validation before it.
     """
     return [
-        ModelCheckpoint(folder, filename="last", every_n_train_steps=every, enable_version_counter=False),
-        ModelCheckpoint(folder, filename="best", monitor="val/miou", mode="max", enable_version_counter=False),
+        RunCheckpoint(folder, filename="last", every_n_train_steps=every, enable_version_counter=False),
+        RunCheckpoint(folder, filename="best", monitor="val/miou", mode="max", enable_version_counter=False),
     ]
 
 

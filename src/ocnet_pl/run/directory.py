@@ -83,6 +83,10 @@ class RunDirectory:
         """Folder of pictures: input, truth and prediction of validation images."""
         return self.path / "samples"
 
+    def counts(self, evaluation: str) -> Path:
+        """File of the counts of every image that an evaluation is made of."""
+        return self.path / f"counts-{evaluation.replace('/', '-')}.npz"
+
     def sibling(self, row: str) -> "RunDirectory":
         """The run of another row of the sweep, or of another sweep as `../<table>/<row>`, with the same seed."""
         return RunDirectory(Path(os.path.normpath(self.path.parent.parent / row / self.path.name)))

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from ocnet_pl.process import EXIT_STOPPED
+from ocnet_pl.run.checkpoint import ends_step
 
 
 class StopAfterStep(Callback):
@@ -27,21 +28,24 @@ class StopAfterStep(Callback):
         self.checkpoint = checkpoint
         self.signals = signals
         self.asked = False
-        self.saved = False
+        self.leaving = False
+        self._start = 0
         self._before: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._before = {sign: signal.signal(sign, self._ask) for sign in self.signals}
+        self._start = trainer.global_step
+        self._listen()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for sign, handler in self._before.items():
             signal.signal(sign, handler)
         self._before = {}
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
-        self.saved = trainer.strategy.reduce_boolean_decision(self.asked, all=False)
-        if self.saved:
-            trainer.save_checkpoint(self.checkpoint)
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if ends_step(trainer, batch_idx):
+            self._save(trainer)
 
     def on_train_batch_start(self, trainer: pl.Trainer, *arguments: Any) -> None:
         self._leave(trainer)
@@ -50,13 +54,30 @@ class StopAfterStep(Callback):
         self._leave(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._save(trainer)
         self._leave(trainer)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._listen()
+
+    def on_test_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        # Processes may have different numbers of images, so they cannot agree here; the others end with process 0.
+        if self.asked and trainer.is_global_zero:
+            raise SystemExit(EXIT_STOPPED)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        self.leaving = trainer.strategy.reduce_boolean_decision(self.asked, all=False)
+        if self.leaving and trainer.global_step > self._start:  # else it would stand in for a log that is begun anew
+            trainer.save_checkpoint(self.checkpoint)
 
     def _leave(self, trainer: pl.Trainer) -> None:
         """Not before here: Lightning logs a step after its end."""
-        if self.saved:
+        if self.leaving:
             # Lightning kills process 0 when another ends with a code: only process 0 tells.
             raise SystemExit(EXIT_STOPPED if trainer.is_global_zero else 0)
+
+    def _listen(self) -> None:
+        self._before = {sign: signal.signal(sign, self._ask) for sign in self.signals}
 
     def _ask(self, signum: int, frame: FrameType | None) -> None:
         self.asked = True

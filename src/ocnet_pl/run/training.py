@@ -8,10 +8,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 
-import numpy as np
-import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Timer
@@ -30,10 +27,10 @@ from ocnet_pl.run.directory import RunDirectory, State, write_json
 from ocnet_pl.run.identity import config_hash
 from ocnet_pl.run.missed_validation import MissedValidation
 from ocnet_pl.run.progress import TrainingProgress
-from ocnet_pl.run.result import Evaluation, Result, evaluation_key
+from ocnet_pl.run.result import Result, evaluation_key
 from ocnet_pl.run.samples import write_samples
 from ocnet_pl.run.stopping import SameConfigEverywhere, StopAfterStep
-from ocnet_pl.whole_file import whole_file
+from ocnet_pl.run.testing import test
 
 
 def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overrides: list[str]) -> None:
@@ -61,10 +58,10 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overri
         timer = Timer(verbose=False)
         callbacks = [
             timer,
+            StopAfterStep(run.last_checkpoint),  # before what may take long
             CheckpointConfig(resolved, choices, data.classes),
             SameConfigEverywhere(config_hash(resolved)),
             MissedValidation(config.schedule.val_every),
-            StopAfterStep(run.last_checkpoint),
             *checkpoint_callbacks(run.checkpoints, config.schedule.checkpoint_every),
         ]
         if config.trainer.enable_progress_bar:
@@ -75,17 +72,15 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overri
         if config.schedule.max_steps:  # else its network is its parent's
             trainer.fit(module, datamodule=data, ckpt_path=run.last_checkpoint if start else None, weights_only=True)
             trainer.save_checkpoint(run.last_checkpoint)
-        evaluations = {
-            evaluation_key("last", split, choices["inference"]): evaluate(
-                trainer, module, data, split, run.path / f"counts-last-{split}-{choices['inference']}.npz"
-            )
+        tested = {
+            evaluation_key("last", split, choices["inference"]): test(trainer, module, data, split)
             for split in config.evaluate_on
         }
         if not config.schedule.max_steps:
             trainer.save_checkpoint(run.last_checkpoint)  # its parent's weights with this row's protocol
         if not trainer.is_global_zero:
             return
-        network = module.network.eval()
+        network = module.network.eval().to(trainer.strategy.root_device)
         Result(
             table=config.name,
             row=config.row,
@@ -103,29 +98,11 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overri
             steps=trainer.global_step,
             weights_sha256=provenance.weights_sha256(network),
             parameters=provenance.parameter_counts(network),
-            evaluations=evaluations,
+            evaluations={key: one.keep(run.counts(key)) for key, one in tested.items()},
             curves=read_curves(run.logs),
             samples=write_samples(network, data, run.samples),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         ).write(run.result)
-
-
-def evaluate(
-    trainer: pl.Trainer,
-    module: SegmentationModule,
-    data: SegmentationDataModule,
-    split: str,
-    counts_file: Path | None = None,
-) -> Evaluation:
-    """Tests the module on a split, over all processes, and keeps the counts of every image in `counts_file`."""
-    data.trainer = trainer
-    trainer.test(module, dataloaders=data.evaluation_dataloader(split), verbose=False, weights_only=True)
-    counts, confusion = (counted.cpu().numpy() for counted in module.counts.compute())
-    if counts_file and trainer.is_global_zero:
-        images = [image.name for image, _ in data.pairs(split)]
-        with whole_file(counts_file) as file:
-            np.savez_compressed(file, counts=counts, confusion=confusion, images=images, classes=data.classes)
-    return Evaluation.of(counts, data.classes, counts_file.name if counts_file else None)
 
 
 def start_from_parent(module: SegmentationModule, parent: RunDirectory) -> None:

@@ -118,22 +118,21 @@ def _interval(column: Column, row: Row, base: Row) -> Interval | None:
     if not isinstance(column, Tested) or column.metric != "miou":
         return None
     seeds = sorted(row.results.keys() & base.results.keys())
-    counts = [[_image_counts(column, r.results[seed]) for seed in seeds] for r in (row, base)]
-    known = [array for of_row in counts for array in of_row if array is not None]
-    if not seeds or len(known) < 2 * len(seeds) or len({array.shape for array in known}) > 1 or len(known[0]) < 2:
-        return None
-    ours, theirs = np.stack(known[: len(seeds)]), np.stack(known[len(seeds) :])
-    return paired_bootstrap(ours, theirs)
+    tests = [_image_counts(column, r.results[seed]) for r in (row, base) for seed in seeds]
+    known = [test for test in tests if test is not None]
+    if not seeds or len(known) < len(tests) or any(names != known[0][0] for names, _ in known) or len(known[0][0]) < 2:
+        return None  # pairs are of the same images
+    counts = np.stack([array for _, array in known])
+    return paired_bootstrap(counts[: len(seeds)], counts[len(seeds) :])
 
 
-def _image_counts(column: Tested, result: Result) -> NDArray[np.int64] | None:
-    """Counts of every image, (images, 3, K)."""
+def _image_counts(column: Tested, result: Result) -> tuple[list[str], NDArray[np.int64]] | None:
+    """Names of the images, and the counts of each, (images, 3, K)."""
     path = result.counts_file(column.key(result))
     if path is None:
         return None
     with np.load(path) as file:
-        counts: NDArray[np.int64] = file["counts"]
-    return counts
+        return file["images"].tolist(), file["counts"]
 
 
 def _stand_in(table: Table) -> None:
