@@ -20,6 +20,7 @@ from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.dataset.overlap import shared_images
 from ocnet_pl.errors import UserError
 from ocnet_pl.module import SegmentationModule
+from ocnet_pl.rendering.text import percent
 from ocnet_pl.run import provenance
 from ocnet_pl.run.checkpoint import CheckpointConfig, checkpoint_callbacks, load_weights, read_checkpoint
 from ocnet_pl.run.curves import log_version, read_curves
@@ -81,7 +82,7 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overri
         if not trainer.is_global_zero:
             return
         network = module.network.eval().to(trainer.strategy.root_device)
-        Result(
+        result = Result(
             table=config.name,
             row=config.row,
             seed=config.seed,
@@ -102,7 +103,10 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overri
             curves=read_curves(run.logs),
             samples=write_samples(network, data, run.samples),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        ).write(run.result)
+        )
+        result.write(run.result)
+        for key, evaluation in result.evaluations.items():
+            print(f"{key}: mIoU {percent(evaluation.miou)} %", flush=True)
 
 
 def start_from_parent(module: SegmentationModule, parent: RunDirectory) -> None:
