@@ -1,14 +1,13 @@
 """A table as one HTML page, and as Markdown."""
 
 import base64
-import re
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from ocnet_pl.rendering import charts, details
 from ocnet_pl.rendering.notes import legend, made_with, remarks
-from ocnet_pl.rendering.text import PAPER, headings, line
+from ocnet_pl.rendering.text import PAPER, headings, line, number_and_said
 from ocnet_pl.run.directory import RunDirectory
 from ocnet_pl.table import Row, Table
 
@@ -20,9 +19,6 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-
-_SAID = re.compile(r" \(.*\)$|, not .*$")
-"""`44.75 (trained on it)`, `+5.45 [-1.53, +12.42], not significant`: a number, and what is said of it, found here."""
 
 
 def markdown(table: Table) -> str:
@@ -56,8 +52,8 @@ def _stack(table: Table, row: Row) -> list[tuple[str, str]]:
             papers = [f"paper {cell}"] if cell != "-" else []
             stack.append((ours, ", ".join([said] * bool(said) + papers)) if row.name else (cell, ""))
         else:
-            number = _SAID.sub("", cell)
-            stack.append((number, cell.removeprefix(number).strip("(), ")))
+            number, said = number_and_said(cell)
+            stack.append((number, said.strip("()")))
     return stack
 
 

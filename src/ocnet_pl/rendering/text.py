@@ -1,6 +1,7 @@
 """How a cell reads."""
 
 import math
+import re
 from collections.abc import Callable
 
 from ocnet_pl.context.record import OnOwnClass
@@ -19,6 +20,9 @@ COSTS: dict[str, Callable[[Cost], float | None]] = {
 PAPER = "paper"
 DIFFERENCE = "Difference"
 CONTEXT = "Context on own class (%)"
+
+_SAID = re.compile(r"(?<=\d) (\(.*\))$|, (not .*)$")
+"""`44.75 (trained on it)`, `+5.45 [-1.53, +12.42], not significant`: a number, and what is said of it, found here."""
 
 
 def short(value: float | None) -> str:
@@ -47,6 +51,12 @@ def measured(cell: Cell) -> str:
         return f"val {mean_sd(cell.stand_in)}"
     seen = " (trained on it)" if cell.trained_on and cell.ours.n else ""
     return mean_sd(cell.ours) + seen
+
+
+def number_and_said(cell: str) -> tuple[str, str]:
+    """Parts of a cell: its number, and what is said of it."""
+    found = _SAID.search(cell)
+    return (cell, "") if found is None else (cell[: found.start()], found[1] or found[2])
 
 
 def on_own_class(context: OnOwnClass | None) -> str:
