@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from ocnet_pl.rendering.deviations import in_words
+from ocnet_pl.statistics import Interval
 from ocnet_pl.table import Table
 from ocnet_pl.table.columns import OWN, BestInTraining, OnServer, best_validation
 
@@ -41,15 +42,13 @@ def _sentences(table: Table) -> Iterator[str]:
     main = table.columns[table.main_column].label.removesuffix(" (%)")
     if table.baseline:
         label = next(row.label for row in table.rows if row.name == table.baseline)
-        known = any(row.cells[table.main_column].interval for row in table.rows)
-        yield f"Difference: {main} minus that of {label}, paired by seed" + (
-            ", with its 95 % interval over seeds and images." if known else "."
-        )
+        yield f"Difference: {main} minus that of {label}, paired by seed{_interval(table)}."
+    if any(interval.seeds == 1 for interval in _intervals(table)):
+        yield '"One seed": that interval is over images only, and tells nothing of other seeds.'
     if (comparisons := len(table.comparisons)) > 1:
         yield (
-            f"{comparisons} differences are tested at once: without any real one, up to {min(100, 5 * comparisons)} % "
-            f'of such tables would still show one; "not significant among {comparisons}" is said of what does not '
-            "outlast Holm's correction for that."
+            f'The {comparisons} differences are tested together: "not significant among {comparisons}" would be '
+            "significant alone, but not after Holm's correction for several."
         )
     for column in table.columns:
         if isinstance(column, BestInTraining):
@@ -71,6 +70,18 @@ def _sentences(table: Table) -> Iterator[str]:
         yield f"Cost of the heads: {table.profiled}."
         if not table.profiled_as_trained:
             yield "These are not the networks trained here: their number of weights differs."
+
+
+def _interval(table: Table) -> str:
+    seeds = [interval.seeds for interval in _intervals(table)]
+    if not seeds:
+        return ""
+    return f", with its 95 % interval over {'seeds and images' if max(seeds) > 1 else 'images'}"
+
+
+def _intervals(table: Table) -> list[Interval]:
+    cells = (row.cells[table.main_column] for row in table.rows)
+    return [cell.interval for cell in cells if cell.interval]
 
 
 def _best(table: Table, column: BestInTraining) -> str:

@@ -21,7 +21,7 @@ PAPER = "paper"
 DIFFERENCE = "Difference"
 CONTEXT = "Context on own class (%)"
 
-_SAID = re.compile(r"(?<=\d) (\(.*\))$|, (not .*)$")
+_SAID = re.compile(r"(?<=\d) (\(.*\))$|, ((?:not|one seed).*)$")
 """`44.75 (trained on it)`, `+5.45 [-1.53, +12.42], not significant`: a number, and what is said of it, found here."""
 
 
@@ -76,7 +76,7 @@ def published(cell: Cell) -> str:
 
 
 def difference(table: Table, row: Row) -> str:
-    """`+7.00 [5.10, 8.90]`, with "not significant" said in words; without counts, the spread over seeds."""
+    """`+7.00 [5.10, 8.90]`, with "not significant" and "one seed" in words; without counts, the spread over seeds."""
     cell = row.cells[table.main_column]
     if cell.difference is None:
         return ""
@@ -88,6 +88,8 @@ def difference(table: Table, row: Row) -> str:
         said = ", not significant"
     elif not table.comparisons[row.name]:
         said = f", not significant among {len(table.comparisons)}"
+    if cell.interval.seeds == 1:
+        said += ", one seed"
     return f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]{said}"
 
 
