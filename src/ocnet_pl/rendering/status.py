@@ -28,7 +28,7 @@ def print_status(title: str, runs: Sequence[RunStatus], console: Console) -> Non
     grid.add_column("Progress", width=12)
     grid.add_column("Steps", justify="right", no_wrap=True)
     grid.add_column("Left", justify="right", no_wrap=True)
-    grid.add_column("", no_wrap=True)
+    grid.add_column("", overflow="fold")
     for run in runs:
         colour = _COLOURS[run.state]
         bar = ProgressBar(run.max_steps or 1, run.steps or 0, width=12) if run.max_steps else ""
@@ -38,7 +38,8 @@ def print_status(title: str, runs: Sequence[RunStatus], console: Console) -> Non
     console.print(grid)
     for run in runs:
         if run.state is State.FAILED:  # an error is a sentence, too long for a cell
-            console.print(f"{run.name}: {' '.join(run.note.split())}", style="red", highlight=False, markup=False)
+            error = " ".join(run.note.split())
+            console.print(f"{run.name}: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
     counts = ", ".join(f"{n} {state}" for state in State if (n := sum(run.state is state for run in runs)))
     left = seconds_left(runs)
     still = f"; about {duration(left)} left at this pace, tests not counted" if left is not None else ""
