@@ -207,6 +207,20 @@ def test_many_classes_are_drawn_where_rows_differ(sweep: Path) -> None:
     assert "Drawn are the 20 classes" in html(table)
 
 
+def test_a_dot_for_every_mean_and_seed_and_no_bar(sweep: Path) -> None:
+    result("gp", 0, math.nan).write(sweep / "gp" / "seed-0" / "result.json")
+    (table,) = read_tables(sweep)
+    (axes,) = charts.dots(table).axes
+    assert not axes.patches
+    rows = [row for row in table.rows if row.results]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [row.label for row in rows]
+    drawn = {float(x) for line in axes.lines for x in np.asarray(line.get_xdata(), float)}
+    for row in rows[1:]:
+        cell = row.cells[table.main_column]
+        wanted = {cell.ours.mean, *cell.values.values(), cell.paper[0] if cell.paper else math.nan}
+        assert {value for value in wanted if not math.isnan(value)} <= drawn
+
+
 def test_comparisons_are_counted_and_corrected(sweep: Path) -> None:
     assert holm([0.01, 0.04, 0.03]) == [True, False, False]
     assert holm([0.01, 0.02, 0.03]) == [True, True, True]

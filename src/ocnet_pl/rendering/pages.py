@@ -27,7 +27,7 @@ def markdown(table: Table) -> str:
 
 
 def html(table: Table) -> str:
-    """One page without any other file: table, bars, runs, classes, curves, and one image as every row predicts it."""
+    """One page without any other file: table, dots, runs, classes, curves, and one image as every row predicts it."""
     class_dots, drawn = charts.class_dots(table)
     return _TEMPLATES.get_template("table.html").render(
         _content(table),
@@ -35,7 +35,7 @@ def html(table: Table) -> str:
         stacks=[_stack(table, row) for row in table.rows],
         runs=details.runs(table),
         by_class=details.classes(table),
-        bars=charts.svg(charts.bars(table)),
+        dots=charts.svg(charts.dots(table)),
         class_dots=charts.svg(class_dots),
         drawn=drawn,
         curves=charts.svg(charts.curves(table)),
