@@ -1,10 +1,12 @@
 """What stands below a table: what its numbers are, what is not as in the paper, and what they were made with."""
 
+import shlex
 from collections.abc import Iterator
 
+from ocnet_pl.cost.record import FILE_NAME, cost_file
 from ocnet_pl.rendering.deviations import in_words
 from ocnet_pl.statistics import Interval
-from ocnet_pl.table import Table
+from ocnet_pl.table import Row, Table
 from ocnet_pl.table.columns import OWN, BestInTraining, OnServer, best_validation
 
 
@@ -22,7 +24,8 @@ def remarks(table: Table) -> list[str]:
         lines.append(
             "The paper's protocol in all that it says (experiments/paper.yaml); docs/choices.md has what it leaves out."
         )
-    return lines + [f"Averaged, but not alike: {words}." for words in table.unlike]
+    lines += [f"Averaged, but not alike: {words}." for words in table.unlike]
+    return lines + ([_other_networks(table, row)] if (row := table.profiled_otherwise) else [])
 
 
 def made_with(table: Table) -> str:
@@ -68,8 +71,6 @@ def _sentences(table: Table) -> Iterator[str]:
         )
     if table.profiled:
         yield f"Cost of the heads: {table.profiled}."
-        if not table.profiled_as_trained:
-            yield "These are not the networks trained here: their number of weights differs."
 
 
 def _interval(table: Table) -> str:
@@ -82,6 +83,23 @@ def _interval(table: Table) -> str:
 def _intervals(table: Table) -> list[Interval]:
     cells = (row.cells[table.main_column] for row in table.rows)
     return [cell.interval for cell in cells if cell.interval]
+
+
+def _other_networks(table: Table, row: Row) -> str:
+    """Why there are no costs, and the command that measures those of this table."""
+    run = next(iter(row.results.values()))
+    profiled = row.cost.parameters if row.cost else 0
+    path = cost_file(table.folder) or table.folder / FILE_NAME
+    chosen = [text for text in run.overrides if text.startswith(("experiment=", "model."))]
+    command = ["ocnet-profile", *chosen]
+    if backbone := run.choices.get("model/backbone"):
+        command += ["--backbone", backbone]
+    classes = max((len(evaluation.iou) for evaluation in run.evaluations.values()), default=0)
+    command += ["--classes", str(classes)] * bool(classes) + ["--csv", str(table.folder / FILE_NAME)]
+    return (
+        f"No costs: {path} is of other networks ({row.label}: {profiled} weights there, {run.parameters['total']} "
+        f"here). To measure those of this table: {shlex.join(command)}"
+    )
 
 
 def _best(table: Table, column: BestInTraining) -> str:
