@@ -28,7 +28,7 @@ def dots(table: Table) -> Figure:
         error = None if math.isnan(cell.ours.sd) else cell.ours.sd
         seeds = list(cell.values.values())
         axes.errorbar(cell.ours.mean, i, xerr=error, fmt="o", color=f"C{i}", markersize=9, capsize=4, elinewidth=2)
-        axes.plot(seeds, [i + _BELOW] * len(seeds), "o", color=f"C{i}", markersize=3.5, alpha=0.7)
+        axes.plot(seeds, [i + _BELOW] * len(seeds), "o", color=f"C{i}", markersize=4, markeredgewidth=0, alpha=0.7)
         if cell.paper is not None:
             axes.plot([cell.paper[0]] * 2, [i - 0.4, i + 0.4], color="black", linestyle=":", linewidth=1.5)
     axes.set_yticks(range(len(cells)), [label for label, _ in cells])

@@ -51,7 +51,7 @@ def _sentences(table: Table) -> Iterator[str]:
     if (comparisons := len(table.comparisons)) > 1:
         yield (
             f'The {comparisons} differences are tested together: "not significant among {comparisons}" would be '
-            "significant alone, but not after Holm's correction for several."
+            "significant alone, but is not after Holm's correction."
         )
     for column in table.columns:
         if isinstance(column, BestInTraining):
