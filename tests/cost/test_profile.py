@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ocnet_pl.config import heads
 from ocnet_pl.cost.measuring import lone_norms, measure, multiply_adds
+from ocnet_pl.cost.profiling import head_configs
 from ocnet_pl.cost.record import Cost, find_costs, read_costs, write_costs
 from ocnet_pl.errors import UserError
 from ocnet_pl.model.attention import explicit_attention, fused_attention
@@ -200,18 +202,33 @@ def test_the_report_shows_what_heads_cost(tmp_path: Path) -> None:
     for text in (markdown(table), html(table)):
         for words in ("Params (M)", "GMACs", "Train step (ms)", "Memory (MB)", "21.5", "an abacus, 8x8"):
             assert words in text
-        assert "not the networks trained here" not in text
+        assert "No costs" not in text
     baseline, base_oc = [line for line in markdown(table).splitlines() if line.startswith("| ResNet")]
     assert "| - | - | - | - |" in baseline
     assert "| 3e-06 | 2 | 21.5 | 1234 |" in base_oc
     assert "table1,base_oc,profile,train_step_ms,,21.5,,,,,\n" in comma_separated(table)
 
 
-def test_the_report_says_when_other_networks_were_profiled(tmp_path: Path) -> None:
-    result("gp", 0, 80).write(tmp_path / "gp" / "seed-0" / "result.json")
+def test_costs_of_other_networks_are_not_shown(tmp_path: Path) -> None:
+    overrides = ["model/head=gp", "seed=0", "experiment=demo"]
+    run = result("gp", 0, 80, "demo", overrides=overrides)
+    run = replace(run, choices=run.choices | {"model/backbone": "tiny"})
+    run.write(tmp_path / "gp" / "seed-0" / "result.json")
     write_costs(tmp_path / "profile.csv", [cost("gp", "", parameters=4)])
     (table,) = read_tables(tmp_path)
-    assert "not the networks trained here" in markdown(table)
+    path = tmp_path / "profile.csv"
+    for text in (markdown(table), html(table)):
+        assert "GMACs" not in text
+        assert f"No costs: {path} is of other networks (GP: 4 weights there, 3 here)." in text
+        assert f"ocnet-profile experiment=demo --backbone tiny --classes 2 --csv {path}" in text
+    assert "profile" not in comma_separated(table)
+
+
+def test_the_networks_of_an_experiment_are_measured() -> None:
+    paper, demo = (
+        head_configs(["gp"], "tiny", overrides)["gp"].model.head.out_channels for overrides in ([], ["experiment=demo"])
+    )
+    assert (paper, demo) == (512, 64)
 
 
 def test_a_module_without_attention_is_counted_too() -> None:

@@ -1,5 +1,6 @@
 """How far a sweep is, while it is being trained and after."""
 
+import io
 import os
 import time
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import Main
 from results import result
+from rich.console import Console
 
+from ocnet_pl.rendering.status import print_status
 from ocnet_pl.run.directory import RunDirectory, State, write_json
 from ocnet_pl.sweep.status import RunStatus, find_sweeps, seconds_left, sweep_status
 
@@ -87,6 +90,16 @@ def test_the_command_tells_before_anything_is_finished(
         assert words in shown
     assert call("report", "outputs", "--status") == 0
     assert "no run is in training" in capsys.readouterr().out
+
+
+def test_an_error_is_one_line_below_the_table() -> None:
+    error = "CUDA out of memory. Tried to allocate 2.00 GiB;\nreduce schedule.batch_size or [raise] the accumulation"
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+    print_status("demo", [RunStatus("aspp/seed-0", State.FAILED, 10, 150, note=error)], console)
+    assert isinstance(console.file, io.StringIO)
+    *grid, told, _, _ = console.file.getvalue().splitlines()
+    assert told == f"aspp/seed-0: {error}".replace("\n", " ")
+    assert not any("CUDA" in line for line in grid)
 
 
 def test_who_asks_is_not_in_the_way_of_who_starts(sweep: Path) -> None:

@@ -13,6 +13,7 @@ from results import result
 from ocnet_pl.errors import UserError
 from ocnet_pl.rendering import charts
 from ocnet_pl.rendering.files import comma_separated, html, markdown, write_files
+from ocnet_pl.rendering.latex import latex
 from ocnet_pl.run.directory import write_json
 from ocnet_pl.run.result import Result
 from ocnet_pl.statistics import Interval, holm, paired_difference, spread
@@ -210,6 +211,20 @@ def test_many_classes_are_drawn_where_rows_differ(sweep: Path) -> None:
     assert "Drawn are the 20 classes" in html(table)
 
 
+def test_a_dot_for_every_mean_and_seed_and_no_bar(sweep: Path) -> None:
+    result("gp", 0, math.nan).write(sweep / "gp" / "seed-0" / "result.json")
+    (table,) = read_tables(sweep)
+    (axes,) = charts.dots(table).axes
+    assert not axes.patches
+    rows = [row for row in table.rows if row.results]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [row.label for row in rows]
+    drawn = {float(x) for line in axes.lines for x in np.asarray(line.get_xdata(), float)}
+    for row in rows[1:]:
+        cell = row.cells[table.main_column]
+        wanted = {cell.ours.mean, *cell.values.values(), cell.paper[0] if cell.paper else math.nan}
+        assert {value for value in wanted if not math.isnan(value)} <= drawn
+
+
 def test_comparisons_are_counted_and_corrected(sweep: Path) -> None:
     assert holm([0.01, 0.04, 0.03]) == [True, False, False]
     assert holm([0.01, 0.02, 0.03]) == [True, True, True]
@@ -221,7 +236,25 @@ def test_comparisons_are_counted_and_corrected(sweep: Path) -> None:
         row.cells[table.main_column] = replace(cell, interval=Interval(0.05, 0.01, 0.09, 3, p_value))
     text = markdown(table)
     assert text.count("+5.00 [+1.00, +9.00], not significant among 2") == 2
-    assert "2 differences are tested at once: without any real one, up to 10 % of such tables" in text
+    assert 'The 2 differences are tested together: "not significant among 2" would be significant alone' in text
+    assert "one seed" not in text.lower()
+
+
+def test_one_seed_is_said_wherever_its_interval_stands(sweep: Path) -> None:
+    (table,) = read_tables(sweep)
+    base_oc, asp_oc = table.rows[1:]
+    for row, interval in ((base_oc, Interval(0.05, 0.01, 0.09, 1, 0.01)), (asp_oc, Interval(0.05, -0.01, 0.11, 1))):
+        row.cells[table.main_column] = replace(row.cells[table.main_column], interval=interval)
+    told = "interval is over images only, and tells nothing of other seeds."
+    for text in (markdown(table), latex(table).replace("$+$", "+").replace("$-$", "-")):
+        assert "+5.00 [+1.00, +9.00], one seed" in text
+        assert "+5.00 [-1.00, +11.00], not significant, one seed" in text
+    page = html(table)
+    assert "<td>+5.00 [+1.00, +9.00]<small>one seed</small></td>" in page
+    assert "<td>+5.00 [-1.00, +11.00]<small>not significant, one seed</small></td>" in page
+    for text in (markdown(table), latex(table), page):
+        assert told in text
+        assert "over seeds and images" not in text
 
 
 def test_sweeps_of_one_name_are_not_mixed(tmp_path: Path) -> None:

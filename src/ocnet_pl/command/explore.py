@@ -42,8 +42,9 @@ there; larger ones than 2048 pixels are shrunk. Nothing leaves the machine. Need
 
 FIGURE = """\
 Draws the image, its truth and the predictions, and below them a row for every pixel: where it is, and for every
-network the map of what it looks at. Weights are shown in multiples of equal weights, in one scale for all maps. Where
-the truth is known, each map says what share of it falls on the pixel's own class, and what equal weights would give."""
+network the map of what it looks at. Every map goes from 0 to its own greatest weight, which stands below it in
+multiples of equal weights: brightness compares places in one map, not one map with another. Where the truth is known,
+each map also says what share of it falls on the pixel's own class, and what equal weights would give."""
 
 _IMAGES = 6
 

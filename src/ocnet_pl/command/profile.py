@@ -16,7 +16,9 @@ to a CSV file; one in a sweep's directory, or beside it, ocnet-report shows besi
 EXAMPLES = """\
 examples:
   ocnet-profile                                          every head on ResNet-101, 769x769, as the paper trains
-  ocnet-profile --backbone tiny --size 128               the networks of the demo, in seconds
+  ocnet-profile --backbone tiny --size 128               on a backbone of seconds
+  ocnet-profile experiment=demo --backbone tiny --size 64x128 --csv outputs/demo/profile.csv
+                                                         the networks of the demo
   ocnet-profile --heads base_oc asp_oc --size 1024x2048  two heads at the size that Cityscapes is tested at
   ocnet-profile --heads base_oc pyramid_oc --head-only --explicit-attention
                                                          what attention costs when its map is stored, and when not
@@ -38,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="of ocnet-train's config, where networks are not the default"
     )
     parser.add_argument("--heads", nargs="+", metavar="HEAD", help="of conf/model/head (default: all)")
     parser.add_argument(
@@ -131,7 +136,7 @@ def _profile(arguments: argparse.Namespace) -> None:
 
     names = arguments.heads or heads()
     in_order = [*(name for name in LABELS if name in names), *(name for name in names if name not in LABELS)]
-    configs = head_configs(in_order, arguments.backbone)
+    configs = head_configs(in_order, arguments.backbone, arguments.overrides)
     if arguments.attention_only and (arguments.heads or arguments.head_only):
         raise UserError("--attention-only measures no head: leave out --heads and --head-only")
     setting = Setting(

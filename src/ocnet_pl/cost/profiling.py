@@ -93,16 +93,19 @@ class _Workload:
     loss: Callable[[], Tensor]
 
 
-def head_configs(heads: Sequence[str], backbone: str) -> dict[str, DictConfig]:
+def head_configs(heads: Sequence[str], backbone: str, overrides: Sequence[str] = ()) -> dict[str, DictConfig]:
     """The config of every head's network, never with pretrained weights.
 
+    Args:
+        overrides: of the training config, for example `experiment=demo`.
+
     Raises:
-        UserError: no such head.
+        UserError: no such head, or an override that cannot be.
     """
     known = backbone in options("model/backbone")
     configs = {}
     for head in heads:
-        config = compose(f"model/head={head}", *([f"model/backbone={backbone}"] if known else []))
+        config = compose(f"model/head={head}", *([f"model/backbone={backbone}"] if known else []), *overrides)
         config.model.backbone.pretrained = False
         config.model.backbone.weights = None
         if not known:

@@ -66,10 +66,14 @@ def find_costs(sweep: Path) -> dict[str, Cost]:
 
     Of a head measured under both forms of attention it is the fused one, which is what training uses.
     """
-    for folder in (sweep, sweep.parent):
-        if (path := folder / FILE_NAME).is_file():
-            return {cost.head: cost for cost in read_costs(path) if cost.attention != EXPLICIT}
-    return {}
+    path = cost_file(sweep)
+    return {cost.head: cost for cost in read_costs(path) if cost.attention != EXPLICIT} if path else {}
+
+
+def cost_file(sweep: Path) -> Path | None:
+    """The profile inside a sweep's directory, or else beside it."""
+    paths = (folder / FILE_NAME for folder in (sweep, sweep.parent))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _cost(line: Mapping[str, str]) -> Cost:

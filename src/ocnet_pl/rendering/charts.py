@@ -12,26 +12,33 @@ from ocnet_pl.table import Row, Table
 from ocnet_pl.table.classes import ClassIoU, by_class
 
 MOST_CLASSES = 20
+_BELOW = 0.26
+"""The seeds of a row below their mean, in rows."""
 
 
-def bars(table: Table) -> Figure:
-    """Mean and standard deviation of the main column by row, a dot for every seed."""
+def dots(table: Table) -> Figure:
+    """Mean and standard deviation of the main column by row, a dot for every seed, a dotted line for the paper's.
+
+    No bars: their lengths would compare wrongly on an axis that does not begin at 0.
+    """
     cells = [(row.label, row.cells[table.main_column]) for row in table.rows if row.results]
     figure = Figure(figsize=(7.5, 0.9 + 0.42 * len(cells)), layout="constrained")
     axes = figure.subplots()
     for i, (_, cell) in enumerate(cells):
         error = None if math.isnan(cell.ours.sd) else cell.ours.sd
-        axes.barh(i, cell.ours.mean, xerr=error, color=f"C{i}", alpha=0.75, capsize=4, height=0.7)
-        axes.plot(list(cell.values.values()), [i] * len(cell.values), "o", color="black", markersize=3)
+        seeds = list(cell.values.values())
+        axes.errorbar(cell.ours.mean, i, xerr=error, fmt="o", color=f"C{i}", markersize=9, capsize=4, elinewidth=2)
+        axes.plot(seeds, [i + _BELOW] * len(seeds), "o", color=f"C{i}", markersize=4, markeredgewidth=0, alpha=0.7)
         if cell.paper is not None:
             axes.plot([cell.paper[0]] * 2, [i - 0.4, i + 0.4], color="black", linestyle=":", linewidth=1.5)
     axes.set_yticks(range(len(cells)), [label for label, _ in cells])
-    axes.invert_yaxis()
-    values = [value for _, cell in cells for value in cell.values.values()]
-    lowest = min((value for value in values if not math.isnan(value)), default=0.0)
-    axes.set_xlim(left=max(0.0, math.floor(lowest / 10) * 10 - 10))
+    axes.set_ylim(len(cells) - 0.4, -0.6)
+    axes.margins(x=0.04)
     axes.set_xlabel(table.columns[table.main_column].label)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color="0.92")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
     return figure
 
 

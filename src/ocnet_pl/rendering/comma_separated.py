@@ -43,6 +43,6 @@ def _lines(table: Table, row: Row) -> Iterator[list[Any]]:
             yield [column.evaluation, "best_step", steps.n, steps.mean, steps.sd]
     for metric, share in (("own", row.context.share), ("uniform", row.context.uniform)) if row.context else ():
         yield ["context", metric, share.n, 100 * share.mean, 100 * share.sd]
-    for metric, value in asdict(row.cost).items() if row.cost else ():
+    for metric, value in asdict(row.cost).items() if row.cost and table.profiled else ():
         if not isinstance(value, str):
             yield ["profile", metric, "", value]

@@ -21,10 +21,8 @@ Shares = tuple[float, float]
 """Of a map on the pixel's own class, and of equal weights."""
 FORMATS = (".png", ".pdf", ".svg")
 
-_EXPLANATION = (
-    "Every map from 0 (dark) to its greatest weight (bright), in multiples of equal weights.\n"
-    "Below it, the share of the weight on pixels of the marked pixel's class, and what equal weights would give."
-)
+_EXPLANATION = "Every map from 0 (dark) to its greatest weight (bright), in multiples of equal weights."
+_SHARES = "Below it, the share of the weight on pixels of the marked pixel's class, and what equal weights would give."
 _WIDTH = 2.6
 """Of a panel, in inches."""
 COLOURS = mpl.colormaps["inferno"]
@@ -120,7 +118,8 @@ def context_figure(picture: Picture) -> Figure:
         grid[row, 0].set_ylabel(pixel.name, fontsize=10)
         for axes in grid[row]:
             _mark(axes, pixel)
-    colour_legend(figure, picture.legend, columns=10, title=_EXPLANATION)
+    shares = any(share for column in picture.columns for share in column.shares)
+    colour_legend(figure, picture.legend, columns=10, title="\n".join([_EXPLANATION, *[_SHARES] * shares]))
     return figure
 
 

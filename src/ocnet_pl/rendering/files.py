@@ -32,7 +32,7 @@ def publish_files(table: Table, folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"--publish {folder}: no such directory; give the experiments/ of a checkout")
     page, picture = folder / f"{table.name}.md", folder / f"{table.name}.svg"
-    picture.write_text(charts.svg(charts.bars(table)), encoding="utf-8")
+    picture.write_text(charts.svg(charts.dots(table)), encoding="utf-8")
     text = f"{markdown(table)}\n![Mean, standard deviation, and every seed]({picture.name})\n"
     page.write_text(text, encoding="utf-8")
     return [page, picture]

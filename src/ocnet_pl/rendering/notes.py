@@ -1,9 +1,12 @@
 """What stands below a table: what its numbers are, what is not as in the paper, and what they were made with."""
 
+import shlex
 from collections.abc import Iterator
 
+from ocnet_pl.cost.record import FILE_NAME, cost_file
 from ocnet_pl.rendering.deviations import in_words
-from ocnet_pl.table import Table
+from ocnet_pl.statistics import Interval
+from ocnet_pl.table import Row, Table
 from ocnet_pl.table.columns import OWN, BestInTraining, OnServer, best_validation
 
 
@@ -21,7 +24,8 @@ def remarks(table: Table) -> list[str]:
         lines.append(
             "The paper's protocol in all that it says (experiments/paper.yaml); docs/choices.md has what it leaves out."
         )
-    return lines + [f"Averaged, but not alike: {words}." for words in table.unlike]
+    lines += [f"Averaged, but not alike: {words}." for words in table.unlike]
+    return lines + ([_other_networks(table, row)] if (row := table.profiled_otherwise) else [])
 
 
 def made_with(table: Table) -> str:
@@ -41,15 +45,13 @@ def _sentences(table: Table) -> Iterator[str]:
     main = table.columns[table.main_column].label.removesuffix(" (%)")
     if table.baseline:
         label = next(row.label for row in table.rows if row.name == table.baseline)
-        known = any(row.cells[table.main_column].interval for row in table.rows)
-        yield f"Difference: {main} minus that of {label}, paired by seed" + (
-            ", with its 95 % interval over seeds and images." if known else "."
-        )
+        yield f"Difference: {main} minus that of {label}, paired by seed{_interval(table)}."
+    if any(interval.seeds == 1 for interval in _intervals(table)):
+        yield '"One seed": that interval is over images only, and tells nothing of other seeds.'
     if (comparisons := len(table.comparisons)) > 1:
         yield (
-            f"{comparisons} differences are tested at once: without any real one, up to {min(100, 5 * comparisons)} % "
-            f'of such tables would still show one; "not significant among {comparisons}" is said of what does not '
-            "outlast Holm's correction for that."
+            f'The {comparisons} differences are tested together: "not significant among {comparisons}" would be '
+            "significant alone, but is not after Holm's correction."
         )
     for column in table.columns:
         if isinstance(column, BestInTraining):
@@ -69,8 +71,35 @@ def _sentences(table: Table) -> Iterator[str]:
         )
     if table.profiled:
         yield f"Cost of the heads: {table.profiled}."
-        if not table.profiled_as_trained:
-            yield "These are not the networks trained here: their number of weights differs."
+
+
+def _interval(table: Table) -> str:
+    seeds = [interval.seeds for interval in _intervals(table)]
+    if not seeds:
+        return ""
+    return f", with its 95 % interval over {'seeds and images' if max(seeds) > 1 else 'images'}"
+
+
+def _intervals(table: Table) -> list[Interval]:
+    cells = (row.cells[table.main_column] for row in table.rows)
+    return [cell.interval for cell in cells if cell.interval]
+
+
+def _other_networks(table: Table, row: Row) -> str:
+    """Why there are no costs, and the command that measures those of this table."""
+    run = next(iter(row.results.values()))
+    profiled = row.cost.parameters if row.cost else 0
+    path = cost_file(table.folder) or table.folder / FILE_NAME
+    chosen = [text for text in run.overrides if text.startswith(("experiment=", "model."))]
+    command = ["ocnet-profile", *chosen]
+    if backbone := run.choices.get("model/backbone"):
+        command += ["--backbone", backbone]
+    classes = max((len(evaluation.iou) for evaluation in run.evaluations.values()), default=0)
+    command += ["--classes", str(classes)] * bool(classes) + ["--csv", str(table.folder / FILE_NAME)]
+    return (
+        f"No costs: {path} is of other networks ({row.label}: {profiled} weights there, {run.parameters['total']} "
+        f"here). To measure those of this table: {shlex.join(command)}"
+    )
 
 
 def _best(table: Table, column: BestInTraining) -> str:

@@ -1,15 +1,12 @@
 """A table as one HTML page, and as Markdown."""
 
-import base64
-import re
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from ocnet_pl.rendering import charts, details
+from ocnet_pl.rendering import charts, details, samples
 from ocnet_pl.rendering.notes import legend, made_with, remarks
-from ocnet_pl.rendering.text import PAPER, headings, line
-from ocnet_pl.run.directory import RunDirectory
+from ocnet_pl.rendering.text import CONTEXT, PAPER, headings, line, number_and_said
 from ocnet_pl.table import Row, Table
 
 _TEMPLATES = Environment(
@@ -21,9 +18,6 @@ _TEMPLATES = Environment(
     keep_trailing_newline=True,
 )
 
-_SAID = re.compile(r" \(.*\)$|, not .*$")
-"""`44.75 (trained on it)`, `+5.45 [-1.53, +12.42], not significant`: a number, and what is said of it, found here."""
-
 
 def markdown(table: Table) -> str:
     """A table that reads well on GitHub."""
@@ -31,7 +25,7 @@ def markdown(table: Table) -> str:
 
 
 def html(table: Table) -> str:
-    """One page without any other file: table, bars, runs, classes, curves, and one image as every row predicts it."""
+    """One page without any other file: table, dots, runs, classes, curves, and one image as every row predicts it."""
     class_dots, drawn = charts.class_dots(table)
     return _TEMPLATES.get_template("table.html").render(
         _content(table),
@@ -39,11 +33,12 @@ def html(table: Table) -> str:
         stacks=[_stack(table, row) for row in table.rows],
         runs=details.runs(table),
         by_class=details.classes(table),
-        bars=charts.svg(charts.bars(table)),
+        dots=charts.svg(charts.dots(table)),
         class_dots=charts.svg(class_dots),
         drawn=drawn,
         curves=charts.svg(charts.curves(table)),
-        pictures=_pictures(table),
+        pictures=samples.pictures(table),
+        colours=samples.colours(table),
     )
 
 
@@ -56,8 +51,8 @@ def _stack(table: Table, row: Row) -> list[tuple[str, str]]:
             papers = [f"paper {cell}"] if cell != "-" else []
             stack.append((ours, ", ".join([said] * bool(said) + papers)) if row.name else (cell, ""))
         else:
-            number = _SAID.sub("", cell)
-            stack.append((number, cell.removeprefix(number).strip("(), ")))
+            number, said = number_and_said(cell)
+            stack.append((number, said if heading == CONTEXT else said.strip("()")))
     return stack
 
 
@@ -70,20 +65,3 @@ def _content(table: Table) -> dict[str, Any]:
         "remarks": remarks(table),
         "made_with": made_with(table),
     }
-
-
-def _pictures(table: Table) -> list[tuple[str, str]]:
-    """(caption, data URI): one validation image, its truth, and what each row's first seed predicts."""
-    drawn = [row for row in table.rows if row.results]
-    name = next((result.samples[0] for row in drawn for result in row.results.values() if result.samples), None)
-    if name is None:
-        return []
-    pictures = [("Input", _sample(drawn[0], name, "input")), ("Truth", _sample(drawn[0], name, "truth"))]
-    pictures += [(row.label, _sample(row, name, "prediction")) for row in drawn]
-    return [(caption, picture) for caption, picture in pictures if picture]
-
-
-def _sample(row: Row, name: str, kind: str) -> str:
-    result = row.results[min(row.results)]
-    path = RunDirectory(result.directory).samples / f"{name}-{kind}.png"
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode() if path.is_file() else ""

@@ -10,23 +10,28 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from ocnet_pl.rendering.fitting import GAP, fitted
 from ocnet_pl.rendering.notes import legend, remarks
-from ocnet_pl.rendering.text import DIFFERENCE, headings, line, percent
+from ocnet_pl.rendering.text import percent
 from ocnet_pl.run.result import Evaluation
 from ocnet_pl.table import Table
 
 
 def print_table(table: Table, console: Console) -> None:
     """With its legend, what is not as in the paper, and what is missing."""
-    grid = RichTable(title=table.title, box=SIMPLE_HEAD, title_justify="left", show_edge=False, pad_edge=False)
-    for i, heading in enumerate(headings(table)):
-        width = 16 if heading == DIFFERENCE else None
-        grid.add_column(heading, justify="left" if i == 0 else "right", no_wrap=i == 0, min_width=width)
-    for row in table.rows:
-        grid.add_row(*map(escape, line(table, row)))
+    shown = fitted(table, console.width if console.is_terminal else None)
+    grid = RichTable(title=escape(table.title), title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    grid.padding = (0, GAP - 1, 0, 0)
+    for i, heading in enumerate(shown.headings):
+        grid.add_column(escape(heading), justify="left" if i == 0 else "right", overflow="fold")
+    for cells in shown.lines:
+        grid.add_row(*map(escape, cells))
     if not console.is_terminal:  # a file is as wide as it needs to be
         console.width = max(console.width, console.measure(grid, options=console.options.update(max_width=999)).maximum)
     console.print(grid)
+    if shown.left_out:
+        words = f"Too wide for this terminal: {'; '.join(shown.left_out)}. table.md, table.csv and table.html have all."
+        console.print(words, style="dim", highlight=False, markup=False)
     console.print(legend(table), style="dim", highlight=False, markup=False)
     for remark in remarks(table):
         console.print(remark, style="yellow", highlight=False, markup=False)

@@ -1,6 +1,7 @@
 """How a cell reads."""
 
 import math
+import re
 from collections.abc import Callable
 
 from ocnet_pl.context.record import OnOwnClass
@@ -19,6 +20,9 @@ COSTS: dict[str, Callable[[Cost], float | None]] = {
 PAPER = "paper"
 DIFFERENCE = "Difference"
 CONTEXT = "Context on own class (%)"
+
+_SAID = re.compile(r"(?<=\d) (\(.*\))$|, ((?:not|one seed).*)$")
+"""`44.75 (trained on it)`, `+5.45 [-1.53, +12.42], not significant`: a number, and what is said of it, found here."""
 
 
 def short(value: float | None) -> str:
@@ -49,6 +53,12 @@ def measured(cell: Cell) -> str:
     return mean_sd(cell.ours) + seen
 
 
+def number_and_said(cell: str) -> tuple[str, str]:
+    """Parts of a cell: its number, and what is said of it."""
+    found = _SAID.search(cell)
+    return (cell, "") if found is None else (cell[: found.start()], found[1] or found[2])
+
+
 def on_own_class(context: OnOwnClass | None) -> str:
     """`54.34 ± 1.20 (20.28)`; a dash where it was not measured."""
     if context is None:
@@ -66,7 +76,7 @@ def published(cell: Cell) -> str:
 
 
 def difference(table: Table, row: Row) -> str:
-    """`+7.00 [5.10, 8.90]`, with "not significant" said in words; without counts, the spread over seeds."""
+    """`+7.00 [5.10, 8.90]`, with "not significant" and "one seed" in words; without counts, the spread over seeds."""
     cell = row.cells[table.main_column]
     if cell.difference is None:
         return ""
@@ -78,6 +88,8 @@ def difference(table: Table, row: Row) -> str:
         said = ", not significant"
     elif not table.comparisons[row.name]:
         said = f", not significant among {len(table.comparisons)}"
+    if cell.interval.seeds == 1:
+        said += ", one seed"
     return f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]{said}"
 
 

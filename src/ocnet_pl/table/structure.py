@@ -118,14 +118,16 @@ class Table:
 
     @property
     def profiled(self) -> str | None:
-        """Under which conditions the heads' costs were measured; None where no row has any."""
-        return next((row.cost.conditions for row in self.rows if row.cost), None)
+        """Under which conditions the heads' costs were measured; None where no row has any, or of other networks."""
+        return None if self.profiled_otherwise else next((row.cost.conditions for row in self.rows if row.cost), None)
 
     @property
-    def profiled_as_trained(self) -> bool:
-        """Whether the profiled networks have as many weights as the trained ones."""
-        costs = ((row.cost, result) for row in self.rows for result in row.results.values())
-        return all(cost is None or cost.parameters == result.parameters["total"] for cost, result in costs)
+    def profiled_otherwise(self) -> Row | None:
+        """The first row whose profiled network has another number of weights than the trained one."""
+        for row in self.rows:
+            if row.cost and any(run.parameters["total"] != row.cost.parameters for run in row.results.values()):
+                return row
+        return None
 
     @property
     def unfinished(self) -> list[str]:

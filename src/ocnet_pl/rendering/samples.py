@@ -1,0 +1,55 @@
+"""One validation image as every row of a table predicts it, and what its colours mean."""
+
+import base64
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ocnet_pl.metrics import IGNORE
+from ocnet_pl.run.directory import RunDirectory
+from ocnet_pl.table import Row, Table
+
+_INPUT = "Input"
+
+
+def pictures(table: Table) -> list[tuple[str, str]]:
+    """(caption, data URI): the image, its truth, and what each row's first seed predicts."""
+    return [
+        (caption, "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode())
+        for caption, path in _files(table)
+    ]
+
+
+def colours(table: Table) -> list[tuple[str, str]]:
+    """(class, `#rrggbb`) of all that these pictures show, in the order of the data set."""
+    names = next((list(e.iou) for result in table.results for e in result.evaluations.values() if e.iou), [])
+    found: dict[int, str] = {}
+    for caption, path in _files(table):
+        if caption == _INPUT:
+            continue
+        with Image.open(path) as picture:
+            if picture.mode != "P":  # of a version that kept colours instead of train ids
+                return []
+            palette = picture.getpalette() or []
+            for number in map(int, np.unique(np.asarray(picture))):
+                found[number] = "#" + bytes(palette[3 * number : 3 * number + 3]).hex()
+    return [
+        ("not labelled" if number == IGNORE else names[number], colour)
+        for number, colour in sorted(found.items())
+        if number == IGNORE or number < len(names)
+    ]
+
+
+def _files(table: Table) -> list[tuple[str, Path]]:
+    drawn = [row for row in table.rows if row.results]
+    name = next((result.samples[0] for row in drawn for result in row.results.values() if result.samples), None)
+    if name is None:
+        return []
+    paths = [(_INPUT, _path(drawn[0], name, "input")), ("Truth", _path(drawn[0], name, "truth"))]
+    paths += [(row.label, _path(row, name, "prediction")) for row in drawn]
+    return [(caption, path) for caption, path in paths if path.is_file()]
+
+
+def _path(row: Row, name: str, kind: str) -> Path:
+    return RunDirectory(row.results[min(row.results)].directory).samples / f"{name}-{kind}.png"
