@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -78,28 +78,6 @@ def compose_with_choices(
     choices = dict(config.pop("hydra").runtime.choices)
     OmegaConf.set_struct(config, True)
     return config, choices
-
-
-def refuse_other_kinds(config: DictConfig, overrides: Sequence[str], config_name: str = "train") -> None:
-    """A word where the files have a number is a slip of the pen, and YAML alone would let it through.
-
-    Raises:
-        UserError: such an override.
-    """
-    files = compose(*(override for override in overrides if _is_group(override)), config_name=config_name)
-    for override in overrides:
-        key, _, text = override.lstrip("+~").partition("=")
-        if _is_group(override):
-            continue
-        before, after = (OmegaConf.select(c, key, default=None) for c in (files, config))
-        if isinstance(before, bool) and not isinstance(after, bool):
-            raise UserError(f"{key}={text}: true or false is expected")
-        if isinstance(before, (int, float)) and not isinstance(before, bool) and isinstance(after, (str, bool)):
-            raise UserError(f"{key}={text}: a number is expected, as {before}")
-
-
-def _is_group(override: str) -> bool:
-    return (config_dir() / override.lstrip("+~").split("=")[0].split("@")[0]).is_dir()
 
 
 def plain(config: DictConfig) -> Plain:

@@ -188,6 +188,11 @@ def test_two_rows_cannot_share_a_directory(workplace: Path, call: Main, capsys: 
         ([*TINY, "model.backbone.output_stride=4"], "output stride 4"),
         ([*TINY, "model/backbone=resnet18"], "model.backbone.pretrained=false"),
         ([*TINY, "model.backbone.weights=nowhere.pth"], "no such file"),
+        ([*TINY, "seed=-1"], "seed=-1: a whole number from 0 up"),
+        ([*TINY, "dataset.num_workers=-1"], "dataset.num_workers=-1: a whole number from 0 up"),
+        ([*TINY, "name=../evil"], "name=../evil: a name of a folder"),
+        (["-m", *TINY, "seed=0,-1"], "seed=-1: a whole number"),
+        (["-m", *TINY, "seed=0,1", "evaluate_on=[]"], "evaluate_on=[]: a list of splits"),
     ],
 )
 def test_wrong_input_gets_one_line(
@@ -198,6 +203,7 @@ def test_wrong_input_gets_one_line(
     assert error.startswith("ocnet-train: error: ")
     assert "\n" not in error
     assert words in error
+    assert not (workplace / "evil").exists()
 
 
 @pytest.mark.parametrize("workers", [0, 1])

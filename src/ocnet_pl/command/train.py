@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from ocnet_pl.config import config_dir, plain, readable_config_errors, refuse_other_kinds
+from ocnet_pl.config import config_dir, plain, readable_config_errors
 from ocnet_pl.errors import one_line_errors
 from ocnet_pl.process import die_with_parent
 
@@ -24,7 +24,6 @@ def _job(config: DictConfig) -> float | None:
         from ocnet_pl.run.directory import RunDirectory
         from ocnet_pl.run.training import is_process_zero, train
 
-        refuse_other_kinds(config, overrides)
         run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
         if run.result.is_file() and is_process_zero():
             run.refuse_other_config(plain(config))
