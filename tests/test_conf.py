@@ -79,6 +79,7 @@ def test_a_config_is_plain_values() -> None:
         ("model/head=zzz", "choose one of asp_oc"),
         ("schedule.max_step=3", "did you mean schedule.max_steps?"),
         ("lr=3", "did you mean schedule.lr?"),
+        ("modle/head=asp_oc", "did you mean model/head?"),
         ("no override", "key=value"),
     ],
 )
@@ -114,6 +115,22 @@ def test_a_data_set_refuses_what_it_cannot_have(override: str) -> None:
     with pytest.raises(UserError) as caught:
         build.build_data(compose(override))
     assert str(caught.value).startswith(override.split(",")[0])
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("evaluate_on=val", "a list is expected, as [val]"),
+        ("dataset.crop_size=64", "a list is expected, as [769,769]"),
+        ("dataset.augment=null", "a list is expected, as []"),
+        ("model.head=asp_oc", "choose it as model/head=asp_oc"),
+        ("schedule.optimizer=adam", "change one of them, as schedule.optimizer.NAME=VALUE"),
+    ],
+)
+def test_lists_and_groups_are_told_from_words(override: str, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        refuse_other_kinds(compose(override), [override])
+    assert words in str(caught.value)
 
 
 def test_numbers_may_change_their_kind() -> None:

@@ -109,8 +109,17 @@ def _explain(error: Exception) -> str:
         return f"{group}={name}: no such option; {hint}choose one of {', '.join(choices)}"
     if wrong := re.search(r"Could not override '([^']+)'", text):
         key = wrong.group(1)
+        if "/" in key:
+            groups = _groups()
+            near = difflib.get_close_matches(key, groups, 1, 0.6)
+            return f"{key}: no such group; {f'did you mean {near[0]}? ' if near else ''}there are {', '.join(groups)}"
         return f"{key}: no such setting; {_suggest(key)}see 'ocnet-train --cfg job' for all of them"
     return " ".join(text.split())
+
+
+def _groups() -> list[str]:
+    """Names of all groups that have options."""
+    return sorted({path.parent.relative_to(config_dir()).as_posix() for path in config_dir().glob("*/**/*.yaml")})
 
 
 def _suggest(key: str) -> str:
