@@ -87,19 +87,29 @@ def plain(config: DictConfig) -> Plain:
 
 
 @contextmanager
-def readable_config_errors() -> Iterator[None]:
-    """Turns what Hydra and OmegaConf say of a wrong override into one line that tells what to write."""
+def readable_config_errors(*, sweeps: bool = False) -> Iterator[None]:
+    """Turns what Hydra and OmegaConf say of a wrong override into one line that tells what to write.
+
+    Args:
+        sweeps: the command takes several values of a setting as several runs.
+    """
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_explain(error)) from error
+        raise UserError(_explain(error, sweeps)) from error
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, sweeps: bool) -> str:
     text = str(error)
     if isinstance(error, OverrideParseException):
         return (
             f"{error.override!r} is no override: write key=value, with quotes round values that hold spaces or commas"
+        )
+    if several := re.search(r"Ambiguous value for argument '([^=]+)=(.*?)'\s", text, re.DOTALL):
+        key, values = several.groups()
+        return (
+            f"{key}={values}: one value is expected; write '{key}=[{values}]' for a list"
+            f"{', or add -m for a sweep' if sweeps else ''}"
         )
     if missing := re.search(r"Could not find '([^']+)/([^'/]*)'", text):
         group, name = missing.groups()

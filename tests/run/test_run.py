@@ -188,6 +188,8 @@ def test_two_rows_cannot_share_a_directory(workplace: Path, call: Main, capsys: 
         ([*TINY, "model.backbone.output_stride=4"], "output stride 4"),
         ([*TINY, "model/backbone=resnet18"], "model.backbone.pretrained=false"),
         ([*TINY, "model.backbone.weights=nowhere.pth"], "no such file"),
+        (["dataset=folder", "dataset.root=x"], "dataset.classes: has no value; write dataset.classes="),
+        ([*TINY, "seed=1,2"], "write 'seed=[1,2]' for a list, or add -m for a sweep"),
         ([*TINY, "seed=-1"], "seed=-1: a whole number from 0 up"),
         ([*TINY, "dataset.num_workers=-1"], "dataset.num_workers=-1: a whole number from 0 up"),
         ([*TINY, "name=../evil"], "name=../evil: a name of a folder"),

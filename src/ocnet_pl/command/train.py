@@ -39,7 +39,7 @@ def main() -> None:
     """Entry point."""
     die_with_parent()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors leave Hydra as exceptions, and us as one line
-    with one_line_errors("ocnet-train"), readable_config_errors():
+    with one_line_errors("ocnet-train"), readable_config_errors(sweeps=True):
         _job()
 
 
