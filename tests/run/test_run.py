@@ -55,7 +55,7 @@ def test_evaluating_again_gives_the_same_and_loses_nothing(
 ) -> None:
     assert call("train", *TINY) == 0
     folder = workplace / "outputs" / "runs" / "base_oc" / "seed-0"
-    checkpoint = f"checkpoint={folder}/checkpoints/last.ckpt"
+    checkpoint = f"{folder}/checkpoints/last.ckpt"
     before = result(folder)["evaluations"]
     assert call("evaluate", checkpoint, "trainer=cpu") == 0
     assert "kept as it was" in capsys.readouterr().out
@@ -75,10 +75,16 @@ def test_evaluating_again_gives_the_same_and_loses_nothing(
         == 0
     )
     assert "not added" in capsys.readouterr().out
-    assert call("evaluate", checkpoint, "model/head=asp_oc") == 2
+    assert call("evaluate", f"checkpoint={checkpoint}", "model/head=asp_oc") == 2
     assert "head base_oc, not asp_oc" in capsys.readouterr().err
     assert call("evaluate", checkpoint, "dataset=folder", "dataset.root=x", "dataset.classes=[sky,sea]") == 2
     assert "which are not those of Folder" in capsys.readouterr().err
+    assert call("evaluate", checkpoint, "split=[val,train]") == 2
+    assert "one split, as val, is expected" in capsys.readouterr().err
+    assert call("evaluate", "split=val") == 2
+    assert "which checkpoint?" in capsys.readouterr().err
+    assert call("evaluate", checkpoint, "val") == 2
+    assert "val: one checkpoint at a time" in capsys.readouterr().err
 
 
 def test_the_same_command_again_does_nothing(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
@@ -253,3 +259,8 @@ def test_help_is_quick_and_teaches() -> None:
         )
         shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert "ocnet-" in shown.stdout
+
+
+def test_examples_have_lines_of_their_own(call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("evaluate", "--help") == 0
+    assert capsys.readouterr().out.count("\n  ocnet-evaluate ") == 4
