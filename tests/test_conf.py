@@ -7,7 +7,8 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from ocnet_pl import build
-from ocnet_pl.config import compose, config_dir, heads, options, plain, refuse_other_kinds
+from ocnet_pl.config import compose, config_dir, heads, options, plain
+from ocnet_pl.config_values import refuse_impossible, refuse_other_kinds
 from ocnet_pl.errors import UserError
 
 GROUPS = sorted(p.relative_to(config_dir()).as_posix() for p in config_dir().rglob("*") if p.is_dir())
@@ -78,6 +79,7 @@ def test_a_config_is_plain_values() -> None:
         ("model/head=zzz", "choose one of asp_oc"),
         ("schedule.max_step=3", "did you mean schedule.max_steps?"),
         ("lr=3", "did you mean schedule.lr?"),
+        ("modle/head=asp_oc", "did you mean model/head?"),
         ("no override", "key=value"),
     ],
 )
@@ -91,6 +93,44 @@ def test_a_wrong_override_is_explained(override: str, words: str) -> None:
 def test_a_value_of_another_kind_is_refused(override: str) -> None:
     with pytest.raises(UserError, match="is expected"):
         refuse_other_kinds(compose(override), [override])
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["seed=-1", "seed=1.5", "threads=0", "threads=-1", "schedule.lr=-1", "schedule.lr=nan", "schedule.val_every=0",
+     "schedule.max_steps=-1", "schedule.max_steps=2.5", "schedule.batch_size=0", "trainer.accumulate_grad_batches=0",
+     "evaluate_on=[]", "evaluate_on=val", "name=../evil", "name=/evil", "row=a/../../b", "row=null"],
+)  # fmt: skip
+def test_a_value_that_no_run_can_have_is_refused(override: str) -> None:
+    with pytest.raises(UserError, match=f"^{override.split('=')[0]}=.* is expected"):
+        refuse_impossible(compose(override))
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["dataset.crop_size=[64]", "dataset.crop_size=[0,0]", "dataset.crop_size=[64,128,3]", "dataset.scale=[2.0,0.5]",
+     "dataset.scale=[0,0]", "dataset.scale_step=0", "dataset.num_workers=-1", "dataset.val_batch_size=0"],
+)  # fmt: skip
+def test_a_data_set_refuses_what_it_cannot_have(override: str) -> None:
+    with pytest.raises(UserError) as caught:
+        build.build_data(compose(override))
+    assert str(caught.value).startswith(override.split(",")[0])
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("evaluate_on=val", "a list is expected, as [val]"),
+        ("dataset.crop_size=64", "a list is expected, as [769,769]"),
+        ("dataset.augment=null", "a list is expected, as []"),
+        ("model.head=asp_oc", "choose it as model/head=asp_oc"),
+        ("schedule.optimizer=adam", "change one of them, as schedule.optimizer.NAME=VALUE"),
+    ],
+)
+def test_lists_and_groups_are_told_from_words(override: str, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        refuse_other_kinds(compose(override), [override])
+    assert words in str(caught.value)
 
 
 def test_numbers_may_change_their_kind() -> None:

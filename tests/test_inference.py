@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -29,6 +31,23 @@ def test_overlaps_are_averaged() -> None:
     image = torch.zeros(1, 3, 4, 12)
     logits = SlidingWindow((4, 8), (4, 4))(Place(), image)[0, 0, 0]
     assert logits.tolist() == [0, 1, 2, 3, 2, 3, 4, 5, 4, 5, 6, 7]
+
+
+def test_windows_leave_no_pixel_out() -> None:
+    image = torch.randint(0, 255, (1, 3, 20, 50), dtype=torch.uint8)
+    torch.testing.assert_close(SlidingWindow((8, 16), (513, 513))(Pointwise(), image), Pointwise()(image))
+
+
+@pytest.mark.parametrize("stride", [(0, 0), (4,), (4, -1), 4])
+def test_an_impossible_stride_is_refused(stride: Any) -> None:
+    with pytest.raises(UserError, match=r"^inference.stride="):
+        SlidingWindow((8, 16), stride)
+
+
+@pytest.mark.parametrize("scales", [(), (1.0, 0), (-1,), 1.0])
+def test_impossible_scales_are_refused(scales: Any) -> None:
+    with pytest.raises(UserError, match=r"^inference.scales="):
+        MultiScale(scales)
 
 
 def test_windows_come_in_batches_of_bounded_size() -> None:

@@ -116,6 +116,11 @@ def test_a_file_that_cannot_be_read_is_skipped_and_named(
     assert len(list(files(Path("outputs/predictions/masks")))) == 3
 
 
+def test_a_missing_checkpoint_is_told_first(pictures: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("predict", "nowhere.ckpt", "in") == 2
+    assert "nowhere.ckpt: no such file" in capsys.readouterr().err
+
+
 def test_nothing_is_replaced_without_a_word(
     pictures: Path, checkpoint: str, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -242,7 +247,7 @@ def test_the_official_evaluator_agrees(
     root = cityscapes_tree(workplace / "tree", val=[*SIZES, (64, 128)] * 3)
     overrides = "dataset=cityscapes", f"dataset.root={root}", "split=val", "dataset.num_workers=0"
     assert call("predict", checkpoint, *overrides, "--out", "results") == 0
-    ours = evaluate_checkpoint(Path(checkpoint), [f"checkpoint={checkpoint}", *overrides, "trainer=cpu"]).evaluation
+    ours = evaluate_checkpoint(Path(checkpoint), [*overrides, "trainer=cpu"]).evaluation
 
     from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official  # noqa: N813
 

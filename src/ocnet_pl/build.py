@@ -32,7 +32,8 @@ def _build(node: Any, **arguments: Any) -> Any:
             cause = cause.__cause__
             if isinstance(cause, UserError):
                 raise cause from None
-        raise UserError(f"{node._get_full_key(None) or 'config'}: {cause}") from error
+        place = node._get_full_key(None) if isinstance(node, DictConfig) else ""
+        raise UserError(f"{place or 'config'}: {cause}") from error
 
 
 def build_data(config: DictConfig) -> SegmentationDataModule:

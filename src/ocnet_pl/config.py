@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,28 +80,6 @@ def compose_with_choices(
     return config, choices
 
 
-def refuse_other_kinds(config: DictConfig, overrides: Sequence[str], config_name: str = "train") -> None:
-    """A word where the files have a number is a slip of the pen, and YAML alone would let it through.
-
-    Raises:
-        UserError: such an override.
-    """
-    files = compose(*(override for override in overrides if _is_group(override)), config_name=config_name)
-    for override in overrides:
-        key, _, text = override.lstrip("+~").partition("=")
-        if _is_group(override):
-            continue
-        before, after = (OmegaConf.select(c, key, default=None) for c in (files, config))
-        if isinstance(before, bool) and not isinstance(after, bool):
-            raise UserError(f"{key}={text}: true or false is expected")
-        if isinstance(before, (int, float)) and not isinstance(before, bool) and isinstance(after, (str, bool)):
-            raise UserError(f"{key}={text}: a number is expected, as {before}")
-
-
-def _is_group(override: str) -> bool:
-    return (config_dir() / override.lstrip("+~").split("=")[0].split("@")[0]).is_dir()
-
-
 def plain(config: DictConfig) -> Plain:
     """A config as dicts, lists and numbers: what checkpoints and results carry."""
     container: Plain = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
@@ -109,19 +87,29 @@ def plain(config: DictConfig) -> Plain:
 
 
 @contextmanager
-def readable_config_errors() -> Iterator[None]:
-    """Turns what Hydra and OmegaConf say of a wrong override into one line that tells what to write."""
+def readable_config_errors(*, sweeps: bool = False) -> Iterator[None]:
+    """Turns what Hydra and OmegaConf say of a wrong override into one line that tells what to write.
+
+    Args:
+        sweeps: the command takes several values of a setting as several runs.
+    """
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_explain(error)) from error
+        raise UserError(_explain(error, sweeps)) from error
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, sweeps: bool) -> str:
     text = str(error)
     if isinstance(error, OverrideParseException):
         return (
             f"{error.override!r} is no override: write key=value, with quotes round values that hold spaces or commas"
+        )
+    if several := re.search(r"Ambiguous value for argument '([^=]+)=(.*?)'\s", text, re.DOTALL):
+        key, values = several.groups()
+        return (
+            f"{key}={values}: one value is expected; write '{key}=[{values}]' for a list"
+            f"{', or add -m for a sweep' if sweeps else ''}"
         )
     if missing := re.search(r"Could not find '([^']+)/([^'/]*)'", text):
         group, name = missing.groups()
@@ -131,8 +119,17 @@ def _explain(error: Exception) -> str:
         return f"{group}={name}: no such option; {hint}choose one of {', '.join(choices)}"
     if wrong := re.search(r"Could not override '([^']+)'", text):
         key = wrong.group(1)
+        if "/" in key:
+            groups = _groups()
+            near = difflib.get_close_matches(key, groups, 1, 0.6)
+            return f"{key}: no such group; {f'did you mean {near[0]}? ' if near else ''}there are {', '.join(groups)}"
         return f"{key}: no such setting; {_suggest(key)}see 'ocnet-train --cfg job' for all of them"
     return " ".join(text.split())
+
+
+def _groups() -> list[str]:
+    """Names of all groups that have options."""
+    return sorted({path.parent.relative_to(config_dir()).as_posix() for path in config_dir().glob("*/**/*.yaml")})
 
 
 def _suggest(key: str) -> str:

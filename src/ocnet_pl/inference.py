@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ocnet_pl.errors import UserError
+from ocnet_pl.expect import expect, is_list, is_number, is_size, is_whole
 from ocnet_pl.resizing import Size, resize_image, resize_logits
 
 Protocol = Callable[[nn.Module, Tensor], Tensor]
@@ -65,7 +66,7 @@ class SlidingWindow:
 
     Args:
         window: (height, width).
-        stride: between windows, (vertical, horizontal).
+        stride: between windows, (vertical, horizontal); at most the window, or pixels would lie in none.
         batch_size: windows in one forward pass.
         flip: mean of each window and its mirror image.
         mirror_pairs: train ids that are left and right of each other; the data set's.
@@ -79,8 +80,12 @@ class SlidingWindow:
         flip: bool = False,
         mirror_pairs: Sequence[Sequence[int]] = (),
     ) -> None:
+        expect("inference.window", window, is_size(window), "[height,width] from 1 up")
+        expect("inference.stride", stride, is_size(stride), "[vertical,horizontal] from 1 up")
+        expect("inference.batch_size", batch_size, is_whole(batch_size, 1), "a whole number from 1 up")
         self.window = tuple(window)
-        self.stride = tuple(stride)
+        # That of the file is made for large crops; with a small one its windows lie side by side.
+        self.stride = tuple(map(min, stride, window))
         self.batch_size = batch_size
         self.whole = WholeImage(flip, mirror_pairs)
 
@@ -123,6 +128,8 @@ class MultiScale:
     ) -> None:
         if average not in ("logits", "probabilities"):
             raise UserError(f"inference.average={average}: choose logits or probabilities")
+        some = is_list(scales) and len(scales) > 0 and all(is_number(scale) and scale > 0 for scale in scales)
+        expect("inference.scales", scales, some, "a list of numbers above 0, as [0.75,1.0,1.25],")
         self.scales = tuple(scales)
         self.flip = flip
         self.average = average

@@ -282,6 +282,10 @@ def test_the_command(root: Path, call: Main, capsys: pytest.CaptureFixture[str])
 def test_wrong_usage(tmp_path: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("data", "check", "dataset=cityscapes", f"dataset.root={tmp_path}") == 2
     assert "no images in" in capsys.readouterr().err
+    assert call("data", "check", "dataset=folder", "dataset.root=x") == 2
+    assert "dataset.classes: has no value" in capsys.readouterr().err
+    assert call("data", "check", "dataset=folder", "dataset.classes=road,sky") == 2
+    assert capsys.readouterr().err.endswith("write 'dataset.classes=[road,sky]' for a list\n")
     assert call("data", "check", "dataset=citiscapes") == 2
     assert "did you mean dataset=cityscapes" in capsys.readouterr().err
     assert call("data", "check", "--jsno") == 2

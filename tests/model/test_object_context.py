@@ -1,5 +1,7 @@
 """The rows of the object context map are the very weights of the forward pass, and keep their meaning in the image."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -139,3 +141,13 @@ def test_a_head_without_attention_is_told(name: str) -> None:
 def test_a_point_outside_is_told(point: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match="x from 0 to 63 from the left and y from 0 to 31 from the top"):
         network("base_oc").object_context(picture(32, 64), [point])
+
+
+@pytest.mark.parametrize(
+    "image", [picture(32, 32) / 255, picture(32, 32)[..., 0], picture(32, 32).transpose(2, 0, 1), "photo.jpg"]
+)
+def test_what_is_no_photograph_is_refused(image: Any) -> None:
+    built = network("base_oc")
+    for ask in (built.predict, lambda given: built.object_context(given, [(0, 0)])):
+        with pytest.raises(UserError, match=r"RGB \(H, W, 3\) uint8 is expected, not "):
+            ask(image)

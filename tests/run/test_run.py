@@ -56,7 +56,7 @@ def test_evaluating_again_gives_the_same_and_loses_nothing(
 ) -> None:
     assert call("train", *TINY) == 0
     folder = workplace / "outputs" / "runs" / "base_oc" / "seed-0"
-    checkpoint = f"checkpoint={folder}/checkpoints/last.ckpt"
+    checkpoint = f"{folder}/checkpoints/last.ckpt"
     before = result(folder)["evaluations"]
     assert call("evaluate", checkpoint, "trainer=cpu") == 0
     assert "kept as it was" in capsys.readouterr().out
@@ -82,10 +82,16 @@ def test_evaluating_again_gives_the_same_and_loses_nothing(
     assert "last/val/sliding" not in result(folder)["evaluations"]
     assert call(*sliding) == 0
     assert "last/val/sliding" in result(folder)["evaluations"]
-    assert call("evaluate", checkpoint, "model/head=asp_oc") == 2
+    assert call("evaluate", f"checkpoint={checkpoint}", "model/head=asp_oc") == 2
     assert "head base_oc, not asp_oc" in capsys.readouterr().err
     assert call("evaluate", checkpoint, "dataset=folder", "dataset.root=x", "dataset.classes=[sky,sea]") == 2
     assert "which are not those of Folder" in capsys.readouterr().err
+    assert call("evaluate", checkpoint, "split=[val,train]") == 2
+    assert "one split, as val, is expected" in capsys.readouterr().err
+    assert call("evaluate", "split=val") == 2
+    assert "which checkpoint?" in capsys.readouterr().err
+    assert call("evaluate", checkpoint, "val") == 2
+    assert "val: one checkpoint at a time" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -208,6 +214,13 @@ def test_two_rows_cannot_share_a_directory(workplace: Path, call: Main, capsys: 
         ([*TINY, "model.backbone.output_stride=4"], "output stride 4"),
         ([*TINY, "model/backbone=resnet18"], "model.backbone.pretrained=false"),
         ([*TINY, "model.backbone.weights=nowhere.pth"], "no such file"),
+        (["dataset=folder", "dataset.root=x"], "dataset.classes: has no value; write dataset.classes="),
+        ([*TINY, "seed=1,2"], "write 'seed=[1,2]' for a list, or add -m for a sweep"),
+        ([*TINY, "seed=-1"], "seed=-1: a whole number from 0 up"),
+        ([*TINY, "dataset.num_workers=-1"], "dataset.num_workers=-1: a whole number from 0 up"),
+        ([*TINY, "name=../evil"], "name=../evil: a name of a folder"),
+        (["-m", *TINY, "seed=0,-1"], "seed=-1: a whole number"),
+        (["-m", *TINY, "seed=0,1", "evaluate_on=[]"], "evaluate_on=[]: a list of splits"),
     ],
 )
 def test_wrong_input_gets_one_line(
@@ -218,6 +231,7 @@ def test_wrong_input_gets_one_line(
     assert error.startswith("ocnet-train: error: ")
     assert "\n" not in error
     assert words in error
+    assert not (workplace / "evil").exists()
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -265,3 +279,8 @@ def test_help_is_quick_and_teaches() -> None:
         )
         shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert "ocnet-" in shown.stdout
+
+
+def test_examples_have_lines_of_their_own(call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("evaluate", "--help") == 0
+    assert capsys.readouterr().out.count("\n  ocnet-evaluate ") == 4

@@ -93,7 +93,7 @@ def test_a_run_is_named_where_a_row_has_several(outputs: Path) -> None:
         ("table2/ohem=much", "'much' is no mIoU in per cent"),
         ("table2/ohem=nan", "is no mIoU in per cent"),
         ("table2/ohem=0.789", "is no mIoU in per cent"),
-        ("table2/ohem", "write <table>/<row>=<mIoU>"),
+        ("table2/ohem", "--score table2/ohem: write <table>/<row>=<mIoU>"),
         ("table2=78", "write <table>/<row>=<mIoU>"),
         ("mine/gp=70", "one of mine/gp/seed-0, mine/gp/seed-1, mine/gp/seed-2"),
     ],

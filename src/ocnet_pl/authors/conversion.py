@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ocnet_pl.authors import naming
 from ocnet_pl.build import build_data, build_module
-from ocnet_pl.config import compose_with_choices, options, plain, refuse_other_kinds
+from ocnet_pl.config import compose_with_choices, options, plain
+from ocnet_pl.config_values import refuse_impossible, refuse_other_kinds
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.model.backbone import create_backbone
@@ -74,6 +75,7 @@ def convert_network(
     ]
     config, choices = compose_with_choices(*settings)
     refuse_other_kinds(config, settings)
+    refuse_impossible(config)
     data = build_data(config)
     module = build_module(config, data)
     own = module.network.state_dict()

@@ -93,10 +93,12 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
 
 
 def _data(overrides: list[str]) -> "SegmentationDataModule":
-    from ocnet_pl.config import compose, refuse_other_kinds
+    from ocnet_pl.config import compose
+    from ocnet_pl.config_values import refuse_impossible, refuse_other_kinds
 
     config = compose(*overrides)
     refuse_other_kinds(config, overrides)
+    refuse_impossible(config)
     from ocnet_pl.build import build_data
 
     data = build_data(config)

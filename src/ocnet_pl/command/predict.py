@@ -84,6 +84,8 @@ def _predict(arguments: argparse.Namespace) -> int:
     split = dict(override.split("=", 1) for override in overrides).get("split")
     if bool(words) == bool(split):
         raise UserError("what is to be predicted? give pictures, or split=NAME for the files of a test server")
+    if not checkpoint.is_file():  # before the pictures are looked for, and the seconds that torch takes to load
+        raise UserError(f"{checkpoint}: no such file; runs keep theirs in <run>/checkpoints/last.ckpt")
     if split and (arguments.overlay or arguments.probabilities):
         raise UserError("--overlay and --probabilities are for pictures; a test server takes neither")
     if words:

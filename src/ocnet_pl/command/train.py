@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from ocnet_pl.config import config_dir, plain, readable_config_errors, refuse_other_kinds
+from ocnet_pl.config import config_dir, plain, readable_config_errors
 from ocnet_pl.errors import one_line_errors
 from ocnet_pl.process import die_with_parent
 
@@ -24,7 +24,6 @@ def _job(config: DictConfig) -> float | None:
         from ocnet_pl.run.directory import RunDirectory
         from ocnet_pl.run.training import is_process_zero, train
 
-        refuse_other_kinds(config, overrides)
         run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
         if run.result.is_file() and is_process_zero():
             run.refuse_other_config(plain(config))
@@ -40,7 +39,7 @@ def main() -> None:
     """Entry point."""
     die_with_parent()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors leave Hydra as exceptions, and us as one line
-    with one_line_errors("ocnet-train"), readable_config_errors():
+    with one_line_errors("ocnet-train"), readable_config_errors(sweeps=True):
         _job()
 
 

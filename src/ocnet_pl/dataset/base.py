@@ -23,6 +23,7 @@ from ocnet_pl.dataset.sampler import ShardSampler, StepBatchSampler
 from ocnet_pl.dataset.segmentation_dataset import SegmentationDataset
 from ocnet_pl.dataset.transforms import RandomScaleCrop, training_transform
 from ocnet_pl.errors import UserError
+from ocnet_pl.expect import expect, is_list, is_number, is_size, is_whole
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.resizing import Size
 
@@ -80,6 +81,15 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        cut = is_size(crop_size) or (is_list(crop_size) and len(crop_size) == 0)
+        expect("dataset.crop_size", crop_size, cut, "[height,width] from 1 up, or [],")
+        rising = is_list(scale) and len(scale) == 2 and all(map(is_number, scale)) and 0 < scale[0] <= scale[1]
+        expect("dataset.scale", scale, rising, "[lowest,highest] above 0, as [0.5,2.0],")
+        stepping = scale_step is None or (is_number(scale_step) and scale_step > 0)
+        expect("dataset.scale_step", scale_step, stepping, "a number above 0, or null,")
+        expect("schedule.batch_size", batch_size, is_whole(batch_size, 1), "a whole number from 1 up")
+        expect("dataset.val_batch_size", val_batch_size, is_whole(val_batch_size, 1), "a whole number from 1 up")
+        expect("dataset.num_workers", num_workers, is_whole(num_workers, 0), "a whole number from 0 up")
         self.root = Path(root)
         self.crop_size = tuple(crop_size)
         self.scale = tuple(scale)

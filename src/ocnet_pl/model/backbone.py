@@ -1,6 +1,9 @@
 """timm networks as backbones: feature maps at stride 8 or 16, with the paper's dilation."""
 
 import difflib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +56,15 @@ def create_backbone(
     if weights is not None:
         timm_arguments["pretrained_cfg_overlay"] = {"file": weights}
     try:
-        backbone: nn.Module = timm.create_model(
-            model_name,
-            pretrained=pretrained or weights is not None,
-            features_only=True,
-            out_indices=(-2, -1),
-            output_stride=output_stride,
-            **timm_arguments,
-        )
+        with _quiet_download():
+            backbone: nn.Module = timm.create_model(
+                model_name,
+                pretrained=pretrained or weights is not None,
+                features_only=True,
+                out_indices=(-2, -1),
+                output_stride=output_stride,
+                **timm_arguments,
+            )
     except (OSError, RuntimeError) as error:
         if not (pretrained or weights):
             raise
@@ -84,6 +88,18 @@ def create_backbone(
         backbone.set_grad_checkpointing(True)  # type: ignore[operator]
         _count_statistics_once(backbone)
     return backbone
+
+
+@contextmanager
+def _quiet_download() -> Iterator[None]:
+    """Without a connection the library tells every retry several times; one line of ours says what to do."""
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _count_statistics_once(backbone: nn.Module) -> None:

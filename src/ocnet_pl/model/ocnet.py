@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ocnet_pl.errors import UserError
 from ocnet_pl.inference import Protocol, WholeImage, size_in_testing
 from ocnet_pl.model.layers import Normalize, conv_norm_act, upsample
 from ocnet_pl.model.object_context import ObjectContext, Points, require_attention
@@ -123,5 +124,16 @@ class OCNet(nn.Module):
         return ObjectContext(head.attended(self.features(resize_image(batch, seen))), (height, width), seen)
 
     def batch(self, image: NDArray[np.uint8]) -> Tensor:
-        """A photograph as the network takes it: RGB (H, W, 3) uint8 -> (1, 3, H, W), on its device."""
-        return torch.tensor(np.asarray(image)).permute(2, 0, 1).unsqueeze(0).to(next(self.parameters()).device)
+        """A photograph as the network takes it: RGB (H, W, 3) uint8 -> (1, 3, H, W), on its device.
+
+        Raises:
+            UserError: anything else; floats in 0..1 would be taken for a black image.
+        """
+        pixels = np.asarray(image)
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] != 3:
+            given = f"{pixels.shape} {pixels.dtype}" if pixels.ndim else repr(image)
+            raise UserError(
+                f"RGB (H, W, 3) uint8 is expected, not {given}; a file gives it by "
+                "np.asarray(PIL.Image.open(FILE).convert('RGB'))"
+            )
+        return torch.tensor(pixels).permute(2, 0, 1).unsqueeze(0).to(next(self.parameters()).device)

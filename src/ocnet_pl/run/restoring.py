@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from ocnet_pl.build import build_data, build_trained
 from ocnet_pl.config import compose_with_choices, plain
+from ocnet_pl.config_values import refuse_impossible
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.model.ocnet import OCNet
@@ -45,7 +46,9 @@ def compose_again(
     """
     overrides = _without_head(path, content["choices"], overrides)
     given = {group: content["config"][group] for group in GIVEN}
-    return compose_with_choices(*overrides, config_name=config_name, given=given)
+    config, choices = compose_with_choices(*overrides, config_name=config_name, given=given)
+    refuse_impossible(config)
+    return config, choices
 
 
 def restore(path: Path, overrides: Sequence[str], device: torch.device) -> Restored:

@@ -1,4 +1,4 @@
-"""Around a multirun: all of it is checked before anything starts, and at the end it is told what became of it."""
+"""Around runs: all is checked before anything starts, and at the end of a multirun it is told what became of it."""
 
 import shutil
 import traceback
@@ -8,9 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from ocnet_pl.config_values import refuse_impossible, refuse_other_kinds
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.run.directory import RunDirectory, State, read_json, write_json
 from ocnet_pl.sweep.expansion import PlannedRun, expand
@@ -19,7 +21,7 @@ from ocnet_pl.sweep.plan import PLAN
 
 @contextmanager
 def _no_way_on() -> Iterator[None]:
-    """Hydra goes on with a warning when a callback raises; a sweep that was not checked must not start."""
+    """Hydra goes on with a warning when a callback raises; what was not checked must not start."""
     try:
         yield
     except UserError:
@@ -30,7 +32,14 @@ def _no_way_on() -> Iterator[None]:
 
 
 class SweepCallback(Callback):
-    """Around a multirun: checks all of it before anything starts, and tells at the end what became of it."""
+    """Checks a run, or all of a multirun, before anything starts, and tells at a multirun's end what became of it."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Before Hydra makes the run's directory, which a wrong name would put anywhere."""
+        with one_line_errors("ocnet-train"), _no_way_on():
+            HydraConfig.instance().set_config(config)  # for the name of the row; Hydra does so a moment later
+            refuse_other_kinds(config, list(config.hydra.overrides.task))
+            refuse_impossible(config)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         with one_line_errors("ocnet-train"), _no_way_on():

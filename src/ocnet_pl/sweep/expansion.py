@@ -8,7 +8,8 @@ from pathlib import Path
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from ocnet_pl.config import compose, plain, readable_config_errors, refuse_other_kinds
+from ocnet_pl.config import compose, plain, readable_config_errors
+from ocnet_pl.config_values import refuse_impossible, refuse_other_kinds
 from ocnet_pl.errors import UserError
 from ocnet_pl.run.identity import Plain
 
@@ -29,15 +30,17 @@ def expand(overrides: Sequence[str]) -> list[PlannedRun]:
         overrides: those of the experiment's sweeper and those typed, the latter counting.
 
     Raises:
-        UserError: a run that cannot be composed, or two that would share a directory.
+        UserError: a run that cannot be composed or that no run can be, or two that would share a directory.
     """
     with readable_config_errors():
         parsed = OverridesParser.create().parse_overrides(list(overrides))
         (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-    refuse_other_kinds(compose(*jobs[0]), jobs[0])
+    composed = [compose(*job) for job in jobs]
+    refuse_other_kinds(composed[0], jobs[0])
     runs = []
-    for job in jobs:
-        config = plain(compose(*job))
+    for job, one in zip(jobs, composed, strict=True):
+        refuse_impossible(one)
+        config = plain(one)
         directory = Path(config["outputs"], config["name"], str(config["row"]), f"seed-{config['seed']}")
         runs.append(PlannedRun(tuple(job), directory, config))
     _refuse_shared_directories(runs)

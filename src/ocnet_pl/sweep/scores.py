@@ -11,6 +11,7 @@ from ocnet_pl.run.directory import read_json, write_json
 from ocnet_pl.run.result import Result, read_results
 
 FILE_NAME = "scores.json"
+_FORM = "write <table>/<row>=<mIoU>, for example table2/ohem=78.9"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ def enter_scores(folder: Path, texts: Sequence[str]) -> list[Path]:
     results = read_results(folder)
     entered: dict[Path, list[Score]] = {}
     for text in texts:
-        place, _, number = text.rpartition("=")
+        place, equals, number = text.rpartition("=")
+        if not equals:
+            raise UserError(f"--score {text}: {_FORM}")
         run = _find(folder, results, place)
         score = Score(
             run.row, run.seed, _miou(text, number), datetime.now(UTC).isoformat(timespec="seconds"), run.weights_sha256
@@ -78,7 +81,7 @@ def _find(folder: Path, results: Sequence[Result], place: str) -> Result:
     table, _, rest = place.partition("/")
     row, _, seed = rest.partition("/")
     if not row:
-        raise UserError(f"--score {place}: write <table>/<row>=<mIoU>, for example table2/ohem=78.9")
+        raise UserError(f"--score {place}: {_FORM}")
     of_table = [result for result in results if result.table == table]
     if not of_table:
         names = ", ".join(dict.fromkeys(result.table for result in results)) or "none"
