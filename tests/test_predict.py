@@ -344,22 +344,28 @@ def test_a_submission_with_a_gap_is_none(
     assert [path.name for path in Path("outputs/submissions").iterdir()] == ["cityscapes-test"]
 
 
-def test_a_broken_submission_goes_on_and_a_whole_one_is_left(
-    workplace: Path, checkpoint: str, call: Main, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def sent(workplace: Path, checkpoint: str, call: Main) -> tuple[str, ...]:
+    """The command that has made the submission `sent`."""
     root = cityscapes_tree(workplace / "tree", test=SIZES)
     command = ("predict", checkpoint, "split=test", f"dataset.root={root}", "--out", "sent")
     assert call(*command) == 0
+    return command
+
+
+def test_a_broken_submission_goes_on_and_a_whole_one_is_left(
+    sent: tuple[str, ...], call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
     whole = {path: path.read_bytes() for path in Path("sent").iterdir()}
     written = {path: path.stat().st_mtime_ns for path in (*whole, Path("sent.zip"))}
-    assert call(*command) == 0
+    assert call(*sent) == 0
     assert {path: path.stat().st_mtime_ns for path in written} == written
 
     Path("sent.zip").unlink()  # as a kill leaves it
     (_, lost, _) = sorted(Path("sent").glob("*.png"))
     lost.unlink()
     capsys.readouterr()
-    assert call(*command) == 0
+    assert call(*sent) == 0
     assert "2 of 3 masks are there already" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in Path("sent").iterdir()} == whole
     assert {path for path in whole if path.stat().st_mtime_ns != written[path]} == {lost, Path("sent", ORIGIN)}
@@ -368,19 +374,16 @@ def test_a_broken_submission_goes_on_and_a_whole_one_is_left(
 
 
 def test_a_submission_never_mixes_two_protocols(
-    workplace: Path, checkpoint: str, call: Main, capsys: pytest.CaptureFixture[str]
+    sent: tuple[str, ...], call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = cityscapes_tree(workplace / "tree", test=SIZES)
-    command = ("predict", checkpoint, "split=test", f"dataset.root={root}", "--out", "sent")
-    assert call(*command) == 0
     whole = list(files(Path("sent")))
     capsys.readouterr()
-    assert call(*command, "inference=sliding") == 2
+    assert call(*sent, "inference=sliding") == 2
     told = capsys.readouterr().err
     assert "inference._target_: ocnet_pl.inference.WholeImage -> ocnet_pl.inference.SlidingWindow" in told
     assert "--overwrite" in told
     assert list(files(Path("sent"))) == whole
-    assert call(*command, "inference=sliding", "--overwrite") == 0
+    assert call(*sent, "inference=sliding", "--overwrite") == 0
     assert "SlidingWindow" in Path("sent", ORIGIN).read_text()
     Path("sent", ORIGIN).unlink()  # whose masks these are is not known
-    assert call(*command, "inference=sliding") == 2
+    assert call(*sent, "inference=sliding") == 2

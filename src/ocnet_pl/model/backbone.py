@@ -74,7 +74,7 @@ def create_backbone(
             "or give a local file with model.backbone.weights=FILE, "
             "or train from scratch with model.backbone.pretrained=false"
         ) from error
-    except (AssertionError, NotImplementedError, TypeError) as error:  # timm's three ways to say: not at this stride
+    except (AssertionError, TypeError) as error:  # timm's two ways to say: not at this stride
         raise UserError(
             f"timm cannot build {model_name} at output stride {output_stride}: {str(error) or 'use 8 or 16'}"
         ) from error
