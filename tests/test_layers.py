@@ -10,8 +10,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "ocnet_pl"
 LAYERS = {
     0: ["errors", "randomness", "metrics", "counting", "loss", "statistics", "process", "command_line", "device",
         "whole_file", "resizing", "run/identity", "run/curves", "sweep/gpus", "cost/measuring", "expect",
-        "model/layers", "model/attention", "model/partition", "model/object_context_pooling", "model/positions",
-        "model/head/*", "dataset/transforms", "dataset/reading"],
+        "model/layers", "model/blocked_attention", "model/attention", "model/partition", "model/object_context_pooling",
+        "model/positions", "model/head/*", "dataset/transforms", "dataset/reading"],
     1: ["model/ocnet", "model/object_context", "model/backbone", "inference", "paper", "submission", "run/directory",
         "run/result", "run/image_scores", "run/provenance", "sweep/plan", "sweep/scores", "sweep/status", "cost/record",
         "context/record", "authors/naming", "wandb_mirror/account", "wandb_mirror/content", "table/*",

@@ -14,7 +14,7 @@ from ocnet_pl.cost.measuring import lone_norms, measure, multiply_adds
 from ocnet_pl.cost.profiling import head_configs
 from ocnet_pl.cost.record import Cost, find_costs, read_costs, write_costs
 from ocnet_pl.errors import UserError
-from ocnet_pl.model.attention import explicit_attention, fused_attention
+from ocnet_pl.model.attention import explicit_attention, fused_attention, mapless_attention
 from ocnet_pl.model.head.base_oc import BaseOC
 from ocnet_pl.model.head.gp import GP
 from ocnet_pl.model.head.pyramid_oc import PyramidOC
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 FAST = ("--backbone", "tiny", "--size", "64", "--repeats", "1", "--device", "cpu")
 
 
-def cost(head: str, attention: str = "fused", parameters: int = 3, train_step_ms: float | None = 21.5) -> Cost:
+def cost(head: str, attention: str = "mapless", parameters: int = 3, train_step_ms: float | None = 21.5) -> Cost:
     return Cost(head, attention, parameters, 2_000_000_000, 5.25, train_step_ms, None, 1234.5, "an abacus, 8x8")
 
 
@@ -62,7 +62,7 @@ def test_counting_leaves_the_module_alone() -> None:
     before = copy.deepcopy(head.state_dict())
     multiply_adds(head.train(), torch.empty(1, 4, 8, 8))
     assert head.training
-    assert head.pool.attend is fused_attention
+    assert head.pool.attend is mapless_attention
     torch.testing.assert_close(head.state_dict(), before)
 
 
@@ -71,12 +71,18 @@ def test_norms_that_cannot_train_are_found() -> None:
     assert lone_norms(GP(4, 4), torch.empty(2, 4, 8, 8)) == []
 
 
-def test_the_stored_map_is_seen_in_the_peak() -> None:
-    inputs = [torch.randn(1, 4000, 8)] * 3
-    peaks = [measure(lambda f=attend: f(*inputs), CPU, 1).peak for attend in (fused_attention, explicit_attention)]
+@pytest.mark.parametrize("value_width", [8, 16])
+def test_the_stored_map_is_seen_in_the_peak(value_width: int) -> None:
+    inputs = [torch.randn(1, 4000, width, requires_grad=True) for width in (8, 8, value_width)]
+    peaks = [
+        measure(lambda f=attend: f(*inputs).sum().backward(), CPU, 1).peak
+        for attend in (mapless_attention, explicit_attention)
+    ]
     if None in peaks:
         pytest.skip("this system keeps no peak")
-    assert peaks[1] - peaks[0] > 4000 * 4000 * 4  # type: ignore[operator]
+    the_map = 4000 * 4000 * 4
+    assert peaks[0] < the_map / 2  # type: ignore[operator]
+    assert peaks[1] - peaks[0] > the_map  # type: ignore[operator]
 
 
 def test_what_does_not_fit_has_no_numbers() -> None:
@@ -129,12 +135,12 @@ def test_every_head_is_profiled_in_the_papers_order(
 def test_both_attentions_stand_side_by_side(call: Main, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--heads", "pyramid_oc", "gp", "--head-only", "--explicit-attention", "--csv", "here.csv")
     assert call("profile", *FAST, *arguments) == 0
-    gp, fused, explicit = read_costs(workplace / "here.csv")
-    assert [(c.head, c.attention) for c in (gp, fused, explicit)] == [
-        ("gp", ""), ("pyramid_oc", "fused"), ("pyramid_oc", "explicit")
+    gp, mapless, explicit = read_costs(workplace / "here.csv")
+    assert [(c.head, c.attention) for c in (gp, mapless, explicit)] == [
+        ("gp", ""), ("pyramid_oc", "mapless"), ("pyramid_oc", "explicit")
     ]  # fmt: skip
-    assert fused.multiply_adds == explicit.multiply_adds
-    assert fused.parameters == explicit.parameters
+    assert mapless.multiply_adds == explicit.multiply_adds
+    assert mapless.parameters == explicit.parameters
     printed = capsys.readouterr().out
     assert printed.count("ratio") == 1
     assert "heads alone on features of tiny" in printed
@@ -144,7 +150,7 @@ def test_the_attention_alone(call: Main, workplace: Path, capsys: pytest.Capture
     assert call("profile", *FAST, "--attention-only", "--batch", "2") == 0
     costs = read_costs(workplace / "outputs" / "profile.csv")
     assert [(c.head, c.attention) for c in costs] == [
-        (f"key 256, value {value}", form) for value in (256, 512) for form in ("fused", "explicit")
+        (f"key 256, value {value}", form) for value in (256, 512) for form in ("mapless", "explicit")
     ]
     assert costs[0].multiply_adds == 2 * 64**2 * 512
     assert "on 64 positions" in costs[0].conditions

@@ -33,7 +33,7 @@ def table(tmp_path: Path) -> Table:
     write_json(tmp_path / "asp_oc/seed-2/failure.json", {"error": "out of memory", "traceback": ""})
     (table,) = read_tables(tmp_path)
     asp_oc = table.rows[1]
-    asp_oc.cost = Cost("asp_oc", "fused", 3, 2, 1.0, 21.5, 9.0, 1234.0, "an abacus")
+    asp_oc.cost = Cost("asp_oc", "mapless", 3, 2, 1.0, 21.5, 9.0, 1234.0, "an abacus")
     asp_oc.context = OnOwnClass(Spread(0.5434, 0.012, 2), Spread(0.2028, 0.0, 2))
     main = table.main_column
     asp_oc.cells[main] = replace(asp_oc.cells[main], interval=Interval(0.0812, -0.0142, 0.1758, 2, 0.2))

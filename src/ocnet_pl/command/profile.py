@@ -73,12 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--explicit-attention",
         action="store_true",
-        help="measure the textbook attention, which stores the N x N map, beside the fused one",
+        help="measure the textbook attention, which stores the N x N map, beside the one that networks use",
     )
     parser.add_argument(
         "--attention-only",
         action="store_true",
-        help="measure the attention alone, fused and by the textbook, at the key and value widths of the heads",
+        help="measure the attention alone, as networks compute it and by the textbook, at the widths of the heads",
     )
     parser.add_argument(
         "--head-only", action="store_true", help="measure the head alone, on random features at the backbone's stride"

@@ -62,8 +62,8 @@ def measure(operation: Callable[[], object], device: torch.device, repeats: int)
 def multiply_adds(module: nn.Module, inputs: Tensor) -> int:
     """Of the convolutions and matrix products of one forward pass, attention included.
 
-    Counted on shapes alone, with the textbook form of attention: the fused one repeats products of query
-    and key where the value is wider than the key (`fused_attention`), which is not the method's cost.
+    Counted on shapes alone, with the textbook form of attention: fused kernels repeat products of query and
+    key where the value is wider than the key (`fused_attention`), which is not the method's cost.
     """
     shadow = on_shapes(module)
     for part in shadow.modules():

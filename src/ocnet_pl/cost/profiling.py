@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ocnet_pl.build import build_network
 from ocnet_pl.config import compose, options
 from ocnet_pl.cost.measuring import lone_norms, map_large_blocks, measure, multiply_adds, on_shapes
-from ocnet_pl.cost.record import EXPLICIT, FUSED, Cost
-from ocnet_pl.model.attention import explicit_attention, fused_attention
+from ocnet_pl.cost.record import EXPLICIT, MAPLESS, Cost
+from ocnet_pl.model.attention import explicit_attention, mapless_attention
 from ocnet_pl.model.object_context_pooling import ObjectContextPooling
 from ocnet_pl.model.ocnet import OCNet
 from ocnet_pl.run.provenance import device_name
@@ -35,7 +35,7 @@ class Setting:
         precision: "32", or "bf16" for autocast as in `trainer.precision=bf16-mixed`.
         classes: of the data set.
         repeats: runs of which the fastest counts.
-        explicit_attention: measure the textbook form of attention beside the fused one.
+        explicit_attention: measure the textbook form of attention beside that which networks use.
         head_only: the head alone, on random features of the backbone's shape.
     """
 
@@ -147,7 +147,7 @@ def profile_head(
         optimizer.zero_grad()
         workload.inputs.grad = None
 
-    forms = {FUSED if poolings else "": fused_attention}
+    forms = {MAPLESS if poolings else "": mapless_attention}
     if poolings and setting.explicit_attention:
         forms[EXPLICIT] = explicit_attention
     for attention, attend in forms.items():
@@ -179,7 +179,7 @@ def profile_head(
 def profile_attention(
     setting: Setting, announce: Callable[[str], None] = lambda _: None, key_channels: int = 256
 ) -> Iterator[Cost]:
-    """Measures object context pooling without its transforms, fused and by the textbook, forward and backward.
+    """Measures object context pooling without its transforms, mapless and by the textbook, forward and backward.
 
     Query, key and value are random, one position for every 8x8 pixels of the setting's size: values as wide as the
     key (Base-OC), and twice as wide (Pyramid-OC, ASP-OC).
@@ -195,7 +195,7 @@ def profile_attention(
         ]
         gradient = torch.randn_like(inputs[-1])
         name = f"key {key_channels}, value {value_channels}"
-        for attention, attend in ((FUSED, fused_attention), (EXPLICIT, explicit_attention)):
+        for attention, attend in ((MAPLESS, mapless_attention), (EXPLICIT, explicit_attention)):
 
             def forward(attend: Attend = attend, inputs: list[Tensor] = inputs) -> None:
                 with torch.inference_mode():

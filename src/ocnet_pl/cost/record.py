@@ -8,7 +8,7 @@ from pathlib import Path
 from ocnet_pl.errors import UserError
 
 FILE_NAME = "profile.csv"
-FUSED = "fused"
+MAPLESS = "mapless"
 EXPLICIT = "explicit"
 
 
@@ -18,7 +18,7 @@ class Cost:
 
     Attributes:
         head: its name, as in `conf/model/head/`.
-        attention: `FUSED`, `EXPLICIT`, or empty for a head without attention.
+        attention: `MAPLESS`, `EXPLICIT`, or empty for a head without attention.
         parameters: weights of all that was measured.
         multiply_adds: of one forward pass, by the textbook.
         forward_ms: one forward pass in evaluation mode.
@@ -64,7 +64,7 @@ def read_costs(path: Path) -> list[Cost]:
 def find_costs(sweep: Path) -> dict[str, Cost]:
     """By head, from the profile inside a sweep's directory or else beside it; empty where there is none.
 
-    Of a head measured under both forms of attention it is the fused one, which is what training uses.
+    Of a head measured under both forms of attention it is the mapless one, which is what training uses.
     """
     path = cost_file(sweep)
     return {cost.head: cost for cost in read_costs(path) if cost.attention != EXPLICIT} if path else {}

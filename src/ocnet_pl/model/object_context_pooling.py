@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ocnet_pl.model.attention import fused_attention
+from ocnet_pl.model.attention import mapless_attention
 from ocnet_pl.model.layers import conv_norm_act, upsample
 from ocnet_pl.model.partition import cell_around, cell_image, cell_tokens, spans
 
@@ -42,7 +42,7 @@ class ObjectContextPooling(nn.Module):
         super().__init__()
         self.grid = grid
         self.downsample = downsample
-        self.attend = fused_attention
+        self.attend = mapless_attention
         self.key = conv_norm_act(in_channels, key_channels, negative_slope=negative_slope)
         self.query = (
             None if share_query_key else conv_norm_act(in_channels, key_channels, negative_slope=negative_slope)

@@ -6,26 +6,26 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from ocnet_pl.cost.record import EXPLICIT, FUSED, Cost
+from ocnet_pl.cost.record import EXPLICIT, MAPLESS, Cost
 from ocnet_pl.rendering.text import short
 from ocnet_pl.table import LABELS
 
 
 def print_costs(costs: Sequence[Cost], notes: Sequence[str], console: Console) -> None:
-    """One line a head; below those that have both forms of attention, fused divided by explicit."""
+    """One line a head; below those that have both forms of attention, mapless divided by explicit."""
     grid = RichTable(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     both = any(cost.attention == EXPLICIT for cost in costs)
     headings = ["Head", *(["Attention"] if both else []), "Params (M)", "GMACs"]
     headings += ["Forward (ms)", "Train step (ms)", "Forward (MB)", "Train step (MB)"]
     for i, heading in enumerate(headings):
         grid.add_column(heading, justify="right" if i > both else "left", no_wrap=i <= both)
-    fused = {cost.head: cost for cost in costs if cost.attention == FUSED}
+    mapless = {cost.head: cost for cost in costs if cost.attention == MAPLESS}
     for cost in costs:
         name = [LABELS.get(cost.head, cost.head), *([cost.attention or "none"] if both else [])]
         sizes = [short(cost.parameters / 1e6), short(cost.multiply_adds / 1e9)]
         grid.add_row(*name, *sizes, *map(short, _measured(cost)))
-        if cost.attention == EXPLICIT and cost.head in fused:
-            ratios = map(_ratio, _measured(fused[cost.head]), _measured(cost))
+        if cost.attention == EXPLICIT and cost.head in mapless:
+            ratios = map(_ratio, _measured(mapless[cost.head]), _measured(cost))
             grid.add_row("", "ratio", "", "", *ratios, style="bold", end_section=True)
     console.print(grid)
     for line in dict.fromkeys(cost.conditions for cost in costs):
