@@ -62,13 +62,19 @@ def refuse_impossible(config: DictConfig) -> None:
             expect(key, value, possible(value), expected)
 
 
-def refuse_other_kinds(config: DictConfig, overrides: Sequence[str], config_name: str = "train") -> None:
+def refuse_other_kinds(
+    config: DictConfig, overrides: Sequence[str], compose_again: Callable[..., DictConfig] = compose
+) -> None:
     """A word where the files have a number, a list or a group is a slip of the pen; YAML alone would let it through.
+
+    Args:
+        overrides: what the config was composed with.
+        compose_again: gives the config of fewer overrides.
 
     Raises:
         UserError: such an override.
     """
-    files = compose(*(override for override in overrides if _is_group(override)), config_name=config_name)
+    files = compose_again(*(override for override in overrides if _is_group(override)))
     for override in overrides:
         key, _, text = override.lstrip("+~").partition("=")
         if _is_group(override):

@@ -85,9 +85,11 @@ def test_evaluating_again_gives_the_same_and_loses_nothing(
     assert call("evaluate", f"checkpoint={checkpoint}", "model/head=asp_oc") == 2
     assert "head base_oc, not asp_oc" in capsys.readouterr().err
     assert call("evaluate", checkpoint, "dataset=folder", "dataset.root=x", "dataset.classes=[sky,sea]") == 2
-    assert "which are not those of Folder" in capsys.readouterr().err
+    assert "which are not those of x;" in capsys.readouterr().err
     assert call("evaluate", checkpoint, "split=[val,train]") == 2
     assert "one split, as val, is expected" in capsys.readouterr().err
+    assert call("evaluate", checkpoint, "inference=multi_scale", "inference.scales=1.0") == 2
+    assert "inference.scales=1.0: a list is expected, as [0.75,1.0,1.25]" in capsys.readouterr().err
     assert call("evaluate", "split=val") == 2
     assert "which checkpoint?" in capsys.readouterr().err
     assert call("evaluate", checkpoint, "val") == 2

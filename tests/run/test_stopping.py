@@ -15,6 +15,7 @@ from ocnet_pl import module as module_file
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.process import EXIT_STOPPED
 from ocnet_pl.run.checkpoint import read_checkpoint
+from ocnet_pl.run.curves import read_curves
 from ocnet_pl.run.directory import RunDirectory
 from ocnet_pl.run.result import Result
 
@@ -90,9 +91,20 @@ def test_a_validation_that_was_broken_off_is_made_up_for(call: Main, disturbed: 
         disturbed(command, break_off, "validation", step, 2)
     assert run_of("broken").last_checkpoint.is_file()
     # It can be asked to stop then, too.
+    before = read_curves(run_of("broken").logs).get("val/miou")
     assert disturbed(command, ask, "validation", step, 1) == EXIT_STOPPED
+    assert read_curves(run_of("broken").logs).get("val/miou") == before, "not at once, but after the validation"
     assert call("train", *command) == 0
     assert_same("broken")
+
+
+def test_a_validation_of_a_step_that_is_not_saved_is_finished(call: Main, disturbed: Callable[..., int]) -> None:
+    assert call("train", *TINY, "name=whole") == 0
+    command = (*TINY, "name=stopped")
+    assert disturbed(command, ask, "validation", 3, 1) == EXIT_STOPPED
+    assert len(read_curves(run_of("stopped").logs)["val/miou"]) == 1
+    assert call("train", *command) == 0
+    assert_same("stopped")
 
 
 def test_a_test_that_was_stopped_repeats_no_validation(call: Main, disturbed: Callable[..., int]) -> None:

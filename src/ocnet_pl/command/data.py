@@ -132,7 +132,7 @@ def _show(arguments: argparse.Namespace) -> None:
     from ocnet_pl.rendering.contact_sheet import contact_sheet
 
     tiles, legend = training_tiles(data, arguments.count)
-    title = f"{type(data).__name__}, {data.train_split}, seed {data.seed}: the first {len(tiles)} samples"
+    title = f"{data.title}, {data.train_split}, seed {data.seed}: the first {len(tiles)} samples"
     try:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         contact_sheet(title, tiles, legend).save(arguments.out, "PNG")
@@ -150,7 +150,7 @@ def _weights(arguments: argparse.Namespace) -> None:
     with progress_of("counting") as advance:
         pixels = training_pixels(data, arguments.workers or all_cores(), advance)
     weights = [f"{weight:.4f}" for weight in log_weights(pixels)]
-    print(f"# {type(data).__name__}, {data.train_split}: {FORMULA}")
+    print(f"# {data.title}, {data.train_split}: {FORMULA}")
     print(f"# {SOURCE}")
     if absent := [name for name, count in zip(data.classes, pixels, strict=True) if not count]:
         print(f"# no pixel of {', '.join(absent)}: their weight has no effect")

@@ -127,7 +127,7 @@ def _submission(checkpoint: Path, split: str, overrides: list[str], arguments: a
     restored = _restored(checkpoint, overrides, arguments.device)
     data = restored.data
     data.prepare_data()
-    out = arguments.out or Path("outputs/submissions") / f"{type(data).__name__.lower()}-{split}"
+    out = arguments.out or Path("outputs/submissions") / f"{data.title.lower()}-{split}"
     archive = out.with_name(f"{out.name}.zip")
     plan: dict[Path, Files] = {image: {"mask": out / data.submission_name(image)} for image in data.image_files(split)}
     origin = {

@@ -15,6 +15,7 @@ from ocnet_pl.dataset.labels import decoding_table
 from ocnet_pl.dataset.reading import Bytes, Pair, read_size
 from ocnet_pl.dataset.transforms import ResizeShortSide
 from ocnet_pl.errors import UserError
+from ocnet_pl.expect import expect, is_list, is_whole
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.resizing import Size, round_up, short_side_size
 
@@ -53,6 +54,10 @@ class ADE20K(SegmentationDataModule):
         **settings: Any,
     ) -> None:
         super().__init__(root, **settings)
+        sides = is_list(short_sides) and len(short_sides) > 0 and all(is_whole(side, 1) for side in short_sides)
+        expect("dataset.short_sides", short_sides, sides, "a list of whole numbers from 1 up")
+        expect("dataset.max_long_side", max_long_side, is_whole(max_long_side, 1), "a whole number from 1 up")
+        expect("dataset.test_short_side", test_short_side, is_whole(test_short_side, 1), "a whole number from 1 up")
         self.short_sides = tuple(short_sides)
         self.max_long_side = max_long_side
         self.test_short_side = test_short_side

@@ -110,6 +110,11 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
                 )
             self.class_weights = tuple(class_weights)
 
+    @property
+    def title(self) -> str:
+        """What readers and files call the data set."""
+        return type(self).__name__
+
     @abstractmethod
     def candidates(self, split: str) -> list[Pair]:
         """Image and label files that make a split, in a fixed order, whether or not each is there.
@@ -192,7 +197,7 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         pairs = self.pairs(split)
         if self.cache is None:
             return SegmentationDataset(pairs, self.table, transform, self.seed)
-        decoded = DecodedCache(self.cache, f"{type(self).__name__.lower()}-{split}", pairs)
+        decoded = DecodedCache(self.cache, f"{self.title.lower()}-{split}", pairs)
         decoded.prepare()
         return SegmentationDataset(pairs, self.table, transform, self.seed, decoded.read)
 

@@ -63,7 +63,7 @@ def benchmark(
     training = data.training_set()
     if [type(transform) for transform in data.geometry()] != [RandomScaleCrop]:
         raise UserError(
-            f"{type(data).__name__}: the plain loader of the benchmark scales and crops, and this data set is trained "
+            f"{data.title}: the plain loader of the benchmark scales and crops, and this data set is trained "
             "otherwise; take dataset=cityscapes, demo or folder, or --synthetic 12"
         )
     pairs = training.pairs[:images]

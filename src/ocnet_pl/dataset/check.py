@@ -89,7 +89,7 @@ def check(data: SegmentationDataModule, workers: int, advance: Callable[[int, in
     findings += _of_sides(data, counted)
     findings += _of_overlap(counted)
     return Report(
-        dataset=type(data).__name__,
+        dataset=data.title,
         root=str(data.root),
         splits={name: one.split for name, one in counted.items()},
         findings=sorted(findings, key=lambda finding: (SEVERITIES.index(finding.severity), finding.kind)),

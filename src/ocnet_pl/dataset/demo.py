@@ -15,6 +15,7 @@ from torchvision.datasets import Cityscapes as Official
 from ocnet_pl.dataset.cityscapes import Cityscapes
 from ocnet_pl.dataset.reading import Bytes
 from ocnet_pl.errors import UserError
+from ocnet_pl.expect import expect, is_size, is_whole
 from ocnet_pl.randomness import derive_seed
 
 _IDS = {c.name: c.id for c in Official.classes}
@@ -50,6 +51,9 @@ class Demo(Cityscapes):
         **cityscapes: Any,
     ) -> None:
         super().__init__(root, **cityscapes)
+        expect("dataset.image_size", image_size, is_size(image_size), "[height,width] from 1 up")
+        for split, number in num_images.items():
+            expect(f"dataset.num_images.{split}", number, is_whole(number, 1), "a whole number from 1 up")
         self.image_size = (int(image_size[0]), int(image_size[1]))
         self.num_images = dict(num_images)
         self.published_counts = self.num_images

@@ -67,6 +67,10 @@ class Folder(SegmentationDataModule):
         self.images = images
         self.masks = masks
 
+    @property
+    def title(self) -> str:
+        return self.root.resolve().name or super().title
+
     def candidates(self, split: str) -> list[Pair]:
         listed = self.root / f"{split}.txt"
         images, masks = self.root / self.images, self.root / self.masks

@@ -13,6 +13,7 @@ from ocnet_pl.dataset.labels import decoding_table
 from ocnet_pl.dataset.reading import Bytes, Pair
 from ocnet_pl.dataset.transforms import Resize
 from ocnet_pl.errors import UserError
+from ocnet_pl.expect import expect, is_size
 from ocnet_pl.resizing import Size
 
 _IMAGES, _LABELS, _TEST = "TrainVal_images", "TrainVal_parsing_annotations", "Testing_images"
@@ -49,6 +50,7 @@ class LIP(SegmentationDataModule):
 
     def __init__(self, root: str, *, size: Sequence[int] = (473, 473), **settings: Any) -> None:
         super().__init__(root, **settings)
+        expect("dataset.size", size, is_size(size), "[height,width] from 1 up")
         self.size = (int(size[0]), int(size[1]))
 
     def candidates(self, split: str) -> list[Pair]:

@@ -25,6 +25,8 @@ def remarks(table: Table) -> list[str]:
             "The paper's protocol in all that it says (experiments/paper.yaml); docs/choices.md has what it leaves out."
         )
     lines += [f"Averaged, but not alike: {words}." for words in table.unlike]
+    unknown = {row.label: row.cells[table.main_column].unknown for row in table.rows}
+    lines += [f"{label} has no interval beside its difference: {why}." for label, why in unknown.items() if why]
     return lines + ([_other_networks(table, row)] if (row := table.profiled_otherwise) else [])
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from omegaconf import DictConfig
 
 from ocnet_pl.build import build_data, build_trained
 from ocnet_pl.config import compose_with_choices, plain
-from ocnet_pl.config_values import refuse_impossible
+from ocnet_pl.config_values import refuse_impossible, refuse_other_kinds
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.model.ocnet import OCNet
@@ -46,7 +47,9 @@ def compose_again(
     """
     overrides = _without_head(path, content["choices"], overrides)
     given = {group: content["config"][group] for group in GIVEN}
-    config, choices = compose_with_choices(*overrides, config_name=config_name, given=given)
+    composed = partial(compose_with_choices, config_name=config_name, given=given)
+    config, choices = composed(*overrides)
+    refuse_other_kinds(config, overrides, lambda *groups: composed(*groups)[0])
     refuse_impossible(config)
     return config, choices
 
@@ -69,7 +72,7 @@ def refuse_other_classes(path: Path, content: dict[str, Any], data: Segmentation
     if content["classes"] != list(data.classes):
         raise UserError(
             f"{path}: predicts {len(content['classes'])} classes, {content['classes'][0]} first, which are not those "
-            f"of {type(data).__name__}; leave dataset= out, or give a checkpoint that was trained on it"
+            f"of {data.title}; leave dataset= out, or give a checkpoint that was trained on it"
         )
 
 

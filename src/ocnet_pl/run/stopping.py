@@ -29,11 +29,11 @@ class StopAfterStep(Callback):
         self.signals = signals
         self.asked = False
         self.leaving = False
-        self._start = 0
+        self._start = self._saved = 0
         self._before: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start = trainer.global_step
+        self._start = self._saved = trainer.global_step
         self._listen()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -53,6 +53,15 @@ class StopAfterStep(Callback):
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._leave(trainer)
 
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._saved = trainer.global_step
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        if self._saved == trainer.global_step:  # `MissedValidation` repeats it; else it is finished first
+            self._leave_now(trainer)
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._save(trainer)
         self._leave(trainer)
@@ -61,6 +70,9 @@ class StopAfterStep(Callback):
         self._listen()
 
     def on_test_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        self._leave_now(trainer)
+
+    def _leave_now(self, trainer: pl.Trainer) -> None:
         # Processes may have different numbers of images, so they cannot agree here; the others end with process 0.
         if self.asked and trainer.is_global_zero:
             raise SystemExit(EXIT_STOPPED)

@@ -36,9 +36,12 @@ def expand(overrides: Sequence[str]) -> list[PlannedRun]:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
         (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     composed = [compose(*job) for job in jobs]
-    refuse_other_kinds(composed[0], jobs[0])
     runs = []
+    seen: set[str] = set()
     for job, one in zip(jobs, composed, strict=True):
+        if not seen.issuperset(job):  # to compose takes a while, and the runs of a sweep say much the same
+            refuse_other_kinds(one, job)
+        seen.update(job)
         refuse_impossible(one)
         config = plain(one)
         directory = Path(config["outputs"], config["name"], str(config["row"]), f"seed-{config['seed']}")

@@ -103,7 +103,8 @@ def _cell(column: Column, row: Row, base: Row | None, published_row: dict[str, A
     if base is None or base is row or cell.trained_on:
         return cell
     of_base = {seed: column.value(result) for seed, result in base.results.items()}
-    return replace(cell, difference=paired_difference(values, of_base), interval=_interval(column, row, base))
+    interval, unknown = _interval(column, row, base)
+    return replace(cell, difference=paired_difference(values, of_base), interval=interval, unknown=unknown)
 
 
 def _trained_on(row: Row, split: str, rows: Sequence[Row]) -> bool:
@@ -114,16 +115,25 @@ def _trained_on(row: Row, split: str, rows: Sequence[Row]) -> bool:
     )
 
 
-def _interval(column: Column, row: Row, base: Row) -> Interval | None:
-    if not isinstance(column, Tested) or column.metric != "miou":
-        return None
+def _interval(column: Column, row: Row, base: Row) -> tuple[Interval | None, str | None]:
+    """Where the difference lies, or else in words why that is not known."""
+    if not isinstance(column, Tested) or column.metric != "miou" or not row.results or not base.results:
+        return None, None
     seeds = sorted(row.results.keys() & base.results.keys())
-    tests = [_image_counts(column, r.results[seed]) for r in (row, base) for seed in seeds]
-    known = [test for test in tests if test is not None]
-    if not seeds or len(known) < len(tests) or any(names != known[0][0] for names, _ in known) or len(known[0][0]) < 2:
-        return None  # pairs are of the same images
-    counts = np.stack([array for _, array in known])
-    return paired_bootstrap(counts[: len(seeds)], counts[len(seeds) :])
+    if not seeds:
+        return None, f"it has no seed in common with {base.label}"
+    runs = [r.results[seed] for r in (row, base) for seed in seeds]
+    tests = {f"{run.row}/seed-{run.seed}": _image_counts(column, run) for run in runs}
+    known = {run: test for run, test in tests.items() if test is not None}
+    if missing := [run for run in tests if run not in known]:
+        return None, f"the counts of the images of {', '.join(missing)} are not there"
+    images, _ = next(iter(known.values()))
+    if others := [run for run, (names, _) in known.items() if names != images]:
+        return None, f"{', '.join(others)} were tested on other images than {next(iter(known))}"
+    if len(images) == 1:
+        return None, "it is of a single image"
+    counts = np.stack([array for _, array in known.values()])
+    return paired_bootstrap(counts[: len(seeds)], counts[len(seeds) :]), None
 
 
 def _image_counts(column: Tested, result: Result) -> tuple[list[str], NDArray[np.int64]] | None:

@@ -32,7 +32,8 @@ class Cell:
         values: by seed.
         ours: mean and spread over seeds.
         difference: to the baseline row, paired by seed; None in that row itself, and where the number is no test.
-        interval: where that difference lies, from the counts of every image; None where they are not all there.
+        interval: where that difference lies, from the counts of every image; None where that is not known.
+        unknown: why it is not; None where it is, or where there is no difference.
         paper: published mean and standard deviation; None where there is none.
         trained_on: the images are among those that the row was trained on, so that the number tests nothing.
         stand_in: score on the validation images, for a cell of a test set that has none; else None.
@@ -42,6 +43,7 @@ class Cell:
     ours: Spread
     difference: Spread | None = None
     interval: Interval | None = None
+    unknown: str | None = None
     paper: tuple[float, float | None] | None = None
     trained_on: bool = False
     stand_in: Spread | None = None
