@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
@@ -99,7 +100,7 @@ def test_a_value_of_another_kind_is_refused(override: str) -> None:
     "override",
     ["seed=-1", "seed=1.5", "threads=0", "threads=-1", "schedule.lr=-1", "schedule.lr=nan", "schedule.val_every=0",
      "schedule.max_steps=-1", "schedule.max_steps=2.5", "schedule.batch_size=0", "trainer.accumulate_grad_batches=0",
-     "evaluate_on=[]", "evaluate_on=val", "name=../evil", "name=/evil", "row=a/../../b", "row=null"],
+     "evaluate_on=[]", "evaluate_on=val", "name=../evil", "name=/evil", "row=a/../../b", "row=a/b", "row=null"],
 )  # fmt: skip
 def test_a_value_that_no_run_can_have_is_refused(override: str) -> None:
     with pytest.raises(UserError, match=f"^{override.split('=')[0]}=.* is expected"):
@@ -112,7 +113,7 @@ def test_a_value_that_no_run_can_have_is_refused(override: str) -> None:
      "dataset.scale=[0,0]", "dataset.scale_step=0", "dataset.num_workers=-1", "dataset.val_batch_size=0",
      "demo dataset.image_size=[64]", "demo dataset.num_images.val=0", "lip dataset.size=[473]",
      "lip dataset.size=[0,473]", "ade20k dataset.short_sides=[]", "ade20k dataset.short_sides=[0]",
-     "ade20k dataset.max_long_side=0", "ade20k dataset.test_short_side=4.5"],
+     "dataset.class_weights=[a,b]", "dataset.class_weights=[-1]", "ade20k dataset.max_long_side=0", "ade20k dataset.test_short_side=4.5"],
 )  # fmt: skip
 def test_a_data_set_refuses_what_it_cannot_have(override: str) -> None:
     *dataset, value = override.split()
@@ -135,6 +136,25 @@ def test_lists_and_groups_are_told_from_words(override: str, words: str) -> None
     with pytest.raises(UserError) as caught:
         refuse_other_kinds(compose(override), [override])
     assert words in str(caught.value)
+
+
+def test_lightning_takes_a_word_here() -> None:
+    refuse_other_kinds(compose("trainer.deterministic=warn"), ["trainer.deterministic=warn"])
+
+
+@pytest.mark.parametrize("dataset", ["cityscapes", "ade20k", "lip", "demo"])
+def test_every_data_set_has_every_protocol(dataset: str) -> None:
+    for inference in options("inference"):
+        config = compose(f"dataset={dataset}", f"inference={inference}", "dataset.root=data")
+        assert build.build_protocol(config, build.build_data(config))
+
+
+def test_class_weights_may_be_whole_numbers() -> None:
+    weights = f"dataset.class_weights=[{','.join(['1', '2'] * 9)},1]"
+    config = compose("dataset=demo", "model/backbone=tiny", weights)
+    module = build.build_module(config, build.build_data(config))
+    loss = module.loss(torch.randn(1, 19, 4, 4), torch.randint(19, (1, 4, 4)))
+    assert loss > 0
 
 
 def test_numbers_may_change_their_kind() -> None:

@@ -67,7 +67,8 @@ def build_protocol(config: DictConfig, data: SegmentationDataModule) -> Protocol
 
 def build_module(config: DictConfig, data: SegmentationDataModule) -> SegmentationModule:
     """Network, losses, optimizer and test protocol in their LightningModule."""
-    weight = torch.tensor(data.class_weights) if config.loss.class_weights and data.class_weights else None
+    weighted = config.loss.class_weights and data.class_weights
+    weight = torch.tensor(data.class_weights, dtype=torch.float32) if weighted else None
     network = build_network(config, len(data.classes))
     network.protocol = build_protocol(config, data)
     return SegmentationModule(

@@ -21,11 +21,15 @@ def _stays_inside(value: Any) -> bool:
     return value is not None and bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
+def _is_folder(value: Any) -> bool:
+    return _stays_inside(value) and len(PurePath(str(value)).parts) == 1
+
+
 _NAME = "a name of a folder below outputs/, without '..'"
 _RATE = is_number, "a number from 0 up"
 _POSSIBLE: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (_stays_inside, _NAME),
-    "row": (_stays_inside, _NAME),
+    "row": (_is_folder, "a name of one folder, without '/',"),
     "seed": _whole(0),
     "threads": (lambda value: value is None or is_whole(value, 1), "a whole number from 1 up, or null,"),
     "evaluate_on": (
@@ -84,10 +88,14 @@ def refuse_other_kinds(
             raise UserError(f"{key}={text}: {_group_expected(key, text)}")
         if isinstance(before, ListConfig) and not isinstance(after, ListConfig):
             raise UserError(f"{key}={text}: a list is expected, as {written(before)}")
-        if isinstance(before, bool) and not isinstance(after, bool):
+        if isinstance(before, bool) and not isinstance(after, bool) and (key, after) not in _ALSO:
             raise UserError(f"{key}={text}: true or false is expected")
         if isinstance(before, (int, float)) and not isinstance(before, bool) and isinstance(after, (str, bool)):
             raise UserError(f"{key}={text}: a number is expected, as {before}")
+
+
+_ALSO = {("trainer.deterministic", "warn")}
+"""What Lightning takes besides true and false."""
 
 
 def _group_expected(key: str, text: str) -> str:

@@ -65,7 +65,7 @@ class SlidingWindow:
     window of its own size. Memory does not grow with the number of windows.
 
     Args:
-        window: (height, width).
+        window: (height, width); None: 512x512, for data sets whose training images are not cropped.
         stride: between windows, (vertical, horizontal); at most the window, or pixels would lie in none.
         batch_size: windows in one forward pass.
         flip: mean of each window and its mirror image.
@@ -74,12 +74,13 @@ class SlidingWindow:
 
     def __init__(
         self,
-        window: Sequence[int],
+        window: Sequence[int] | None,
         stride: Sequence[int],
         batch_size: int = 4,
         flip: bool = False,
         mirror_pairs: Sequence[Sequence[int]] = (),
     ) -> None:
+        window = (512, 512) if window is None else window
         expect("inference.window", window, is_size(window), "[height,width] from 1 up")
         expect("inference.stride", stride, is_size(stride), "[vertical,horizontal] from 1 up")
         expect("inference.batch_size", batch_size, is_whole(batch_size, 1), "a whole number from 1 up")

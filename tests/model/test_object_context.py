@@ -93,9 +93,12 @@ def test_maps_have_the_size_of_the_image(name: str) -> None:
     assert maps.dtype == np.float32
     np.testing.assert_allclose(maps.sum((2, 3)), 1, rtol=1e-5)
     context = built.attend(image)
-    relative = maps[0, 0] / context.equal(0).numpy()
+    relative = maps[0, 0] / context.equal(0, points)[0].numpy()
     assert relative[0, 0] == pytest.approx(float(context.rows(0, points)[0, 0, 0]) * context.rows(0, points)[0].numel())
+    for number in range(len(grids)):
+        np.testing.assert_allclose(context.equal(number, points).sum((1, 2)), 1, rtol=1e-5)
     if name == "pyramid_oc":
+        assert context.equal(3, points)[0, 20:].max() == 0
         assert maps[0, 3, 20:].max() == 0
         assert maps[0, 3, :, 36:].max() == 0
 

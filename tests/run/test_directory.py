@@ -85,3 +85,22 @@ def test_curves_of_a_resumed_run_are_joined(tmp_path: Path) -> None:
     curve = read_curves(tmp_path)["loss"]
     assert [step for step, _ in curve] == list(range(10))
     assert [value for _, value in curve] == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "inside"),
+    [
+        ("outputs/t/gp/seed-0/checkpoints/last.ckpt", "outputs/t/gp/seed-0"),
+        ("last.ckpt", "RUN"),
+        ("checkpoints/last.ckpt", "RUN"),
+    ],
+)
+def test_the_run_of_a_checkpoint(
+    checkpoint: str, inside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "outputs" / "t" / "gp" / "seed-0"
+    (run / "checkpoints").mkdir(parents=True)
+    monkeypatch.chdir({"last.ckpt": run / "checkpoints", "checkpoints/last.ckpt": run}.get(checkpoint, tmp_path))
+    found = RunDirectory.of_checkpoint(Path(checkpoint))
+    assert found.path == (run if inside == "RUN" else Path(inside))
+    assert (found.row, found.seed) == ("gp", 0)

@@ -88,6 +88,8 @@ def test_evaluating_again_gives_the_same_and_loses_nothing(
     assert "which are not those of x;" in capsys.readouterr().err
     assert call("evaluate", checkpoint, "split=[val,train]") == 2
     assert "one split, as val, is expected" in capsys.readouterr().err
+    assert call("evaluate", checkpoint, "trainer=cpu", "inference=flip", "trainer.precision=bf16-mixed") == 0
+    assert "precision: 32-true -> bf16-mixed" in capsys.readouterr().out
     assert call("evaluate", checkpoint, "inference=multi_scale", "inference.scales=1.0") == 2
     assert "inference.scales=1.0: a list is expected, as [0.75,1.0,1.25]" in capsys.readouterr().err
     assert call("evaluate", "split=val") == 2
@@ -109,11 +111,16 @@ def test_several_processes_add_one_evaluation(workplace: Path, call: Main) -> No
         assert len(file["images"]) == evaluation["images"] == 8
 
 
-def test_the_same_command_again_does_nothing(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_command_again_does_nothing(
+    workplace: Path, call: Main, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert call("train", *TINY) == 0
     before = (workplace / "outputs/runs/base_oc/seed-0/result.json").read_bytes()
     assert call("train", *TINY) == 0
     assert "finished before" in capsys.readouterr().out
+    monkeypatch.setenv("SLURM_PROCID", "1")  # another process of the same job waits for nobody
+    assert call("train", *TINY) == 0
+    monkeypatch.delenv("SLURM_PROCID")
     assert call("train", *TINY, "schedule.lr=0.5") == 2
     assert "schedule.lr: 0.1 -> 0.5" in capsys.readouterr().err
     assert (workplace / "outputs/runs/base_oc/seed-0/result.json").read_bytes() == before

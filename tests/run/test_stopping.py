@@ -149,3 +149,14 @@ def test_a_moved_run_knows_its_best_checkpoint(
     assert call("train", *command, "outputs=elsewhere") == 0
     best = Path("elsewhere/moved/base_oc/seed-0/checkpoints/best.ckpt")
     assert read_checkpoint(best)["global_step"] == 3
+
+
+def test_a_run_without_its_checkpoint_begins_anew(call: Main, disturbed: Callable[..., int]) -> None:
+    assert call("train", *CHECKED, "name=whole") == 0
+    command = (*CHECKED, "name=bare")
+    for step in (4, 5):  # the second attempt goes on from step 3, and logs into a folder of its own
+        with pytest.raises(RuntimeError, match="broken off"):
+            disturbed(command, break_off, "training", step)
+    run_of("bare").last_checkpoint.unlink()
+    assert call("train", *command) == 0
+    assert_same("bare")

@@ -1,6 +1,7 @@
 """Where the runs of a sweep go: side by side on one machine, or to a cluster."""
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -9,8 +10,10 @@ import pytest
 from conftest import TINY, Main, spawn
 from omegaconf import DictConfig
 
+from ocnet_pl.run.directory import RunDirectory, write_json
 from ocnet_pl.sweep import launching
 from ocnet_pl.sweep.gpus import borrowed, visible_gpus
+from ocnet_pl.sweep.plan import PLAN
 
 
 @pytest.mark.slow
@@ -73,6 +76,46 @@ def _borrow_and_return() -> list[str]:
         return both
 
 
+class Launched:
+    """Hydra's config of a sweep under a launcher."""
+
+    def __init__(self, launcher: str) -> None:
+        self.launcher = launcher
+
+    def get(self) -> DictConfig:
+        return DictConfig({"runtime": {"choices": {"hydra/launcher": self.launcher}}})
+
+
+@pytest.mark.parametrize(
+    ("launcher", "state", "ended", "comes"),
+    [
+        ("basic", None, "", False),  # one after another: it was before this one
+        ("joblib", None, "", True),
+        ("joblib", "failure.json", "before", True),
+        ("joblib", "failure.json", "since", False),
+        ("joblib", "config.json", "before", True),
+        ("joblib", "config.json", "since", False),
+        ("slurm", "config.json", "since", True),  # preempted
+        ("slurm", "failure.json", "since", False),
+        ("joblib", "result.json", "since", False),
+    ],
+)
+def test_who_waits_for_its_parent(
+    launcher: str, state: str | None, ended: str, comes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launching, "HydraConfig", Launched(launcher))
+    parent, child = (RunDirectory(tmp_path / row / "seed-0") for row in ("ohem", "ms_flip"))
+    write_json(tmp_path / PLAN, [str(run.path) for run in (parent, child)])
+    if state is not None:
+        parent.path.mkdir(parents=True)
+        write_json(parent.path / state, {})
+        began = (tmp_path / PLAN).stat().st_mtime + {"before": -5, "since": 5}[ended]
+        os.utime(parent.path / state, (began, began))
+    assert launching._comes(parent, child) is comes
+    stranger = RunDirectory(tmp_path / "plain" / "seed-0")
+    assert not launching._comes(stranger, child), "no run of this sweep"
+
+
 @pytest.mark.parametrize(
     ("launcher", "trainer", "wanted"),
     [("joblib", {"accelerator": "auto", "devices": 1}, 1), ("joblib", {"accelerator": "gpu", "devices": -1}, 2),
@@ -81,11 +124,6 @@ def _borrow_and_return() -> list[str]:
 def test_runs_side_by_side_have_gpus_of_their_own(
     launcher: str, trainer: dict[str, object], wanted: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Chosen:
-        @staticmethod
-        def get() -> DictConfig:
-            return DictConfig({"runtime": {"choices": {"hydra/launcher": launcher}}})
-
-    monkeypatch.setattr(launching, "HydraConfig", Chosen)
+    monkeypatch.setattr(launching, "HydraConfig", Launched(launcher))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     assert launching._gpus_wanted(DictConfig({"trainer": trainer})) == wanted

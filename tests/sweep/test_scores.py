@@ -48,6 +48,25 @@ def test_a_network_trained_on_val_is_not_compared_on_val(outputs: Path) -> None:
     assert [row.name for row in table.rows if row.cells[table.main_column].difference] == ["ohem"]
 
 
+def test_nor_is_what_started_from_it_or_is_compared_with_it(outputs: Path) -> None:
+    def write(row: str, parent: str | None, train_split: str = "train", table: str = "own") -> None:
+        config = {"dataset": {"train_split": train_split, "val_split": "val"}, "parent": parent}
+        run = result(row, 0, 90, table, config=config)
+        run.write(outputs / table / row / "seed-0" / "result.json")
+
+    write("baseline", None)
+    write("tuned", "../table2/trainval")
+    write("twice", "tuned")
+    write("gp", None)
+    (table,) = read_tables(outputs / "own")
+    marked = {row.name for row in table.rows if row.cells[table.main_column].trained_on}
+    assert marked == {"tuned", "twice"}
+    assert [row.name for row in table.rows if row.cells[table.main_column].difference] == ["gp"]
+    write("baseline", None, "trainval")
+    (table,) = read_tables(outputs / "own")
+    assert not any(row.cells[table.main_column].difference for row in table.rows)
+
+
 def test_a_score_is_shown_beside_the_papers(call: Main, outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("report", "--score", "table2/ohem=78.8", "--score", "table2/plain=78.0") == 0
     assert "kept in outputs/table2/scores.json" in capsys.readouterr().out

@@ -53,3 +53,9 @@ def test_a_run_that_is_asked_to_stop_loses_nothing(workplace: Path, trainer: str
     assert spawn("train", *command, "name=stopped", cwd=workplace).returncode == 0
     assert len(list((run / "log").iterdir())) == 2, "it did not resume"
     assert weights(workplace, "stopped/base_oc/seed-0") == weights(workplace, "unbroken/base_oc/seed-0")
+
+
+def test_every_option_of_a_group(workplace: Path, call: Main) -> None:
+    sweep = (*TINY, "schedule.max_steps=1", "name=all", "hydra.mode=MULTIRUN", "model/head=glob(b*)")
+    assert call("train", *sweep) == 0
+    assert {path.parents[1].name for path in workplace.glob("outputs/all/*/*/result.json")} == {"base_oc", "baseline"}

@@ -78,6 +78,28 @@ def test_what_differs_is_said_whoever_made_it_so() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("parent=../table2/trainval", "parent ../table2/trainval (overridden)"),
+        ("+trainer.limit_train_batches=10", "trainer.limit_train_batches 10 (overridden)"),
+        ("trainer.devices=4", None),
+        ("trainer.deterministic=true", None),
+    ],
+)
+def test_what_the_trainer_does_otherwise_is_said(override: str, told: str | None) -> None:
+    run = composed("experiment=table1", "model/head=gp", override)
+    overridden = [line for line in said("table1", {"GP": [run]}) if "overridden" in line]
+    assert overridden == [told] * (told is not None)
+
+
+@pytest.mark.parametrize(("trainer", "synchronized"), [("ddp", True), ("ddp_cpu", False)])
+def test_batch_norm_of_each_process_alone_is_said(trainer: str, synchronized: bool) -> None:
+    run = replace(composed("experiment=table1", "model/head=gp", f"trainer={trainer}"), processes=2)
+    lines = said("table1", {"GP": [run]})
+    assert synchronized is not any(line.startswith("trainer.sync_batchnorm no (paper: yes)") for line in lines)
+
+
 def test_another_data_set_is_said_once() -> None:
     lines = said("table1", {"GP": [composed("experiment=table1", "model/head=gp", "dataset=ade20k")]})
     assert lines[0] == "data set ade20k (paper: cityscapes)"

@@ -286,3 +286,17 @@ def test_a_table_is_published(call: Main, sweep: Path, capsys: pytest.CaptureFix
     assert "8 runs of ocnet_pl (commit unknown) on cpu, finished 2026-01-02." in page
     assert "(table1.svg)" in page
     assert (folder / "table1.svg").read_text().startswith("<svg")
+
+
+def test_rows_are_compared_where_they_were_validated(tmp_path: Path) -> None:
+    for row, trained, validated in (("baseline", 90, 60), ("base_oc", 95, 55)):
+        run = result(row, 0, validated, config={"dataset": {"train_split": "train", "val_split": "valid"}})
+        (tested,) = run.evaluations.values()
+        evaluations = {"last/valid/whole": tested, "last/train/whole": replace(tested, miou=trained / 100)}
+        replace(run, evaluations=evaluations).write(tmp_path / row / "seed-0" / "result.json")
+    (table,) = read_tables(tmp_path)
+    assert table.columns[table.main_column].label == "Valid mIoU (%)"
+    base_oc = next(row for row in table.rows if row.name == "base_oc")
+    difference = base_oc.cells[table.main_column].difference
+    assert difference is not None
+    assert difference.mean == pytest.approx(-5)

@@ -25,9 +25,10 @@ def _job(config: DictConfig) -> float | None:
         from ocnet_pl.run.training import is_process_zero, train
 
         run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
-        if run.result.is_file() and is_process_zero():
-            run.refuse_other_config(plain(config))
-            print(f"{run.path}: finished before; delete it or choose another name= to train again")
+        if run.result.is_file():  # no process waits for the others then
+            if is_process_zero():
+                run.refuse_other_config(plain(config))
+                print(f"{run.path}: finished before; delete it or choose another name= to train again")
             return None
         train(config, run, choices=dict(HydraConfig.get().runtime.choices), overrides=overrides)
         if is_process_zero():

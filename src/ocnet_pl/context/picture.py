@@ -101,7 +101,8 @@ def context_picture(explored: Sequence[Explored], image_path: Path, truth: Bytes
         for number, which in enumerate(one.maps):
             title = name if len(one.maps) == 1 else f"{name}, {which}"
             shown = None if number else colour(prediction, data.palette)
-            relative = maps[:, number] / context.equal(number).numpy()
+            equal = context.equal(number, points).numpy()
+            relative = np.divide(maps[:, number], equal, out=np.zeros_like(equal), where=equal > 0)
             columns.append(Column(title, shown, relative, own_shares(context, number, truth, points)))
     occurring = np.unique(np.stack([decided, *predictions])).tolist()
     return Picture(

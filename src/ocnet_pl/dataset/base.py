@@ -103,6 +103,8 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         self.augment = tuple(augment)
         self.seed = seed
         if class_weights is not None:
+            numbers = is_list(class_weights) and all(is_number(weight) for weight in class_weights)
+            expect("dataset.class_weights", class_weights, numbers, "a list of numbers from 0 up")
             if len(class_weights) != len(self.classes):
                 raise UserError(
                     f"dataset.class_weights: holds {len(class_weights)} numbers for {len(self.classes)} classes; "

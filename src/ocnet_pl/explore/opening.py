@@ -50,7 +50,7 @@ class Explored:
     @property
     def run(self) -> RunDirectory:
         """The run that it lies in, where it lies in one."""
-        return RunDirectory(self.path.parent.parent)
+        return RunDirectory.of_checkpoint(self.path)
 
 
 def open_any(path: Path, device: torch.device, root: Path | None = None) -> Explored:

@@ -1,6 +1,5 @@
 """The object context maps of one image, row by row: a map has as many rows as the features have positions."""
 
-import math
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -60,11 +59,10 @@ class ObjectContext:
             part.fill_(1 / part.numel())
         return rows
 
-    def equal(self, number: int) -> Tensor:
-        """Map `number` of an attention that weighs every position the same, (H, W): a map divided by it tells
-        weights apart from areas, which at the border are smaller."""
-        positions = self.positions(number)
-        return positions.spread(torch.full(positions.size, 1 / math.prod(positions.size)))
+    def equal(self, number: int, points: Points) -> Tensor:
+        """Maps `number` of an attention that tells nothing apart, (P, H, W): a map divided by them tells weights apart
+        from areas, which at the border are smaller, and is 0 / 0 where the attention does not reach."""
+        return self.positions(number).spread(self.uniform(number, points))
 
     @torch.inference_mode()
     def maps(self, points: Points) -> Tensor:

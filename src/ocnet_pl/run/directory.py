@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
@@ -32,6 +32,13 @@ class RunDirectory:
     """`outputs/<table>/<row>/seed-<n>/`."""
 
     path: Path
+
+    @classmethod
+    def of_checkpoint(cls, path: Path) -> Self:
+        """The one that a checkpoint lies in, if it lies in any."""
+        # A path such as last.ckpt, typed where it lies, does not name the folders above.
+        whole = len(path.parts) > len(("row", "seed-0", "checkpoints", "last.ckpt"))
+        return cls((path if whole else path.absolute()).parent.parent)
 
     @property
     def row(self) -> str:

@@ -42,6 +42,8 @@ def evaluate_checkpoint(path: Path, overrides: Sequence[str]) -> Outcome | None:
     config, choices = compose_again(path, content, overrides, config_name="evaluate")
     config.model.backbone.pretrained = False
     config.model.backbone.weights = None
+    if not any(override.startswith("trainer.precision=") for override in overrides):
+        config.trainer.precision = content["config"]["trainer"]["precision"]
     data = build_data(config)
     refuse_other_classes(path, content, data)
     data.prepare_data()
@@ -50,7 +52,7 @@ def evaluate_checkpoint(path: Path, overrides: Sequence[str]) -> Outcome | None:
     load_weights(module.network, content, path)
     trainer = build_trainer(config, [], False, Path(config.outputs))
     key = evaluation_key(path.stem, config.split, choices["inference"])
-    run = RunDirectory(path.parent.parent)
+    run = RunDirectory.of_checkpoint(path)
     protocol = _usual_protocol(path, content, overrides, choices["inference"])
     reason = _why_not_kept(run, content, plain(config), protocol, key)
     tested = test(trainer, module, data, config.split)
@@ -79,7 +81,8 @@ def _why_not_kept(run: RunDirectory, content: dict[str, Any], config: Plain, pro
     if not run.result.is_file():
         return "not kept: the checkpoint lies in no finished run"
     trained = {**content["config"], "inference": protocol}
-    for part in ("dataset", "model", "inference"):
+    trained, config = ({**c, "precision": c["trainer"]["precision"]} for c in (trained, config))
+    for part in ("dataset", "model", "inference", "precision"):
         before, now = ({part: c[part]} for c in (trained, config))
         # A local weights file only initialises; the checkpoint's weights replace it.
         if difference := [d for d in config_difference(before, now) if "pretrained" not in d and "weights" not in d]:

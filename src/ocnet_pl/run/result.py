@@ -130,6 +130,11 @@ class Result:
         """Name of the protocol that it was to be tested under."""
         return self.choices["inference"]
 
+    @property
+    def val_split(self) -> str:
+        """The images that it was validated on."""
+        return str(self.config.get("dataset", {}).get("val_split", "val"))
+
     def counts_file(self, key: str) -> Path | None:
         """Of an evaluation, the counts of every image; None where they are not kept."""
         evaluation = self.evaluations.get(key)

@@ -168,6 +168,8 @@ def _step_of(run: RunDirectory) -> int:
 def _csv_logger(run: RunDirectory, start: int) -> CSVLogger:
     version = log_version(start)
     if is_process_zero():
-        # An earlier attempt from this very step is repeated, value by value.
-        shutil.rmtree(run.logs / version, ignore_errors=True)
+        # What an earlier attempt logged from here on is repeated, value by value.
+        for later in run.logs.glob("step-*"):
+            if later.name >= version:
+                shutil.rmtree(later)
     return CSVLogger(run.path, name=run.logs.name, version=version, flush_logs_every_n_steps=1)

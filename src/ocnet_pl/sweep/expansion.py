@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ocnet_pl.config import compose, plain, readable_config_errors
@@ -33,7 +34,9 @@ def expand(overrides: Sequence[str]) -> list[PlannedRun]:
         UserError: a run that cannot be composed or that no run can be, or two that would share a directory.
     """
     with readable_config_errors():
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        hydra = GlobalHydra.instance().hydra  # while a command is at work it knows what glob(*) stands for
+        loader = None if hydra is None else hydra.config_loader
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
         (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     composed = [compose(*job) for job in jobs]
     runs = []

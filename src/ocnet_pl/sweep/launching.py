@@ -17,7 +17,7 @@ from ocnet_pl.process import EXIT_STOPPED, die_with_parent
 from ocnet_pl.run.directory import RunDirectory, State, write_json
 from ocnet_pl.run.result import Result
 from ocnet_pl.sweep.gpus import borrowed, visible_gpus
-from ocnet_pl.sweep.plan import planned_runs
+from ocnet_pl.sweep.plan import PLAN, planned_runs
 
 RANK_VARIABLES = (
     "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
@@ -67,14 +67,29 @@ def _wait_for_parent(run: RunDirectory, row: str | None, *, every: float = 2.0) 
     if row is None:
         return ""
     parent = run.sibling(row)
-    coming = {State.RUNNING}
-    if HydraConfig.get().runtime.choices["hydra/launcher"] != "basic":
-        coming.add(State.WAITING)  # runs side by side: it may start yet; one after another it would have started
-    if parent.state() in coming:
+    if _comes(parent, run):
         _tell(run, f"waits for {row}")
-    while parent.state() in coming:
+    while _comes(parent, run):
         time.sleep(every)
     return "" if parent.state() is State.DONE else f"its parent {parent.path} is {parent.state()}"
+
+
+def _comes(parent: RunDirectory, run: RunDirectory) -> bool:
+    """Whether the parent is being trained, or will be by this sweep."""
+    state, launcher = parent.state(), HydraConfig.get().runtime.choices["hydra/launcher"]
+    if state in (State.RUNNING, State.DONE) or launcher == "basic":  # one after another it would have started
+        return state is State.RUNNING
+    sweep = run.path.parents[1]
+    if parent.path not in [planned.path for planned in planned_runs(sweep)]:
+        return False
+    if state is State.BROKEN and launcher == "slurm":
+        return True  # a preempted job is queued again
+    last_attempt = {State.FAILED: parent.failure, State.BROKEN: parent.started}.get(state)
+    try:
+        # What it died of before this sweep began is what the sweep makes good.
+        return last_attempt is None or last_attempt.stat().st_mtime < (sweep / PLAN).stat().st_mtime
+    except FileNotFoundError:
+        return True  # it has just begun
 
 
 def _tell(run: RunDirectory, what: str) -> None:

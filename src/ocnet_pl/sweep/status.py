@@ -109,5 +109,6 @@ def _written(path: Path) -> float:
 
 
 def _score(result: Result) -> str:
-    evaluation = result.evaluations.get(evaluation_key("last", "val", result.protocol))
-    return "" if evaluation is None or evaluation.miou is None else f"val mIoU {100 * evaluation.miou:.2f}"
+    split = result.val_split
+    evaluation = result.evaluations.get(evaluation_key("last", split, result.protocol))
+    return "" if evaluation is None or evaluation.miou is None else f"{split} mIoU {100 * evaluation.miou:.2f}"

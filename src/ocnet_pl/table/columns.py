@@ -119,7 +119,7 @@ def columns_of(results: Sequence[Result]) -> list[Column]:
     """Training split first, then what was asked for, then what was tested besides, then the best in training."""
     columns: list[Column] = [*_tested(results)]
     if any(best_validation(result) for result in results):
-        split = next((str(r.config["dataset"]["val_split"]) for r in results if "dataset" in r.config), "val")
+        split = results[0].val_split
         columns.append(BestInTraining(f"curve/{split}", "best_miou", f"{split.capitalize()}, best mIoU (%)"))
     return columns
 

@@ -11,8 +11,12 @@ from ocnet_pl.run.result import Result
 ROWS = "rows"
 SEEDS = "seeds"
 
-_CHANGES_NUMBERS = ("model.", "dataset.", "schedule.", "loss.", "inference.")
-_ONLY_WATCHES = ("schedule.val_every", "schedule.checkpoint_every", "schedule.log_every", "dataset.val_batch_size")
+_CHANGES_NUMBERS = ("model.", "dataset.", "schedule.", "loss.", "inference.", "trainer.", "parent")
+_CHANGES_NONE = {
+    *MACHINE_KEYS, "schedule.val_every", "schedule.checkpoint_every", "schedule.log_every", "dataset.val_batch_size",
+    "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.deterministic",
+    "trainer.sync_batchnorm",  # told where it makes a difference
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,10 @@ def _of_run(result: Result, protocol: Mapping[str, Any]) -> list[tuple[str, Any,
             found.append((key, ours, theirs))
     for override in result.overrides:
         key = override.lstrip("+~").split("=", 1)[0]
-        if key.startswith(_CHANGES_NUMBERS) and key not in {*protocol, *_ONLY_WATCHES, *MACHINE_KEYS}:
+        if key.startswith(_CHANGES_NUMBERS) and key not in _CHANGES_NONE and key not in protocol:
             found.append((key, _look_up(result, key)[1], None))
+    if result.processes > 1 and not result.config.get("trainer", {}).get("sync_batchnorm"):
+        found.append(("trainer.sync_batchnorm", False, True))
     return found
 
 

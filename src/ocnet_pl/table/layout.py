@@ -13,7 +13,7 @@ from ocnet_pl.context.record import on_own_class
 from ocnet_pl.cost.record import find_costs
 from ocnet_pl.errors import UserError
 from ocnet_pl.paper import imitated, published
-from ocnet_pl.run.directory import State
+from ocnet_pl.run.directory import RunDirectory, State
 from ocnet_pl.run.result import Result, read_results
 from ocnet_pl.statistics import Interval, paired_bootstrap, paired_difference, spread
 from ocnet_pl.sweep.plan import planned_runs
@@ -55,7 +55,7 @@ def make_table(name: str, results: Sequence[Result]) -> Table:
     if scores or any("test/miou" in row for row in printed):
         columns.append(OnServer.of(scores))
     for row, published_row in zip(rows, printed, strict=True):
-        row.cells = [_cell(column, row, base, published_row, ours) for column in columns]
+        row.cells = [_cell(column, row, base, published_row) for column in columns]
     table = Table(
         name=name,
         title=_title(name, imitates, paper),
@@ -91,28 +91,37 @@ def _rows(results: Sequence[Result], paper: dict[str, Any]) -> Iterator[Row]:
         yield Row(name, label, finished, unfinished, cost=costs.get(head), context=on_own_class(finished.values()))
 
 
-def _cell(column: Column, row: Row, base: Row | None, published_row: dict[str, Any], rows: Sequence[Row]) -> Cell:
+def _cell(column: Column, row: Row, base: Row | None, published_row: dict[str, Any]) -> Cell:
     values = {seed: column.value(result) for seed, result in row.results.items()}
     paper = published_row.get(column.paper_key) if column.paper_key else None
     cell = Cell(
         values,
         spread(list(values.values())),
         paper=(paper[0], paper[1]) if paper else None,
-        trained_on=column.split is not None and _trained_on(row, column.split, rows),
+        trained_on=_trained_on(row, column),
     )
-    if base is None or base is row or cell.trained_on:
+    if base is None or base is row or cell.trained_on or _trained_on(base, column):
         return cell
     of_base = {seed: column.value(result) for seed, result in base.results.items()}
     interval, unknown = _interval(column, row, base)
     return replace(cell, difference=paired_difference(values, of_base), interval=interval, unknown=unknown)
 
 
-def _trained_on(row: Row, split: str, rows: Sequence[Row]) -> bool:
-    """By a run of the row, or by one that it started from."""
-    parents = {result.config.get("parent") for result in row.results.values()} - {None, row.name}
-    return any(result.trained_on(split) for result in row.results.values()) or any(
-        _trained_on(parent, split, [r for r in rows if r is not row]) for parent in rows if parent.name in parents
+def _trained_on(row: Row, column: Column) -> bool:
+    """Whether a run of the row, or one that it started from, learned from the images that the number is of."""
+    split = column.split
+    return split is not None and any(
+        ancestor.trained_on(split) for result in row.results.values() for ancestor in _lineage(result)
     )
+
+
+def _lineage(result: Result) -> Iterator[Result]:
+    """The run and those that it started from, of this sweep or another, as far as they are there."""
+    yield result
+    if parent := result.config.get("parent"):
+        origin = RunDirectory(result.directory).sibling(parent)
+        if origin.result.is_file():
+            yield from _lineage(Result.read(origin.result))
 
 
 def _interval(column: Column, row: Row, base: Row) -> tuple[Interval | None, str | None]:

@@ -102,9 +102,11 @@ class Table:
 
     @property
     def main_column(self) -> int:
-        """The one that ranks: mIoU of the validation split under the table's protocol, or else the first."""
+        """The one that ranks: mIoU of the validation split under the table's protocol, or else the first of a test."""
         keys = [column.paper_key for column in self.columns]
-        return keys.index("val/miou") if "val/miou" in keys else 0
+        validated = [f"{result.val_split}/miou" for result in self.results]
+        tests = [i for i, column in enumerate(self.columns) if column.split != "train"]
+        return next((keys.index(key) for key in validated if key in keys), (tests or [0])[0])
 
     @property
     def results(self) -> list[Result]:
