@@ -113,7 +113,8 @@ def test_a_value_that_no_run_can_have_is_refused(override: str) -> None:
      "dataset.scale=[0,0]", "dataset.scale_step=0", "dataset.num_workers=-1", "dataset.val_batch_size=0",
      "demo dataset.image_size=[64]", "demo dataset.num_images.val=0", "lip dataset.size=[473]",
      "lip dataset.size=[0,473]", "ade20k dataset.short_sides=[]", "ade20k dataset.short_sides=[0]",
-     "dataset.class_weights=[a,b]", "dataset.class_weights=[-1]", "ade20k dataset.max_long_side=0", "ade20k dataset.test_short_side=4.5"],
+     "dataset.class_weights=[a,b]", "dataset.class_weights=[-1]", "ade20k dataset.max_long_side=0",
+     "ade20k dataset.test_short_side=4.5"],
 )  # fmt: skip
 def test_a_data_set_refuses_what_it_cannot_have(override: str) -> None:
     *dataset, value = override.split()
