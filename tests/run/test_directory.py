@@ -95,9 +95,7 @@ def test_curves_of_a_resumed_run_are_joined(tmp_path: Path) -> None:
         ("checkpoints/last.ckpt", "RUN"),
     ],
 )
-def test_the_run_of_a_checkpoint(
-    checkpoint: str, inside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_run_of_a_checkpoint(checkpoint: str, inside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / "outputs" / "t" / "gp" / "seed-0"
     (run / "checkpoints").mkdir(parents=True)
     monkeypatch.chdir({"last.ckpt": run / "checkpoints", "checkpoints/last.ckpt": run}.get(checkpoint, tmp_path))
