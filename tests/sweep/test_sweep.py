@@ -11,6 +11,7 @@ import pytest
 from conftest import TINY, Main, spawn
 
 from ocnet_pl.process import EXIT_STOPPED
+from ocnet_pl.run.curves import read_curves
 
 SCENES = [option for option in TINY if not option.startswith("schedule.max_steps")]
 
@@ -53,6 +54,25 @@ def test_a_run_that_is_asked_to_stop_loses_nothing(workplace: Path, trainer: str
     assert spawn("train", *command, "name=stopped", cwd=workplace).returncode == 0
     assert len(list((run / "log").iterdir())) == 2, "it did not resume"
     assert weights(workplace, "stopped/base_oc/seed-0") == weights(workplace, "unbroken/base_oc/seed-0")
+
+
+@pytest.mark.slow
+def test_all_processes_leave_a_validation(workplace: Path) -> None:
+    scenes = [option for option in TINY if not option.startswith(("dataset.num_images", "schedule.checkpoint_every"))]
+    command = [*scenes, "trainer=ddp_cpu", "dataset.num_images={train:8,val:400}", "schedule.checkpoint_every=3"]
+    arguments = [sys.executable, "-m", "ocnet_pl.command.train", *command]
+    process = subprocess.Popen(arguments, cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    run = workplace / "outputs/runs/base_oc/seed-0"
+    deadline = time.monotonic() + 120
+    while not (run / "checkpoints/last.ckpt").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == EXIT_STOPPED, printed
+    assert "Traceback" not in printed
+    curves = read_curves(run / "log")
+    assert len(curves["train/loss"]) == 3
+    assert "val/miou" not in curves
 
 
 def test_every_option_of_a_group(workplace: Path, call: Main) -> None:

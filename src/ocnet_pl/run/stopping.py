@@ -73,9 +73,14 @@ class StopAfterStep(Callback):
         self._leave_now(trainer)
 
     def _leave_now(self, trainer: pl.Trainer) -> None:
-        # Processes may have different numbers of images, so they cannot agree here; the others end with process 0.
-        if self.asked and trainer.is_global_zero:
-            raise SystemExit(EXIT_STOPPED)
+        """Between two images: processes may have different numbers of them, so they cannot agree, and each is told."""
+        if not self.asked:
+            return
+        launcher = trainer.strategy.launcher
+        if launcher is not None and trainer.is_global_zero:  # else a cluster or torchrun asks every process
+            launcher.kill(signal.SIGTERM)
+        self.leaving = True
+        self._leave(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
         self.leaving = trainer.strategy.reduce_boolean_decision(self.asked, all=False)
