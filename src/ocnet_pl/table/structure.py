@@ -20,8 +20,9 @@ LABELS = {
     "base_oc": "Base-OC",
     "pyramid_oc": "Pyramid-OC",
     "asp_oc": "ASP-OC",
+    "asp_oc_2019": "ASP-OC 2019",
 }
-"""How the paper writes the names of the heads, in its order; any other row is labelled by its name."""
+"""How the paper writes the names of the heads, in its order, then the authors' later form; other rows have no label."""
 
 
 @dataclass(frozen=True)
