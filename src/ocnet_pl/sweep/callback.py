@@ -16,6 +16,7 @@ from ocnet_pl.config_values import refuse_impossible, refuse_other_kinds
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.run.directory import RunDirectory, State, read_json, write_json
 from ocnet_pl.sweep.expansion import PlannedRun, expand
+from ocnet_pl.sweep.launching import CLUSTER_LAUNCHERS
 from ocnet_pl.sweep.plan import PLAN
 
 
@@ -74,7 +75,7 @@ class SweepCallback(Callback):
 
 
 def _refuse_missing_cluster(launcher: str) -> None:
-    cluster = launcher in ("slurm", "submitit_slurm")
+    cluster = launcher in CLUSTER_LAUNCHERS
     if cluster and find_spec("hydra_plugins.hydra_submitit_launcher") is None:
         raise UserError(f"hydra/launcher={launcher}: is an extra; install it: pip install 'ocnet_pl[slurm]'")
     if cluster and shutil.which("srun") is None:

@@ -19,6 +19,9 @@ from ocnet_pl.run.result import Result
 from ocnet_pl.sweep.gpus import borrowed, visible_gpus
 from ocnet_pl.sweep.plan import PLAN, planned_runs
 
+CLUSTER_LAUNCHERS = ("slurm", "submitit_slurm")
+"""Under which a run is a job of its own, queued again when it is preempted."""
+
 RANK_VARIABLES = (
     "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
     "PL_GLOBAL_SEED", "WANDB_RUN_ID", "WANDB_SERVICE",
@@ -82,8 +85,8 @@ def _comes(parent: RunDirectory, run: RunDirectory) -> bool:
     sweep = run.path.parents[1]
     if parent.path not in [planned.path for planned in planned_runs(sweep)]:
         return False
-    if state is State.BROKEN and launcher == "slurm":
-        return True  # a preempted job is queued again
+    if state is State.BROKEN and launcher in CLUSTER_LAUNCHERS:
+        return True
     last_attempt = {State.FAILED: parent.failure, State.BROKEN: parent.started}.get(state)
     try:
         # What it died of before this sweep began is what the sweep makes good.
