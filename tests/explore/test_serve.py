@@ -87,8 +87,9 @@ def test_the_page_shows_the_maps_of_the_network(address: str, explored: list[Exp
         answer = json.loads(get(f"{address}/look?image=0&checkpoint={number}&map={which}&x=60&y=3"))
         weights = np.frombuffer(base64.b64decode(answer["weights"]), "<f4")
         context = explored[number].network.attend(image)
-        expected = context.rows(which, [(60, 3)])[0]
-        np.testing.assert_allclose(weights.reshape(expected.shape), expected * expected.numel(), rtol=1e-5)
+        expected, equal = (of(which, [(60, 3)])[0] for of in (context.rows, context.uniform))
+        assert bool((equal == 0).any()) is (grid == "6"), "equal weights stay in the cell"
+        np.testing.assert_allclose(weights.reshape(expected.shape), expected / equal.max(), rtol=1e-5)
         assert answer["x_edges"] == context.positions(which).edges(1).tolist()
         assert (answer["y_edges"][0], answer["y_edges"][-1]) == (0, 32)
         assert 0 < answer["own"] <= 1, grid

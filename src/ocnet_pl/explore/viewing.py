@@ -120,12 +120,13 @@ class Viewer:
         context = found.context
         positions = context.positions(number)
         (row,) = context.rows(number, [(x, y)]).float().cpu()
+        equal = context.uniform(number, [(x, y)]).max()  # on every position that the attention reaches
         (share,) = own_shares(context, number, seen.truth, [(x, y)])
         truth = None if seen.truth is None or seen.truth[y, x] == IGNORE else int(seen.truth[y, x])
         return Answer(
             x_edges=positions.edges(1).tolist(),
             y_edges=positions.edges(0).tolist(),
-            weights=(row * row.numel()).numpy(),
+            weights=(row / equal).numpy(),
             probabilities=found.probabilities[:, y, x].float().cpu().numpy(),
             truth=truth,
             own=share[0] if share else None,
