@@ -154,7 +154,9 @@ def test_the_attention_alone(call: Main, workplace: Path, capsys: pytest.Capture
     ]
     assert costs[0].multiply_adds == 2 * 64**2 * 512
     assert "on 64 positions" in costs[0].conditions
-    assert capsys.readouterr().out.count("ratio") == 2
+    printed = capsys.readouterr().out
+    assert printed.count("ratio") == 2
+    assert "mapless as networks compute it" in printed
     assert call("profile", *FAST, "--attention-only", "--head-only") == 2
 
 

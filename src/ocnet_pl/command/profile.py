@@ -147,7 +147,7 @@ def _profile(arguments: argparse.Namespace) -> None:
         precision=arguments.precision,
         classes=arguments.classes,
         repeats=arguments.repeats,
-        explicit_attention=arguments.explicit_attention,
+        explicit_attention=arguments.explicit_attention or arguments.attention_only,
         head_only=arguments.head_only,
     )
     _refuse_unwritable(arguments.csv)

@@ -74,6 +74,10 @@ class Setting:
             lines.append("Memory: the peak allocated on the GPU, weights included, in training momentum too.")
         else:
             lines.append("Memory: the peak beyond what the process held before; weights, momentum and batch are extra.")
+        if self.explicit_attention:
+            lines.append(
+                "Attention: mapless as networks compute it, explicit as textbooks do, with the N x N map in memory."
+            )
         if not self.head_only:
             lines.append("Parameters and training step include the auxiliary classifier; the forward pass has none.")
         if self.batch == 1:

@@ -88,7 +88,9 @@ def _rows(results: Sequence[Result], paper: dict[str, Any]) -> Iterator[Row]:
         finished = {r.seed: r for r in results if r.row == name}
         unfinished = {seed: state for (row, seed), state in planned.items() if row == name and seed not in finished}
         head = next((r.head for r in finished.values()), name)
-        yield Row(name, label, finished, unfinished, cost=costs.get(head), context=on_own_class(finished.values()))
+        lineage = [ancestor for result in finished.values() for ancestor in _lineage(result)]
+        context = on_own_class(finished.values())
+        yield Row(name, label, finished, unfinished, lineage, cost=costs.get(head), context=context)
 
 
 def _cell(column: Column, row: Row, base: Row | None, published_row: dict[str, Any]) -> Cell:
@@ -109,14 +111,11 @@ def _cell(column: Column, row: Row, base: Row | None, published_row: dict[str, A
 
 def _trained_on(row: Row, column: Column) -> bool:
     """Whether a run of the row, or one that it started from, learned from the images that the number is of."""
-    split = column.split
-    return split is not None and any(
-        ancestor.trained_on(split) for result in row.results.values() for ancestor in _lineage(result)
-    )
+    return column.split is not None and any(run.trained_on(column.split) for run in row.lineage)
 
 
 def _lineage(result: Result) -> Iterator[Result]:
-    """The run and those that it started from, of this sweep or another, as far as they are there."""
+    """The run and those that it started from, as far as they are there."""
     yield result
     if parent := result.config.get("parent"):
         origin = RunDirectory(result.directory).sibling(parent)

@@ -59,6 +59,7 @@ class Row:
         label: for readers.
         results: finished runs by seed.
         unfinished: state of the planned runs that are not done, by seed.
+        lineage: those runs, and the ones that they started from, of this sweep or another.
         cells: one for every column of the table.
         cost: of the row's head; None where no profile has it.
         context: what its attention looks at; None where it was not measured.
@@ -68,6 +69,7 @@ class Row:
     label: str
     results: dict[int, Result]
     unfinished: dict[int, State]
+    lineage: list[Result] = field(default_factory=list)
     cells: list[Cell] = field(default_factory=list)
     cost: Cost | None = None
     context: OnOwnClass | None = None
