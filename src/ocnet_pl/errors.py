@@ -24,3 +24,6 @@ def one_line_errors(command: str) -> Iterator[None]:
     except UserError as error:
         print(f"{command}: error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print(f"{command}: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None

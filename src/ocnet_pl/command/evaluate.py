@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ocnet_pl.command_line import CommandParser, safe_output
 from ocnet_pl.errors import UserError, one_line_errors
 
 DESCRIPTION = """\
@@ -19,7 +20,8 @@ examples:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
+    safe_output()
+    parser = CommandParser(
         prog="ocnet-evaluate",
         usage="ocnet-evaluate CHECKPOINT [key=value ...]",
         description=DESCRIPTION,
