@@ -68,13 +68,26 @@ def compose_with_choices(
         ):
             config = hydra_compose(config_name, list(overrides), return_hydra_config=True)
             HydraConfig.instance().cfg = config  # type: ignore[assignment]
-            OmegaConf.resolve(config)
+            _resolve(config)
     finally:
         GlobalHydra.instance().hydra, HydraConfig.instance().cfg = before
     OmegaConf.set_struct(config, False)
     choices = dict(config.pop("hydra").runtime.choices)
     OmegaConf.set_struct(config, True)
     return config, choices
+
+
+def _resolve(config: DictConfig) -> None:
+    """OmegaConf's `resolve`, whose errors name no setting."""
+    try:
+        OmegaConf.resolve(config)
+    except OmegaConfBaseException as error:
+        for key in _keys(config):
+            try:
+                OmegaConf.select(config, key)
+            except OmegaConfBaseException as cause:
+                raise UserError(f"{key}: {' '.join(str(cause.msg or cause).split())}; correct its ${{...}}") from error
+        raise
 
 
 def plain(config: DictConfig) -> Plain:
@@ -131,7 +144,8 @@ def _explain(error: Exception, sweeps: bool, command: str, bare: Callable[[], Di
         return f"{group}={name}: no such option; {hint}choose one of {', '.join(choices)}"
     if wrong := re.search(r"Could not override '([^']+)'", text):
         return _explain_key(wrong.group(1), command, bare)
-    return " ".join(text.split())
+    key = getattr(error, "full_key", None)
+    return " ".join(f"{key}: {text}".split() if key and key not in text else text.split())
 
 
 def _explain_syntax(override: str) -> str:
@@ -148,7 +162,7 @@ def _explain_key(key: str, command: str, bare: Callable[[], DictConfig]) -> str:
         groups = _groups()
         near = difflib.get_close_matches(key, groups, 1, 0.6)
         return f"{key}: no such group; {f'did you mean {near[0]}? ' if near else ''}there are {', '.join(groups)}"
-    if advice := trainer_advice(key):
+    if advice := _trainer_advice(key, command):
         return f"{key}: {advice}"
     config = bare()
     keys = list(_keys(config))
@@ -163,19 +177,13 @@ def _explain_key(key: str, command: str, bare: Callable[[], DictConfig]) -> str:
     return f"{key}: no such setting of this command; {hint}there are {', '.join(map(str, config))}"
 
 
-def trainer_advice(key: str) -> str:
-    """Advice for an argument of Lightning's `Trainer` that no file of `conf/trainer` sets; empty for other settings.
-
-    Args:
-        key: `trainer.max_epochs`, or `max_epochs` alone.
-    """
+def _trainer_advice(key: str, command: str) -> str:
+    """Advice for an argument of Lightning's `Trainer` that no file of `conf/trainer` sets; empty for other settings."""
     group, _, name = key.rpartition(".")
-    if group not in ("", "trainer"):
+    if group not in ("", "trainer") or name in compose().trainer:  # e.g. `devices` alone
         return ""
     if name in SET_BY_PROGRAM:
-        return SET_BY_PROGRAM[name]
-    if name in compose().trainer:  # `devices` alone
-        return ""
+        return SET_BY_PROGRAM[name] if command == "train" else ""
     import inspect
 
     from pytorch_lightning import Trainer  # seconds, for an error message only

@@ -3,9 +3,9 @@
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
-from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ocnet_pl.config import SET_BY_PROGRAM, compose
@@ -41,7 +41,7 @@ def _is_path_inside(value: Any) -> bool:
     return value is not None and all(_is_folder_name(part) for part in str(value).split("/"))
 
 
-_NAME = f"up to {LONGEST_NAME} printable characters, not '..', no '.' or '-' first, no space at an end,"
+_NAME = f"up to {LONGEST_NAME} printable characters, not '..', no '.' or '-' first, no space at an end"
 _RATE = is_number, "a number from 0 up"
 _POSSIBLE: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (_is_path_inside, f"the name of a folder below outputs/ ({_NAME})"),
@@ -105,7 +105,7 @@ _SWEEP = {"dir": "${outputs}/${name}", "subdir": "${row}/seed-${seed}"}
 
 
 def refuse_other_places(hydra: Any, run: Path | None = None) -> None:
-    """Settings of Hydra that put a run where no report looks for it, or that start it unchecked.
+    """Settings of Hydra that put a run where no report looks for it.
 
     Args:
         hydra: node of Hydra's own settings.
@@ -132,8 +132,6 @@ def refuse_other_places(hydra: Any, run: Path | None = None) -> None:
             f"hydra.output_subdir={hydra.output_subdir}: a run keeps its config in config.json; leave it out "
             "(outputs=, name= and row= choose the directory)"
         )
-    if "sweep" not in hydra.callbacks:
-        raise UserError("hydra.callbacks: without 'sweep' nothing is checked before a run; leave it as it is")
 
 
 def refuse_misfits(config: DictConfig, overrides: Sequence[str]) -> None:
@@ -154,7 +152,7 @@ def refuse_misfits(config: DictConfig, overrides: Sequence[str]) -> None:
             continue
         target = node["_target_"]
         try:
-            parameters = inspect.signature(get_object(target)).parameters
+            parameters = inspect.signature(resolve_name(target)).parameters
         except Exception:  # in however many ways an import can fail
             raise UserError(f"{key}._target_={target}: no such class or function; check how it is written") from None
         if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):

@@ -90,16 +90,16 @@ def all_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def leave_stale_group() -> str:
-    """Remove from the environment what describes no process group that this process is in.
+def leave_stale_group(command: str) -> None:
+    """Remove from the environment what describes no process group that this process is in, with a warning.
 
     Lightning and torch read these variables on import, so this comes first. A group is described completely by
     torchrun and by Lightning's own launcher (`LOCAL_RANK`, `WORLD_SIZE` above 1, and `RANK` or `NODE_RANK`) and by srun
     (`SLURM_PROCID`, `SLURM_NTASKS` above 1, in a job that is not interactive); by hand, the first process of each
     machine has `NODE_RANK` and `MASTER_ADDR`. Anything else was left by another tool or an interactive job.
 
-    Returns:
-        A warning that names what was removed; empty if none of it would have changed the run.
+    Args:
+        command: that warns, where a removed variable would have changed what it does.
     """
     environment = os.environ
     launched = "LOCAL_RANK" in environment and _number("WORLD_SIZE") > 1 and {"RANK", "NODE_RANK"} & set(environment)
@@ -113,9 +113,13 @@ def leave_stale_group() -> str:
                   if not launched and (_number(name) > 1 if name in _SIZES else environment[name] != "0")]  # fmt: skip
     for name in stale:
         del environment[name]
-    if not misleading:
-        return ""
-    return f"{', '.join(misleading)} in the environment: describes no process group of this run, ignored"
+    if misleading:
+        print(
+            f"{command}: warning: {', '.join(misleading)} in the environment: describes no process group of this run, "
+            "ignored",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 _SIZES = ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE")

@@ -15,19 +15,20 @@ from omegaconf import DictConfig
 from ocnet_pl.command_line import CommandParser, add_config_dirs, safe_output
 from ocnet_pl.config import plain, readable_config_errors, typed_overrides
 from ocnet_pl.errors import UserError, one_line_errors
-from ocnet_pl.process import die_with_parent, is_process_zero, leave_stale_group, refuse_other_group
+from ocnet_pl.process import die_with_parent, is_process_zero, leave_stale_group
 from ocnet_pl.search_path import config_dir
 
 
 @hydra.main(config_path=str(config_dir()), config_name="train", version_base="1.3")
 def _job(config: DictConfig) -> float | None:
     with one_line_errors("ocnet-train"):
+        if "sweep" not in HydraConfig.get().callbacks:
+            raise UserError("hydra.callbacks: without 'sweep' nothing is checked before a run; leave it as it is")
         overrides = typed_overrides(HydraConfig.get())
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             from ocnet_pl.sweep.launching import start_run
 
             return start_run(config, overrides)
-        refuse_other_group(config.trainer.devices, config.trainer.num_nodes)
         from ocnet_pl.run.directory import RunDirectory
         from ocnet_pl.run.training import train
 
@@ -50,8 +51,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors leave Hydra as exceptions, and us as one line
     with one_line_errors("ocnet-train"), readable_config_errors(sweeps=True):
         sys.argv[1:] = _own_arguments(sys.argv[1:])
-        if ignored := leave_stale_group():
-            print(f"ocnet-train: warning: {ignored}", file=sys.stderr, flush=True)
+        leave_stale_group("ocnet-train")
         _job()
 
 
@@ -72,7 +72,8 @@ def _own_arguments(arguments: list[str]) -> list[str]:
     for word in [word for word in others if word.lstrip("+").startswith("hydra.searchpath=")]:
         others.remove(word)
         add_config_dirs(_search_path(word))
-    return others
+    flags = [one for one in others if one in ("-m", "--multirun", "-r", "--run", "--resolve")]
+    return flags + [one for one in others if one not in flags]  # Hydra takes no flag between two overrides
 
 
 class _Refused(argparse.Action):

@@ -157,6 +157,19 @@ class RunDirectory:
             "choose another name= or row=, or delete it"
         )
 
+    def refuse_unwritable(self) -> None:
+        """Check that the directory is there, or can be made, and that files can be made in it.
+
+        Raises:
+            UserError: they cannot.
+        """
+        with readable_os_errors(self.path):
+            place = next(folder for folder in (self.path.absolute(), *self.path.absolute().parents) if folder.exists())
+            if not place.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
+            if not os.access(place, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+
     def create(self) -> None:
         """Make the directory, with those above it.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ocnet_pl.build import build_data, build_module, build_trainer
 from ocnet_pl.config import plain
+from ocnet_pl.process import refuse_other_group
 from ocnet_pl.run.checkpoint import load_weights, read_checkpoint
 from ocnet_pl.run.directory import RunDirectory
 from ocnet_pl.run.identity import Plain, config_difference
@@ -40,6 +41,7 @@ def evaluate_checkpoint(path: Path, overrides: Sequence[str]) -> Outcome | None:
     """
     content = read_checkpoint(path)
     config, choices = compose_again(path, content, overrides, config_name="evaluate")
+    refuse_other_group(config.trainer.devices, config.trainer.num_nodes)
     config.model.backbone.pretrained = False
     config.model.backbone.weights = None
     if not any(override.startswith("trainer.precision=") for override in overrides):

@@ -19,6 +19,7 @@ from ocnet_pl.command_line import CONF_VARIABLE
 from ocnet_pl.config import readable_config_errors, typed_overrides
 from ocnet_pl.config_values import refuse_impossible, refuse_misfits, refuse_other_kinds, refuse_other_places
 from ocnet_pl.errors import UserError, one_line_errors
+from ocnet_pl.process import refuse_other_group
 from ocnet_pl.run.directory import RunDirectory, State
 from ocnet_pl.run.result import Result
 from ocnet_pl.sweep.expansion import PlannedRun, expand, refuse_circle, refuse_missing_parents, run_directory
@@ -50,6 +51,7 @@ class SweepCallback(Callback):
             refuse_other_kinds(config, typed_overrides(config.hydra))
             refuse_misfits(config, typed_overrides(config.hydra))
             refuse_impossible(config)
+            refuse_other_group(config.trainer.devices, config.trainer.num_nodes)
             run = RunDirectory(run_directory(config))
             refuse_circle(run.path, {"parent": config.parent})
             run.create()
@@ -61,6 +63,7 @@ class SweepCallback(Callback):
             params = config.hydra.sweeper.get("params") or {}
             self.runs = expand([*(f"{key}={value}" for key, value in params.items()), *typed_overrides(config.hydra)])
             for run in self.runs:
+                RunDirectory(run.directory).refuse_unwritable()
                 RunDirectory(run.directory).refuse_other_config(run.config)
             refuse_missing_parents(self.runs)
             start = uuid.uuid4().hex[:12]
