@@ -25,7 +25,8 @@ LAYERS = {
 
 HEAVY = {"torch", "torchvision", "torchmetrics", "pytorch_lightning", "timm", "albumentations"}
 LIGHT = {
-    "search_path", "config", "config_values", "expect", "process", "metrics", "statistics", "paper", "command", "sweep", "table", "rendering",
+    "search_path", "config", "config_values", "expect", "process", "metrics", "statistics", "paper", "command", "sweep",
+    "table", "rendering",
     "run/directory", "run/lock", "run/result", "run/image_scores", "run/identity", "run/curves", "cost/record",
     "context/record", "authors/naming", "wandb_mirror/account", "wandb_mirror/content",
     "dataset/reading", "dataset/labels", "dataset/inspection", "dataset/parallel", "dataset/pictures",
