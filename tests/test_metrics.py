@@ -38,8 +38,23 @@ def test_scores_by_hand() -> None:
     assert pixel_accuracy(counts) == pytest.approx(5 / 7)
 
 
+@pytest.mark.parametrize(
+    ("counts", "skipped", "zeroed"),
+    [
+        ([[3, 0, 2], [1, 0, 1], [2, 0, 0]], (0.5 + 2 / 3) / 2, (0.5 + 2 / 3) / 3),
+        ([[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], 1.0, 0.25),
+        ([[0, 0], [2, 0], [0, 0]], 0.0, 0.0),  # predicted, and wrong
+        ([[1, 1], [1, 0], [0, 1]], 0.5, 0.5),  # nothing is absent
+    ],
+)
+def test_absent_classes_are_left_out_or_count_as_zero(counts: list[list[int]], skipped: float, zeroed: float) -> None:
+    assert mean_iou(counts) == mean_iou(counts, "skip") == pytest.approx(skipped)
+    assert mean_iou(counts, "zero") == pytest.approx(zeroed)
+
+
 def test_nothing_labelled_is_no_number() -> None:
     assert np.isnan(mean_iou(np.zeros((3, 4))))
+    assert np.isnan(mean_iou(np.zeros((3, 4)), "zero"))
     assert np.isnan(pixel_accuracy(np.zeros((3, 4))))
 
 
