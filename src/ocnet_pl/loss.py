@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class CrossEntropy(nn.Module):
-    """Weighted mean of the cross entropy over the labelled pixels; 0, with zero gradients, where their weights sum to 0.
+    """Weighted mean of the cross entropy over the labelled pixels; 0, with zero gradients, where the weights sum to 0.
 
     `torch.nn.CrossEntropyLoss` divides by that sum: a batch that is all ignored, or all of a class of weight 0, gives
     NaN, and the next step NaN weights.

@@ -120,6 +120,7 @@ def _pictures(checkpoint: Path, words: list[str], overrides: list[str], argument
 
 
 def _submission(checkpoint: Path, split: str, overrides: list[str], arguments: argparse.Namespace) -> int:
+    from ocnet_pl.config import plain
     from ocnet_pl.rendering.predictions import write_archive
     from ocnet_pl.run.provenance import weights_sha256
     from ocnet_pl.submission import open_submission
@@ -133,7 +134,7 @@ def _submission(checkpoint: Path, split: str, overrides: list[str], arguments: a
     origin = {
         "weights_sha256": weights_sha256(restored.network),
         "images": str(data.root.resolve()),
-        **{key: restored.config[key] for key in ("split", "inference", "dataset", "model")},
+        **{key: plain(restored.config)[key] for key in ("split", "inference", "dataset", "model")},
     }
     missing = open_submission(out, archive, plan, origin, overwrite=arguments.overwrite)
     if len(missing) < len(plan):
@@ -152,7 +153,7 @@ def _restored(checkpoint: Path, overrides: list[str], device: str | None) -> "Re
     from ocnet_pl.device import choose_device
     from ocnet_pl.run.restoring import restore
 
-    return restore(checkpoint, overrides, choose_device(device))
+    return restore(checkpoint, overrides, device=choose_device(device))
 
 
 def _run(restored: "Restored", plan: "Mapping[Path, Files]", *, in_colour: bool) -> "Outcome":

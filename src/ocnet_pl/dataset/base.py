@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import albumentations as A
 import cv2
@@ -24,7 +24,7 @@ from ocnet_pl.dataset.segmentation_dataset import SegmentationDataset
 from ocnet_pl.dataset.transforms import RandomScaleCrop, training_transform
 from ocnet_pl.errors import UserError
 from ocnet_pl.expect import expect, is_list, is_number, is_size, is_whole
-from ocnet_pl.metrics import IGNORE
+from ocnet_pl.metrics import IGNORE, Absent
 from ocnet_pl.resizing import Size
 
 
@@ -47,6 +47,8 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         cache: folder for decoded images, filled on first use; None: files are decoded each time.
         augment: albumentations transforms that follow scale, crop and flip.
         class_weights: of the loss, in the order of the classes; None: the published ones, where there are.
+        absent_classes: rule of the mIoU for classes that occur neither in truth nor prediction: `skip` or `zero`;
+            None: the data set's.
         seed: of the run.
     """
 
@@ -62,6 +64,8 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
     """Images of every split, where its makers say how many."""
     pad_multiple: int = 1
     """Sides of training batches are multiples of it."""
+    absent_classes: Absent = "skip"
+    """Rule of the mIoU for classes that occur neither in truth nor prediction, where the argument does not say."""
 
     def __init__(
         self,
@@ -78,6 +82,7 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         cache: str | None = None,
         augment: Sequence[A.BasicTransform] = (),
         class_weights: Sequence[float] | None = None,
+        absent_classes: Absent | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -102,6 +107,10 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         self.cache = None if cache is None else Path(cache)
         self.augment = tuple(augment)
         self.seed = seed
+        if absent_classes is not None:
+            known = absent_classes in get_args(Absent)
+            expect("dataset.absent_classes", absent_classes, known, "skip or zero, or null,")
+            self.absent_classes = absent_classes
         if class_weights is not None:
             numbers = is_list(class_weights) and all(is_number(weight) for weight in class_weights)
             expect("dataset.class_weights", class_weights, numbers, "a list of numbers from 0 up")

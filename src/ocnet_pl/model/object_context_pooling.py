@@ -11,7 +11,6 @@ from ocnet_pl.model.attention import mapless_attention
 from ocnet_pl.model.layers import conv_norm_act, upsample
 from ocnet_pl.model.partition import cell_around, cell_image, cell_tokens, spans
 
-
 CALLED_ONCE = 0.1
 """Momentum of PyTorch's batch norm."""
 CALLED_TWICE = 1 - (1 - CALLED_ONCE) ** 2

@@ -12,10 +12,15 @@ def log_version(step: int) -> str:
     return f"step-{step:06d}"
 
 
+def step_of(log: Path) -> int:
+    """Step that the folder of a log starts from: 120 of `step-000120`."""
+    return int(log.name.removeprefix("step-"))
+
+
 def read_curves(logs: Path) -> Curves:
     """By metric, pairs of step and value. Where a resume repeats steps, the later start counts."""
-    starts = sorted(logs.glob("step-*/metrics.csv"))
-    bounds = [int(path.parent.name.removeprefix("step-")) for path in starts]
+    starts = sorted(logs.glob("step-*/metrics.csv"), key=lambda path: step_of(path.parent))
+    bounds = [step_of(path.parent) for path in starts]
     curves: dict[str, dict[int, float]] = defaultdict(dict)
     for i, path in enumerate(starts):
         end = min(bounds[i + 1 :], default=None)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocnet_pl.errors import UserError
-from ocnet_pl.metrics import iou, mean_iou, pixel_accuracy
+from ocnet_pl.metrics import Absent, iou, mean_iou, pixel_accuracy
 from ocnet_pl.run.directory import read_json, write_json
 
 
@@ -24,6 +24,11 @@ class Evaluation:
         iou: by class name; None for a class that is neither there nor predicted.
         images: how many were evaluated.
         counts: file of the per-image counts beside `result.json`.
+        of: images of the split; None in results of older versions.
+        absent_classes: rule of `miou` for classes that occur neither in truth nor prediction.
+        data: hash over names and content of the split's images and labels; None in results of older versions.
+        trained_on: how many of the split's images the network was trained on, by this run or by one that it started
+            from, decided by their content; None where that is not known.
     """
 
     miou: float | None
@@ -31,18 +36,37 @@ class Evaluation:
     iou: dict[str, float | None]
     images: int
     counts: str | None = None
+    of: int | None = None
+    absent_classes: Absent = "skip"
+    data: str | None = None
+    trained_on: int | None = None
 
     @classmethod
-    def of(cls, counts: NDArray[np.int64], classes: Sequence[str], counts_file: str | None = None) -> Self:
-        """From per-image counts (images, 3, K)."""
+    def of_counts(
+        cls,
+        counts: NDArray[np.int64],
+        classes: Sequence[str],
+        counts_file: str | None = None,
+        *,
+        absent_classes: Absent = "skip",
+        **about: Any,
+    ) -> Self:
+        """Scores from per-image counts (images, 3, K); `about` are the other fields."""
         total = counts.sum(0)
         return cls(
-            miou=_number(mean_iou(total)),
+            miou=_number(mean_iou(total, absent_classes)),
             pixel_accuracy=_number(pixel_accuracy(total)),
             iou={name: _number(value) for name, value in zip(classes, iou(total), strict=True)},
             images=len(counts),
             counts=counts_file,
+            absent_classes=absent_classes,
+            **about,
         )
+
+    @property
+    def whole(self) -> bool:
+        """True when every image of the split was evaluated; assumed of results that do not say."""
+        return self.of is None or self.images == self.of
 
 
 def evaluation_key(checkpoint: str, split: str, protocol: str) -> str:
@@ -75,6 +99,8 @@ class Result:
         curves: by metric, pairs of step and value.
         samples: names of the validation images drawn under `samples/`.
         finished: ISO time.
+        rehearsal: why the run is not a whole one, e.g. "trained 3 of 6 steps"; empty for a whole run. A rehearsal is
+            shown as one and never compared.
     """
 
     table: str
@@ -97,6 +123,7 @@ class Result:
     curves: dict[str, list[tuple[int, float]]]
     samples: list[str]
     finished: str
+    rehearsal: list[str] = field(default_factory=list)
     directory: Path = field(default=Path(), compare=False)
 
     def write(self, path: Path) -> None:
