@@ -7,7 +7,7 @@ import torch
 from ocnet_pl.errors import UserError
 from ocnet_pl.run.checkpoint import WholeCheckpoints
 from ocnet_pl.run.curves import read_curves
-from ocnet_pl.run.directory import RunDirectory, State, read_json, write_json
+from ocnet_pl.run.directory import RunDirectory, State, own_place, read_json, write_json
 from ocnet_pl.whole_file import UNFINISHED
 
 
@@ -102,3 +102,20 @@ def test_the_run_of_a_checkpoint(checkpoint: str, inside: str, tmp_path: Path, m
     found = RunDirectory.of_checkpoint(Path(checkpoint))
     assert found.path == (run if inside == "RUN" else Path(inside))
     assert (found.row, found.seed) == ("gp", 0)
+
+
+@pytest.mark.parametrize(
+    ("directory", "own"),
+    [("outputs/t/ppm/seed-0", True), ("renamed/ppm/seed-0", True), ("/else/where/ppm/seed-0", True),
+     ("outputs/t/ppm/seed-0.bak", False), ("outputs/t/ppm/seed-0-old", False), ("outputs/t/ppm/copy-of-seed-0", False),
+     ("outputs/t/ppm_old/seed-0", False), ("outputs/t/zz_ppm/seed-0", False), ("outputs/t/ppm/seed-1", False),
+     ("outputs/t/ppm/seed-00", False), ("outputs/t/seed-0", False)],
+)  # fmt: skip
+def test_a_copy_of_a_run_is_not_at_its_own_place(directory: str, own: bool) -> None:
+    assert own_place(Path(directory), "t", "ppm", 0) is own
+
+
+def test_a_place_is_recognised_from_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ppm" / "seed-0").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "ppm")
+    assert own_place(Path("seed-0"), "t", "ppm", 0)

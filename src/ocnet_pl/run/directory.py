@@ -157,6 +157,22 @@ class RunDirectory:
             return True
 
 
+def own_place(directory: Path, name: str, row: str, seed: int) -> bool:
+    """Return whether a directory is the place of the run whose files lie in it.
+
+    A copy (`seed-0.bak`, `ppm_old/seed-0`) holds the files of another run.
+
+    Args:
+        directory: the run's directory.
+        name: name of the sweep in the run's config or result; not compared, because the folder of a whole sweep may
+            have been moved or renamed.
+        row: row in the run's config or result.
+        seed: seed in the run's config or result.
+    """
+    whole = directory.absolute()
+    return whole.name == f"seed-{seed}" and whole.parent.name == row
+
+
 def write_json(path: Path, content: Any) -> None:
     """Whole or not at all."""
     with whole_file(path) as file:
