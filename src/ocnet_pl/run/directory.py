@@ -11,9 +11,9 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from ocnet_pl.errors import UserError
+from ocnet_pl.errors import UserError, unusable
 from ocnet_pl.run.identity import Plain, config_difference
-from ocnet_pl.whole_file import UNFINISHED, whole_file
+from ocnet_pl.whole_file import UNFINISHED, write_text
 
 
 class State(StrEnum):
@@ -174,14 +174,29 @@ def own_place(directory: Path, name: str, row: str, seed: int) -> bool:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Whole or not at all."""
-    with whole_file(path) as file:
-        file.write(json.dumps(content, indent=1).encode() + b"\n")
+    """Write plain content, whole or not at all.
+
+    Raises:
+        UserError: a number in it is not finite, for which JSON has no word.
+    """
+    try:
+        text = json.dumps(content, indent=1, allow_nan=False)
+    except ValueError:
+        raise UserError(f"{path}: not written, a number in it is infinite or not a number") from None
+    write_text(path, f"{text}\n")
 
 
 def read_json(path: Path) -> Any:
-    """Raises: UserError: not JSON."""
+    """Read plain content; NaN and Infinity, which older versions wrote, are read too.
+
+    Raises:
+        UserError: the file cannot be read, or is not JSON.
+    """
     try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; restore it")
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(unusable(error)) from error
+    except (ValueError, RecursionError) as error:  # not UTF-8 is a ValueError, too
         raise UserError(f"{path}: not valid JSON ({error}); restore or delete it") from error

@@ -24,7 +24,7 @@ from ocnet_pl.module import SegmentationModule
 from ocnet_pl.rendering.text import percent
 from ocnet_pl.run import provenance
 from ocnet_pl.run.checkpoint import CheckpointConfig, checkpoint_callbacks, load_weights, read_checkpoint
-from ocnet_pl.run.curves import Curves, log_version, read_curves, step_of
+from ocnet_pl.run.curves import Curves, log_version, read_curves, start_of
 from ocnet_pl.run.directory import RunDirectory, State, write_json
 from ocnet_pl.run.divergence import StopOnDivergence
 from ocnet_pl.run.identity import config_hash
@@ -226,6 +226,6 @@ def _csv_logger(run: RunDirectory, start: int) -> CSVLogger:
     if is_process_zero():
         # What an earlier attempt logged from here on is repeated, value by value.
         for later in run.logs.glob("step-*"):
-            if step_of(later) >= start:
+            if (of_later := start_of(later)) is not None and of_later >= start:
                 shutil.rmtree(later)
     return CSVLogger(run.path, name=run.logs.name, version=version, flush_logs_every_n_steps=1)
