@@ -40,7 +40,7 @@ class WholeCheckpoints(TorchCheckpointIO):
 class CheckpointConfig(Callback):
     """Writes the resolved config and the class names into every checkpoint, as plain dicts and strings."""
 
-    def __init__(self, config: dict[str, Any], choices: dict[str, str], classes: Sequence[str]) -> None:
+    def __init__(self, config: dict[str, Any], choices: dict[str, str | None], classes: Sequence[str]) -> None:
         self.content = {"config": config, "choices": choices, "classes": list(classes)}
 
     def on_save_checkpoint(

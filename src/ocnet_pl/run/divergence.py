@@ -37,7 +37,7 @@ class StopOnDivergence(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         loss = outputs["loss"].detach().float()
-        step = torch.full_like(loss, trainer.global_step)
+        step = torch.full_like(loss, batch_idx // trainer.accumulate_grad_batches + 1)
         finite = loss.isfinite()
         if self._diverged_at is None or self._last_finite is None:
             self._diverged_at, self._last_finite = torch.zeros_like(loss), torch.stack([loss, step - 1]).nan_to_num(0.0)

@@ -18,13 +18,21 @@ class KeptCounts:
         images: names of the image files.
         counts: of every image, (images, 3, K).
         classes: names of the classes; empty where the file has no confusion matrix.
-        confusion: of all images, (K, K).
+        confusion: confusion matrix of all images together, (K, K).
+        keys: keys of the images, of name and content; empty in files of older versions.
     """
 
     images: Sequence[str]
     counts: NDArray[np.int64]
     classes: Sequence[str]
     confusion: NDArray[np.int64]
+    keys: Sequence[str] = ()
+
+    def is_of_the_same_images(self, other: "KeptCounts") -> bool:
+        """Compare images by their content where both files know it, else by their names."""
+        if self.keys and other.keys:
+            return list(self.keys) == list(other.keys)
+        return list(self.images) == list(other.images)
 
 
 def read_counts(result: Result, key: str) -> KeptCounts | None:
@@ -44,7 +52,7 @@ def read_counts(result: Result, key: str) -> KeptCounts | None:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files}
         images, counts = arrays["images"], arrays["counts"]
-        classes, confusion = (arrays.get(name, np.empty(0, "U")) for name in ("classes", "confusion"))
+        classes, confusion, keys = (arrays.get(name, np.empty(0, "U")) for name in ("classes", "confusion", "keys"))
     except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise all kinds
         raise UserError(f"{path}: cannot be read, damaged or not a file of counts; {_remedy(key)}") from error
     number = result.evaluations[key].images
@@ -54,13 +62,14 @@ def read_counts(result: Result, key: str) -> KeptCounts | None:
         and counts.dtype.kind in "iu"
         and images.shape == (number,)
         and images.dtype.kind == "U"
+        and (not keys.size or (keys.dtype.kind, keys.shape) == ("U", (number,)))
         and (not counts.size or bool(counts.min() >= 0))
         and (not classes.size or (classes.dtype.kind, classes.shape) == ("U", counts.shape[2:]))
         and (not classes.size or (confusion.dtype.kind in "iu" and confusion.shape == 2 * counts.shape[2:]))
     )
     if not fits:
         raise UserError(f"{path}: does not hold the counts of {number} images of {key}; {_remedy(key)}")
-    return KeptCounts(images.tolist(), counts.astype(np.int64), classes.tolist(), confusion)
+    return KeptCounts(images.tolist(), counts.astype(np.int64), classes.tolist(), confusion, keys.tolist())
 
 
 def _remedy(key: str) -> str:

@@ -134,7 +134,7 @@ class Result:
     table: str
     row: str
     seed: Whole
-    choices: dict[str, str]
+    choices: dict[str, str | None]
     overrides: list[str]
     config: dict[str, Any]
     config_hash: str
@@ -187,14 +187,14 @@ class Result:
                 return f"config.{group}: a group of settings is expected"
         if not isinstance(self.config.get("parent"), str | None):
             return "config.parent: a row is expected"
-        missing = [f"choices.{key}" for key in ("model/head", "inference") if key not in self.choices]
+        missing = [f"choices.{key}" for key in ("model/head", "inference") if self.choices.get(key) is None]
         missing += ["parameters.total"] * ("total" not in self.parameters)
         return f"{missing[0]}: missing" if missing else "directory: unknown" if self.directory != Path() else None
 
     @property
     def head(self) -> str:
         """Name of the context head."""
-        return self.choices["model/head"]
+        return str(self.choices["model/head"])
 
     @property
     def sweep(self) -> Path:
@@ -204,12 +204,17 @@ class Result:
     @property
     def protocol(self) -> str:
         """Name of the protocol that it was to be tested under."""
-        return self.choices["inference"]
+        return str(self.choices["inference"])
 
     @property
     def val_split(self) -> str:
         """The images that it was validated on."""
         return str(self.config.get("dataset", {}).get("val_split", "val"))
+
+    @property
+    def train_split(self) -> str:
+        """Split that it was trained on."""
+        return str(self.config.get("dataset", {}).get("train_split", "train"))
 
     def counts_file(self, key: str) -> Path | None:
         """Of an evaluation, the counts of every image; None where they are not kept."""
@@ -219,7 +224,7 @@ class Result:
 
     def trained_on(self, split: str) -> bool:
         """Whether it learned from the images of a split that is there to test it."""
-        learned = self.config.get("dataset", {}).get("train_split", "train")
+        learned = self.train_split
         return split != "train" and (learned == split or (learned, split) == ("trainval", "val"))
 
 

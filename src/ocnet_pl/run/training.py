@@ -31,13 +31,13 @@ from ocnet_pl.run.identity import config_hash
 from ocnet_pl.run.images import fingerprints, record_images, record_trained, refuse_other_images
 from ocnet_pl.run.missed_validation import MissedValidation
 from ocnet_pl.run.progress import TrainingProgress
-from ocnet_pl.run.result import Result, evaluation_key
+from ocnet_pl.run.result import Result, SplitImages, evaluation_key
 from ocnet_pl.run.samples import write_samples
 from ocnet_pl.run.stopping import SameConfigEverywhere, StopAfterStep
 from ocnet_pl.run.testing import TestCounts, test
 
 
-def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overrides: list[str]) -> None:
+def train(config: DictConfig, run: RunDirectory, choices: dict[str, str | None], overrides: list[str]) -> None:
     """Train, test and write `result.json`; go on from the last checkpoint where there is one.
 
     Every process of a distributed run calls this; process 0 writes.
@@ -56,7 +56,8 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overri
         parent = run.sibling(config.parent) if config.parent else None
         if parent and not start:
             start_from_parent(module, parent)
-        timer = Timer(verbose=False)
+        # Beside a timer of ours Lightning would ignore its own `max_time`.
+        timer = Timer(config.trainer.get("max_time"), verbose=False)
         callbacks = [
             timer,
             StopAfterStep(run.last_checkpoint),  # before what may take long
@@ -80,7 +81,7 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overri
             trainer.fit(module, datamodule=data, ckpt_path=run.last_checkpoint if start else None, weights_only=True)
             trainer.save_checkpoint(run.last_checkpoint)
         tested = {
-            evaluation_key("last", split, choices["inference"]): test(
+            evaluation_key("last", split, str(choices["inference"])): test(
                 trainer, module, data, split, images[split], trained
             )
             for split in config.evaluate_on
@@ -111,6 +112,7 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overri
             evaluations={key: one.keep(run.counts(key)) for key, one in tested.items()},
             curves=curves,
             samples=write_samples(network, data, run.samples),
+            data={split: SplitImages(len(one.keys), one.sha256) for split, one in images.items()},
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             rehearsal=_shortcomings(
                 config, trainer.global_step, module, tested, curves, len(images[data.val_split].keys)
