@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader
 from ocnet_pl.dataset.cache import DecodedCache
 from ocnet_pl.dataset.collate import pad_to_largest, stack
 from ocnet_pl.dataset.labels import encoding_table, mirroring_table
-from ocnet_pl.dataset.reading import Bytes, Pair, refuse_missing_label
+from ocnet_pl.dataset.listing import is_file
+from ocnet_pl.dataset.reading import Bytes, Pair, read_label, refuse_missing_label
 from ocnet_pl.dataset.sampler import ShardSampler, StepBatchSampler
 from ocnet_pl.dataset.segmentation_dataset import SegmentationDataset
 from ocnet_pl.dataset.transforms import RandomScaleCrop, training_transform
@@ -148,6 +149,10 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
             refuse_missing_label(pair)
         return pairs
 
+    def has_image(self, label: Path) -> bool:
+        """Test for an image of a label that none of the known splits uses."""
+        return False
+
     def submission_name(self, image: Path) -> str:
         """Under which name the test server looks for the prediction of an image."""
         return f"{image.stem}.png"
@@ -156,6 +161,14 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         """Stored ids -> train ids, 255 ignored."""
         decoded: Bytes = self.table[label]
         return decoded
+
+    def truth(self, label: Path) -> Bytes:
+        """Train ids (H, W) in a label file, 255 ignored.
+
+        Raises:
+            UserError: a file that cannot be read.
+        """
+        return self.decode(read_label(label, self.table))
 
     def encode(self, prediction: Bytes) -> Bytes:
         """Train ids -> stored ids, which are what the test server wants."""
@@ -199,7 +212,7 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         pairs = self.pairs(split)
         if self.cache is None:
             return SegmentationDataset(pairs, self.table, transform, self.seed)
-        decoded = DecodedCache(self.cache, f"{self.title.lower()}-{split}", pairs)
+        decoded = DecodedCache(self.cache, f"{self.title.lower()}-{split}", pairs, self.table)
         decoded.prepare()
         return SegmentationDataset(pairs, self.table, transform, self.seed, decoded.read)
 
@@ -263,7 +276,7 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
 
 
 def _refuse_missing_image(image: Path, split: str) -> None:
-    if not image.is_file():
+    if not is_file(image):
         raise UserError(f"{image}: no such file; copy it again, or take its name off the list of {split!r}")
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ocnet_pl.dataset.reading import Bytes
 from ocnet_pl.metrics import IGNORE
 
+Bytes = NDArray[np.uint8]
 UNKNOWN = 254
 """What a decoding table gives for an id that the data set does not have."""
 

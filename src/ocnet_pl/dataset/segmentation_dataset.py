@@ -1,6 +1,7 @@
 """Image and label files as samples."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import albumentations as A
 import cv2
@@ -25,7 +26,8 @@ class SegmentationDataset(Dataset[dict[str, Tensor]]):
         table: stored id -> train id, (256,) uint8, with 255 for ignored and `UNKNOWN` for impossible ids.
         transform: of training; None: the image as it is.
         seed: of the run, for the transform's draws.
-        read: files, and the part of them that will be looked at -> image (H, W, 3) and stored ids (H, W).
+        read: files, and the part of them that will be looked at -> image (H, W, 3) and stored ids (H, W); None: the
+            files are decoded.
     """
 
     def __init__(
@@ -34,13 +36,13 @@ class SegmentationDataset(Dataset[dict[str, Tensor]]):
         table: Bytes,
         transform: A.Compose | None = None,
         seed: int = 0,
-        read: Callable[[Pair, Wanted | None], tuple[Bytes, Bytes]] = read_pair,
+        read: Callable[[Pair, Wanted | None], tuple[Bytes, Bytes]] | None = None,
     ) -> None:
         self.pairs = pairs
         self.table = table
         self.transform = transform
         self.seed = seed
-        self.read = read
+        self.read = read or partial(_read, table)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -69,3 +71,7 @@ class SegmentationDataset(Dataset[dict[str, Tensor]]):
             "label": torch.from_numpy(np.ascontiguousarray(label)),
             "index": torch.tensor(draw.image),
         }
+
+
+def _read(table: Bytes, pair: Pair, wanted: Wanted | None) -> tuple[Bytes, Bytes]:
+    return read_pair(pair, table, wanted)
