@@ -21,6 +21,11 @@ def decoding_table(train_ids: Mapping[int, int]) -> Bytes:
     return table
 
 
+def ignored_id(table: Bytes) -> int:
+    """Stored id for pixels that have no label, the highest ignored one."""
+    return int(np.flatnonzero(table == IGNORE)[-1])
+
+
 def encoding_table(table: Bytes) -> Bytes:
     """The way back, (256,): train id -> its lowest stored id; whatever is no train id -> the lowest ignored one."""
     encoding = np.full(256, np.flatnonzero(table == IGNORE)[0], np.uint8)

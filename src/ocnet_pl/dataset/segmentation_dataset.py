@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ocnet_pl.dataset.augmenting import fault_of_sample
 from ocnet_pl.dataset.labels import UNKNOWN
 from ocnet_pl.dataset.reading import Bytes, Pair, Wanted, read_pair
 from ocnet_pl.dataset.sampler import Draw
@@ -56,8 +57,7 @@ class SegmentationDataset(Dataset[dict[str, Tensor]]):
             seed = derive_seed(self.seed, "augment", draw.position) % 2**32
             image, stored = self.read(pair, window_of(self.transform, seed))
             self.transform.set_random_seed(seed)
-            sample = self.transform(image=image, mask=stored, batch=draw.batch)
-            image, stored = sample["image"], sample["mask"]
+            image, stored = self._transformed(image, stored, draw.batch)
         label = cv2.LUT(stored, self.table)
         if (unknown := label == UNKNOWN).any():
             strange = np.unique(stored[unknown]).tolist()
@@ -71,6 +71,18 @@ class SegmentationDataset(Dataset[dict[str, Tensor]]):
             "label": torch.from_numpy(np.ascontiguousarray(label)),
             "index": torch.tensor(draw.image),
         }
+
+    def _transformed(self, image: Bytes, stored: Bytes, batch: int) -> tuple[Bytes, Bytes]:
+        assert self.transform is not None
+        try:
+            sample = self.transform(image=image, mask=stored, batch=batch)
+        except Exception as error:  # transforms that the user adds raise all kinds
+            width, height = image.shape[1::-1]
+            message = " ".join(str(error).split())
+            raise UserError(f"augment: {message}, for an image of {width}x{height}; change or leave it out") from error
+        if why := fault_of_sample(sample["image"], sample["mask"]):
+            raise UserError(f"augment: {why}; leave that transform out")
+        return sample["image"], sample["mask"]
 
 
 def _read(table: Bytes, pair: Pair, wanted: Wanted | None) -> tuple[Bytes, Bytes]:
