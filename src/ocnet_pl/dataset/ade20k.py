@@ -12,6 +12,7 @@ import numpy as np
 
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.dataset.labels import decoding_table
+from ocnet_pl.dataset.listing import files_below
 from ocnet_pl.dataset.reading import Bytes, Pair, read_size
 from ocnet_pl.dataset.transforms import ResizeShortSide
 from ocnet_pl.errors import UserError
@@ -20,7 +21,7 @@ from ocnet_pl.metrics import IGNORE, Absent
 from ocnet_pl.resizing import Size, round_up, short_side_size
 
 _FOLDERS = {"train": "training", "val": "validation", "test": "testing"}
-_CLASSES = list(csv.DictReader(Path(__file__).with_name("ade20k_classes.csv").read_text().splitlines()))
+_CLASSES = list(csv.DictReader(Path(__file__).with_name("ade20k_classes.csv").read_text("utf-8").splitlines()))
 
 
 class ADE20K(SegmentationDataModule):
@@ -67,7 +68,7 @@ class ADE20K(SegmentationDataModule):
         if split not in _FOLDERS:
             raise UserError(f"ADE20K has no split {split!r}: choose one of {', '.join(_FOLDERS)}")
         folder = self._released() if split == "test" else self.root / "images" / _FOLDERS[split]
-        images = sorted(folder.glob("ADE_*.jpg"))
+        images = [path for path in files_below(folder) if path.parent == folder and path.match("ADE_*.jpg")]
         if not images:
             raise UserError(
                 f"dataset.root={self.root}: no images in {folder}; expected the tree ADEChallengeData2016 with "

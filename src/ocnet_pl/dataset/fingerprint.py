@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from ocnet_pl.dataset.listing import is_file, unreadable
 from ocnet_pl.dataset.reading import Pair
-from ocnet_pl.errors import UserError
 
 _WHOLE = 1 << 16
 """Files up to this many bytes are hashed in full."""
@@ -81,7 +81,7 @@ def _name(path: Path, root: Path) -> bytes:
 
 
 def _of_label(path: Path) -> str:
-    return _of_part(path) if path.is_file() else ""
+    return _of_part(path) if is_file(path) else ""
 
 
 def _of_part(path: Path) -> str:
@@ -90,7 +90,7 @@ def _of_part(path: Path) -> str:
             size = os.fstat(file.fileno()).st_size
             return _hash(str(size).encode(), *_parts(file, size))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        raise unreadable(path, error) from error
 
 
 def _parts(file: BinaryIO, size: int) -> list[bytes]:
@@ -111,7 +111,7 @@ def _of_content(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        raise unreadable(path, error) from error
 
 
 def _hash(*parts: bytes) -> str:
