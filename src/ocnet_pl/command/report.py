@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ocnet_pl.command_line import CommandParser, safe_output
 from ocnet_pl.errors import one_line_errors
 
 _DESCRIPTION = """\
@@ -21,7 +22,8 @@ examples:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
+    safe_output()
+    parser = CommandParser(
         prog="ocnet-report",
         description=_DESCRIPTION,
         epilog=_EPILOG,

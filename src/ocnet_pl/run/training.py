@@ -1,7 +1,6 @@
 """One run: from its config to its `result.json`."""
 
 import errno
-import os
 import shutil
 import sys
 import traceback
@@ -21,6 +20,7 @@ from ocnet_pl.dataset.fingerprint import Fingerprint
 from ocnet_pl.dataset.overlap import shared_images
 from ocnet_pl.errors import UserError
 from ocnet_pl.module import SegmentationModule
+from ocnet_pl.process import is_process_zero
 from ocnet_pl.rendering.text import percent
 from ocnet_pl.run import provenance
 from ocnet_pl.run.checkpoint import CheckpointConfig, checkpoint_callbacks, load_weights, read_checkpoint
@@ -209,11 +209,6 @@ def _attempt(run: RunDirectory, config: DictConfig) -> Iterator[None]:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise UserError(f"{run.path}: {error.strerror}; make room, and the same command goes on") from error
             raise
-
-
-def is_process_zero() -> bool:
-    """Of a distributed run, before there is a process group."""
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
 def _step_of(run: RunDirectory) -> int:
