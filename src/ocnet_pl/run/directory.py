@@ -15,6 +15,9 @@ from ocnet_pl.run.identity import Plain, config_difference
 from ocnet_pl.run.lock import LockedError, is_locked, locked
 from ocnet_pl.whole_file import UNFINISHED, write_text
 
+DATA = "data.json"
+"""Number of images of each split, and one hash over them, as the run found them when it started."""
+
 
 class State(StrEnum):
     """State of a run, read from its directory."""

@@ -28,7 +28,7 @@ from ocnet_pl.run.curves import Curves, log_version, read_curves, start_of
 from ocnet_pl.run.directory import RunDirectory, State, write_json
 from ocnet_pl.run.divergence import StopOnDivergence
 from ocnet_pl.run.identity import config_hash
-from ocnet_pl.run.images import fingerprints, record_images, record_trained, refuse_other_images
+from ocnet_pl.run.images import fingerprints, record_images, record_trained, recorded_images, refuse_other_images
 from ocnet_pl.run.missed_validation import MissedValidation
 from ocnet_pl.run.progress import TrainingProgress
 from ocnet_pl.run.result import Result, SplitImages, evaluation_key
@@ -123,6 +123,16 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str | None],
             print(f"{key}: mIoU {percent(evaluation.miou)} %", flush=True)
         if result.rehearsal:
             print(f"a rehearsal, never compared: {'; '.join(result.rehearsal)}", flush=True)
+
+
+def refuse_changed_data(config: DictConfig, run: RunDirectory) -> None:
+    """Refuse to take a run for this one where the data set holds other images than it was trained and tested on.
+
+    Raises:
+        UserError: other images, or a data set that is not there.
+    """
+    if recorded_images(run):
+        refuse_other_images(run, prepare_data(config)[1])
 
 
 def prepare_data(config: DictConfig) -> tuple[SegmentationDataModule, dict[str, Fingerprint]]:
