@@ -27,6 +27,8 @@ def remarks(table: Table) -> list[str]:
     lines += [f"Averaged, but not alike: {words}." for words in table.unlike]
     unknown = {row.label: row.cells[table.main_column].unknown for row in table.rows}
     lines += [f"{label} has no interval beside its difference: {why}." for label, why in unknown.items() if why]
+    lines += [f"Unreadable: {why}." for why in table.notes.unreadable]
+    lines += [f"{path}." for path in table.notes.copies]
     return lines + ([_other_networks(table, row)] if (row := table.profiled_otherwise) else [])
 
 

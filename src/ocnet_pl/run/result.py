@@ -1,6 +1,7 @@
 """`result.json`: what a finished run says of itself. Reports, dashboards and notebooks read only this."""
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -72,7 +73,7 @@ class Result:
         table: the sweep's name.
         row: of the table.
         seed: of the run.
-        choices: option chosen in every config group.
+        choices: option chosen in every config group; None in a group that is left out.
         overrides: as typed.
         config: resolved.
         config_hash: of all in it that decides numbers.
@@ -94,7 +95,7 @@ class Result:
     table: str
     row: str
     seed: Whole
-    choices: dict[str, str]
+    choices: Mapping[str, str | None]
     overrides: list[str]
     config: dict[str, Any]
     config_hash: str
@@ -145,24 +146,25 @@ class Result:
                 return f"config.{group}: a group of settings is expected"
         if not isinstance(self.config.get("parent"), str | None):
             return "config.parent: a row is expected"
-        missing = [f"choices.{key}" for key in ("model/head", "inference") if key not in self.choices]
+        missing = [f"choices.{key}" for key in ("model/head", "inference") if not self.choices.get(key)]
         missing += ["parameters.total"] * ("total" not in self.parameters)
         return f"{missing[0]}: missing" if missing else "directory: unknown" if self.directory != Path() else None
 
     @property
     def head(self) -> str:
         """Name of the context head."""
-        return self.choices["model/head"]
+        return str(self.choices["model/head"])
 
     @property
     def sweep(self) -> Path:
         """Directory of the sweep that it is of."""
-        return self.directory.parents[1]
+        whole = self.directory if len(self.directory.parents) > 1 else self.directory.absolute()
+        return whole.parent.parent
 
     @property
     def protocol(self) -> str:
         """Name of the protocol that it was to be tested under."""
-        return self.choices["inference"]
+        return str(self.choices["inference"])
 
     @property
     def val_split(self) -> str:
@@ -199,6 +201,8 @@ class Found:
 def find_results(folder: Path) -> Found:
     """Read all finished runs below a folder, through links too. A damaged result hides no other."""
     found = Found()
+    if ".." in folder.parts:  # the folders above a run must be named by its path
+        folder = Path(os.path.abspath(folder))  # noqa: PTH100 (links stay as they are)
     for path in _result_files(folder, found.unreadable):
         try:
             result = Result.read(path)

@@ -56,7 +56,7 @@ def find_tables(folder: Path) -> tuple[list[Table], Notes]:
     for sweep, _ in sweeps:
         if sweep.absolute() in folder.absolute().parents:
             raise UserError(
-                f"{folder}: is a part of the sweep {sweep}; its table needs all of it: ocnet-report {sweep}"
+                f"{folder}: is a part of the sweep {sweep}; and a table needs all of it: ocnet-report {sweep}"
             )
     tables = [make_table(name, of_sweep, found) for (_, name), of_sweep in sweeps.items()]
     others = _notes(found, lambda path: not any(_is_of(path, table.folder) for table in tables))
@@ -243,7 +243,7 @@ def _stand_in(table: Table) -> None:
 
 def _missing(folder: Path, results: Sequence[Result], found: Found, notes: Notes) -> dict[tuple[str, int], str]:
     """State of every run that the sweep was to make and that has no result in the table, by row and seed."""
-    planned = notes.readable(lambda: planned_runs(folder), [])
+    planned: list[RunDirectory] = notes.readable(lambda: planned_runs(folder), [])
     states: dict[tuple[str, int], str] = {(run.row, run.seed): run.state() for run in planned}
     for directory in found.unreadable:
         if directory.parent.parent == folder and re.fullmatch(r"seed-\d{1,18}", directory.name):
