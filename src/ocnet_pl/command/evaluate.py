@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from ocnet_pl.errors import UserError, one_line_errors
+from ocnet_pl.escaping import printable
 
 DESCRIPTION = """\
 Tests a checkpoint. The network, the data set and its settings come from the checkpoint; all but the head can be
@@ -41,7 +42,7 @@ def main() -> None:
         outcome = evaluate_checkpoint(checkpoint, overrides)
         if outcome:  # else another process tells
             print_evaluation(outcome.key, outcome.evaluation)
-            print(outcome.note)
+            print(printable(outcome.note))
 
 
 def _divided(words: list[str]) -> tuple[Path, list[str]]:

@@ -1,5 +1,6 @@
 """A checkpoint, tested again: on another split, under another protocol, on another machine."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,6 +81,8 @@ def _usual_protocol(path: Path, content: dict[str, Any], overrides: Sequence[str
 def _why_not_kept(run: RunDirectory, content: dict[str, Any], config: Plain, protocol: Plain, key: str) -> str:
     if not run.result.is_file():
         return "not kept: the checkpoint lies in no finished run"
+    if not os.access(run.path, os.W_OK):
+        return f"not added to {run.result}: the folder cannot be written; change its permissions and evaluate again"
     trained = {**content["config"], "inference": protocol}
     trained, config = ({**c, "precision": c["trainer"]["precision"]} for c in (trained, config))
     for part in ("dataset", "model", "inference", "precision"):
