@@ -12,7 +12,7 @@ _MARKDOWN = re.compile(
     r"|(?<=\])[(\[:]"  # links, pictures and their definitions
     r"|&(?=#?\w+;)"  # entities
 )
-_BLOCK = re.compile(r"([#+-]|\d+[.)])(?=\s+\S)|[>=]")
+_BLOCK = re.compile(r"\A(\s*\d*)([#+>=.)-])")
 _FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001 (spreadsheets run formulas with full-width signs, too)
 
 
@@ -27,11 +27,13 @@ def printable(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """Escape what GitHub's Markdown would not show as it reads, in paragraphs and cells."""
-    text = printable(text)
-    start = _BLOCK.match(text)
-    escaped = _MARKDOWN.sub(lambda found: {"<": "&lt;", "&": "&amp;"}.get(found[0], f"\\{found[0]}"), text)
-    return f"\\{escaped}" if start and start[0][0] in "#+->=" else escaped
+    """Escape what GitHub's Markdown would not show as it reads, within a line."""
+    return _MARKDOWN.sub(lambda found: {"<": "&lt;", "&": "&amp;"}.get(found[0], f"\\{found[0]}"), printable(text))
+
+
+def markdown_paragraph(text: str) -> str:
+    """Escape a line of its own, which may begin as a heading or a list would."""
+    return _BLOCK.sub(r"\1\\\2", markdown(text), count=1)
 
 
 def spreadsheet(text: str) -> str:

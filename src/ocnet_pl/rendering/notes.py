@@ -36,6 +36,8 @@ def remarks(table: Table) -> list[str]:
         if cell.seen[0] and not cell.trained_on:
             seen, of = cell.seen
             lines.append(f"{ours.label} was trained on {seen} of the {of} images that it is tested on.")
+    lines += [f"Unreadable: {why}." for why in table.notes.unreadable]
+    lines += [f"{path}." for path in table.notes.copies]
     return lines + ([_other_networks(table, row)] if (row := table.profiled_otherwise) else [])
 
 

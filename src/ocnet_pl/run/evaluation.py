@@ -1,5 +1,6 @@
 """Another test of a checkpoint: on another split, under another protocol, on another machine."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,6 +71,8 @@ def _why_not_kept(
 ) -> str:
     if not run.result.is_file():
         return "not kept: the checkpoint lies in no finished run"
+    if not os.access(run.path, os.W_OK):
+        return f"not added to {run.result}: the folder cannot be written; change its permissions and evaluate again"
     trained = _identity(carried_config(restored.checkpoint), restored.checkpoint.config)
     trained["inference"] = _usual_protocol(restored, overrides)
     now = plain(restored.config)

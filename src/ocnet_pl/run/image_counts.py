@@ -17,8 +17,8 @@ class KeptCounts:
     Attributes:
         images: names of the image files.
         counts: of every image, (images, 3, K).
-        classes: names of the classes; empty where the file has no confusion matrix.
-        confusion: confusion matrix of all images together, (K, K).
+        classes: names of the classes; empty where the file does not name them.
+        confusion: confusion matrix of all images together, (K, K); empty where the file has none.
         keys: keys of the images, of name and content; empty in files of older versions.
     """
 
@@ -52,7 +52,8 @@ def read_counts(result: Result, key: str) -> KeptCounts | None:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files}
         images, counts = arrays["images"], arrays["counts"]
-        classes, confusion, keys = (arrays.get(name, np.empty(0, "U")) for name in ("classes", "confusion", "keys"))
+        classes, keys = (arrays.get(name, np.empty(0, "U")) for name in ("classes", "keys"))
+        confusion = arrays.get("confusion", np.empty((0, 0), int))
     except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise all kinds
         raise UserError(f"{path}: cannot be read, damaged or not a file of counts; {_remedy(key)}") from error
     number = result.evaluations[key].images
@@ -65,7 +66,7 @@ def read_counts(result: Result, key: str) -> KeptCounts | None:
         and (not keys.size or (keys.dtype.kind, keys.shape) == ("U", (number,)))
         and (not counts.size or bool(counts.min() >= 0))
         and (not classes.size or (classes.dtype.kind, classes.shape) == ("U", counts.shape[2:]))
-        and (not classes.size or (confusion.dtype.kind in "iu" and confusion.shape == 2 * counts.shape[2:]))
+        and (not confusion.size or (confusion.dtype.kind in "iu" and confusion.shape == 2 * counts.shape[2:]))
     )
     if not fits:
         raise UserError(f"{path}: does not hold the counts of {number} images of {key}; {_remedy(key)}")

@@ -1,6 +1,7 @@
 """`result.json`: what a finished run says of itself. Reports, dashboards and notebooks read only this."""
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -109,7 +110,7 @@ class Result:
         table: the sweep's name.
         row: of the table.
         seed: of the run.
-        choices: option chosen in every config group.
+        choices: option chosen in every config group; None in a group that is left out.
         overrides: as typed.
         config: resolved.
         config_hash: of all in it that decides numbers.
@@ -134,7 +135,7 @@ class Result:
     table: str
     row: str
     seed: Whole
-    choices: dict[str, str | None]
+    choices: Mapping[str, str | None]
     overrides: list[str]
     config: dict[str, Any]
     config_hash: str
@@ -187,7 +188,7 @@ class Result:
                 return f"config.{group}: a group of settings is expected"
         if not isinstance(self.config.get("parent"), str | None):
             return "config.parent: a row is expected"
-        missing = [f"choices.{key}" for key in ("model/head", "inference") if self.choices.get(key) is None]
+        missing = [f"choices.{key}" for key in ("model/head", "inference") if not self.choices.get(key)]
         missing += ["parameters.total"] * ("total" not in self.parameters)
         return f"{missing[0]}: missing" if missing else "directory: unknown" if self.directory != Path() else None
 
@@ -199,7 +200,8 @@ class Result:
     @property
     def sweep(self) -> Path:
         """Directory of the sweep that it is of."""
-        return self.directory.parents[1]
+        whole = self.directory if len(self.directory.parents) > 1 else self.directory.absolute()
+        return whole.parent.parent
 
     @property
     def protocol(self) -> str:
@@ -246,6 +248,8 @@ class Found:
 def find_results(folder: Path) -> Found:
     """Read all finished runs below a folder, through links too. A damaged result hides no other."""
     found = Found()
+    if ".." in folder.parts:  # the folders above a run must be named by its path
+        folder = Path(os.path.abspath(folder))  # noqa: PTH100 (links stay as they are)
     for path in _result_files(folder, found.unreadable):
         try:
             result = Result.read(path)

@@ -62,7 +62,7 @@ def find_tables(folder: Path) -> tuple[list[Table], Notes]:
     for sweep, _ in sweeps:
         if sweep.absolute() in folder.absolute().parents:
             raise UserError(
-                f"{folder}: is a part of the sweep {sweep}; its table needs all of it: ocnet-report {sweep}"
+                f"{folder}: is a part of the sweep {sweep}; and a table needs all of it: ocnet-report {sweep}"
             )
     tables = [make_table(name, of_sweep, found) for (_, name), of_sweep in sweeps.items()]
     others = _notes(found, lambda path: not any(_is_of(path, table.folder) for table in tables))

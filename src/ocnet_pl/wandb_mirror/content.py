@@ -74,7 +74,7 @@ def confusion_charts(result: Result) -> dict[str, Any]:
     charts = {}
     for key in result.evaluations:
         kept = read_counts(result, key)
-        if kept is None or not kept.classes:
+        if kept is None or not kept.confusion.size:
             continue
         confusion, classes = kept.confusion, kept.classes
         columns: list[str | int] = ["Actual", "Predicted", "nPredictions"]
