@@ -11,7 +11,8 @@ LAYERS = {
     0: ["errors", "escaping", "randomness", "metrics", "counting", "loss", "statistics", "process", "command_line",
         "device", "whole_file", "resizing", "run/identity", "run/curves", "sweep/gpus", "cost/measuring", "expect",
         "model/layers", "model/blocked_attention", "model/attention", "model/partition", "model/object_context_pooling",
-        "model/positions", "model/head/*", "dataset/transforms", "dataset/reading"],
+        "model/positions", "model/head/*", "dataset/transforms", "dataset/reading", "dataset/headers",
+        "dataset/stored_ids", "dataset/labels", "dataset/listing", "dataset/fingerprint"],
     1: ["model/ocnet", "model/object_context", "model/backbone", "inference", "paper", "submission", "run/directory",
         "run/record", "run/result", "run/image_counts", "run/image_scores", "run/sample_pictures", "run/provenance",
         "sweep/plan", "sweep/scores", "sweep/status", "cost/record", "context/record",
@@ -30,7 +31,8 @@ LIGHT = {
     "run/directory", "run/record", "run/result", "run/image_counts", "run/image_scores", "run/sample_pictures",
     "run/identity", "run/curves", "cost/record", "context/record",
     "authors/naming", "wandb_mirror/account", "wandb_mirror/content",
-    "dataset/reading", "dataset/labels", "dataset/inspection", "dataset/parallel", "dataset/pictures",
+    "dataset/reading", "dataset/headers", "dataset/stored_ids", "dataset/listing", "dataset/fingerprint",
+    "dataset/labels", "dataset/inspection", "dataset/parallel", "dataset/pictures",
 }  # fmt: skip
 """Nothing that a report, `--help` or a process of `ocnet-data check` needs may wait for torch."""
 

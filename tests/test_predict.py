@@ -67,7 +67,7 @@ def pictures(workplace: Path) -> Path:
 
 def test_pictures_become_masks_overlays_and_probabilities(pictures: Path, checkpoint: str, call: Main) -> None:
     assert call("predict", checkpoint, "in", "--probabilities", "--out", "out") == 0
-    restored = restore(Path(checkpoint), [], CPU)
+    restored = restore(Path(checkpoint), device=CPU)
     network, data = restored.network, restored.data
     for name, suffix in (("a/x", "png"), ("b/x", "jpg"), ("b/y", "png")):
         photograph = read_image(pictures / f"{name}.{suffix}")
@@ -284,7 +284,7 @@ def test_a_device_that_is_not_there_is_told(
 
 
 def test_the_protocol_is_the_one_asked_for(pictures: Path, checkpoint: str) -> None:
-    network = restore(Path(checkpoint), ["inference=multi_scale"], CPU).network
+    network = restore(Path(checkpoint), ["inference=multi_scale"], device=CPU).network
     photograph = read_image(pictures / "b" / "y.png")
     batch = torch.from_numpy(photograph).permute(2, 0, 1)[None]
     with torch.inference_mode():
@@ -295,7 +295,7 @@ def test_the_protocol_is_the_one_asked_for(pictures: Path, checkpoint: str) -> N
 
 
 def test_memory_does_not_grow(workplace: Path, checkpoint: str) -> None:
-    restored = restore(Path(checkpoint), [], CPU)
+    restored = restore(Path(checkpoint), device=CPU)
     network, data = restored.network, restored.data
     write_pair(np.random.default_rng(0), workplace / "0.png", workplace / "label.png", (96, 128), [0])
     images = [workplace / f"{number}.png" for number in range(1, 101)]
@@ -320,7 +320,7 @@ def test_memory_does_not_grow(workplace: Path, checkpoint: str) -> None:
 
 
 def test_what_the_gpu_cannot_hold_is_skipped(pictures: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    restored = restore(Path(checkpoint), [], CPU)
+    restored = restore(Path(checkpoint), device=CPU)
     network, data = restored.network, restored.data
     predict_logits = network.predict_logits
 
@@ -378,7 +378,7 @@ def submission(workplace: Path, call: Main, root: Path, *overrides: str) -> dict
             with archive.open(name) as file, Image.open(file) as mask:
                 assert mask.mode == "L"
                 masks[name] = np.asarray(mask)
-    restored = restore(Path(checkpoint), [f"dataset.root={root}"], CPU)
+    restored = restore(Path(checkpoint), [f"dataset.root={root}"], device=CPU)
     network, data = restored.network, restored.data
     for image, mask in zip(data.image_files("test"), masks.values(), strict=True):
         assert np.array_equal(data.decode(mask), network.predict(read_image(image)))

@@ -29,6 +29,11 @@ def config_dir() -> Path:
     raise FileNotFoundError("ocnet_pl was installed without its configuration: install the wheel or the checkout again")
 
 
+def config_dirs() -> list[Path]:
+    """Folders of config files."""
+    return [config_dir()]
+
+
 def options(group: str) -> list[str]:
     """Names that a config group takes, for example `options("model/head")`."""
     return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))

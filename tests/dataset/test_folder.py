@@ -101,7 +101,7 @@ def test_what_is_missing_is_told(tree: Path) -> None:
     with pytest.raises(UserError, match=r"no split 'test'; expected images in .*images/test"):
         data(tree).pairs("test")
     (tree / "empty.txt").write_text("\n")
-    with pytest.raises(UserError, match=r"empty.txt: holds no image"):
+    with pytest.raises(UserError, match=r"empty.txt: contains no names"):
         data(tree).pairs("empty")
     (tree / "images/train/000.png").write_bytes((tree / "images/train/000.jpg").read_bytes())
     with pytest.raises(UserError, match="same name"):

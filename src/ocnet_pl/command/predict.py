@@ -100,6 +100,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 def _pictures(checkpoint: Path, words: list[str], overrides: list[str], arguments: argparse.Namespace) -> int:
     import numpy as np
 
+    from ocnet_pl.config import plain
     from ocnet_pl.dataset.pictures import find_pictures
     from ocnet_pl.rendering.predictions import files_of
     from ocnet_pl.rendering.terminal import print_classes
@@ -117,8 +118,8 @@ def _pictures(checkpoint: Path, words: list[str], overrides: list[str], argument
     data = restored.data
     made_with: Plain = {
         "weights": weights_sha256(restored.network)[:16],
-        "inference": restored.config["inference"],
-        "dataset": config_hash({"dataset": restored.config["dataset"]}),
+        "inference": plain(restored.config)["inference"],
+        "dataset": config_hash({"dataset": plain(restored.config)["dataset"]}),
     }
     missing = missing_predictions(plan, made_with, overwrite=arguments.overwrite)
     if len(missing) < len(plan):
@@ -135,6 +136,7 @@ def _pictures(checkpoint: Path, words: list[str], overrides: list[str], argument
 
 
 def _submission(checkpoint: Path, split: str, overrides: list[str], arguments: argparse.Namespace) -> int:
+    from ocnet_pl.config import plain
     from ocnet_pl.rendering.predictions import write_archive
     from ocnet_pl.run.provenance import weights_sha256
     from ocnet_pl.submission import open_submission
@@ -148,7 +150,7 @@ def _submission(checkpoint: Path, split: str, overrides: list[str], arguments: a
     origin = {
         "weights_sha256": weights_sha256(restored.network),
         "images": str(data.root.resolve()),
-        **{key: restored.config[key] for key in ("split", "inference", "dataset", "model")},
+        **{key: plain(restored.config)[key] for key in ("split", "inference", "dataset", "model")},
     }
     missing = open_submission(out, archive, plan, origin, overwrite=arguments.overwrite)
     if len(missing) < len(plan):
@@ -168,7 +170,7 @@ def _restored(checkpoint: Path, overrides: list[str], device: str | None) -> "Re
     from ocnet_pl.device import choose_device
     from ocnet_pl.run.restoring import restore
 
-    return restore(checkpoint, overrides, choose_device(device))
+    return restore(checkpoint, overrides, device=choose_device(device))
 
 
 def _run(

@@ -12,15 +12,16 @@ import numpy as np
 
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.dataset.labels import decoding_table
+from ocnet_pl.dataset.listing import files_below
 from ocnet_pl.dataset.reading import Bytes, Pair, read_size
 from ocnet_pl.dataset.transforms import ResizeShortSide
 from ocnet_pl.errors import UserError
 from ocnet_pl.expect import expect, is_list, is_whole
-from ocnet_pl.metrics import IGNORE
+from ocnet_pl.metrics import IGNORE, Absent
 from ocnet_pl.resizing import Size, round_up, short_side_size
 
 _FOLDERS = {"train": "training", "val": "validation", "test": "testing"}
-_CLASSES = list(csv.DictReader(Path(__file__).with_name("ade20k_classes.csv").read_text().splitlines()))
+_CLASSES = list(csv.DictReader(Path(__file__).with_name("ade20k_classes.csv").read_text("utf-8").splitlines()))
 
 
 class ADE20K(SegmentationDataModule):
@@ -43,6 +44,7 @@ class ADE20K(SegmentationDataModule):
     table: Bytes = decoding_table({0: IGNORE, **{int(row["id"]): int(row["id"]) - 1 for row in _CLASSES}})
     published_counts: Mapping[str, int] = MappingProxyType({"train": 20210, "val": 2000, "test": 3352})
     pad_multiple = 8
+    absent_classes: Absent = "zero"  # the benchmark's utils_eval.py
 
     def __init__(
         self,
@@ -66,7 +68,7 @@ class ADE20K(SegmentationDataModule):
         if split not in _FOLDERS:
             raise UserError(f"ADE20K has no split {split!r}: choose one of {', '.join(_FOLDERS)}")
         folder = self._released() if split == "test" else self.root / "images" / _FOLDERS[split]
-        images = sorted(folder.glob("ADE_*.jpg"))
+        images = [path for path in files_below(folder) if path.parent == folder and path.match("ADE_*.jpg")]
         if not images:
             raise UserError(
                 f"dataset.root={self.root}: no images in {folder}; expected the tree ADEChallengeData2016 with "

@@ -9,6 +9,7 @@ import numpy as np
 
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.dataset.labels import UNKNOWN, decoding_table
+from ocnet_pl.dataset.listing import files_below, is_file, read_list
 from ocnet_pl.dataset.reading import IMAGE_SUFFIXES, Bytes, Pair
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
@@ -74,34 +75,44 @@ class Folder(SegmentationDataModule):
     def candidates(self, split: str) -> list[Pair]:
         listed = self.root / f"{split}.txt"
         images, masks = self.root / self.images, self.root / self.masks
-        if listed.is_file():
-            names = [line.strip() for line in listed.read_text().splitlines() if line.strip()]
-            return _matched(names, images, masks, listed)
+        if is_file(listed):
+            return self._of_list(listed, images, masks)
         images, masks = images / split, masks / split
         if images.is_dir():
-            return _matched(list(_files(images, IMAGE_SUFFIXES)), images, masks, images)
+            image_files, mask_files = _files(images, IMAGE_SUFFIXES), _files(masks, _MASK_SUFFIXES)
+            if not image_files:
+                raise UserError(f"{images}: contains no images; expected names that end in {', '.join(IMAGE_SUFFIXES)}")
+            return [(image, mask_files.get(name, masks / f"{name}.png")) for name, image in image_files.items()]
         raise UserError(
             f"dataset.root={self.root}: no split {split!r}; expected images in {images} with masks in {masks}, "
             f"or their names in {listed}"
         )
+
+    def _of_list(self, listed: Path, images: Path, masks: Path) -> list[Pair]:
+        image_files, mask_files = _files(images, IMAGE_SUFFIXES), _files(masks, _MASK_SUFFIXES)
+        names = read_list(listed)
+        for name in names:
+            if name not in image_files and is_file(images / name):
+                short = Path(name).with_suffix("").as_posix()
+                raise UserError(
+                    f"{listed}: {name!r} has a suffix; write {short!r}, and the other names without one too"
+                )
+        return [(image_files.get(name, images / name), mask_files.get(name, masks / f"{name}.png")) for name in names]
+
+    def has_image(self, label: Path) -> bool:
+        # Masks of one folder may belong to lists other than those of training and validation.
+        image = self.root / self.images / label.relative_to(self.root / self.masks)
+        return any(is_file(image.with_suffix(end)) for suffix in IMAGE_SUFFIXES for end in (suffix, suffix.upper()))
 
     def submission_name(self, image: Path) -> str:
         # There is no server; names of images are their own below `images` only.
         return image.relative_to(self.root / self.images).with_suffix(".png").as_posix()
 
 
-def _matched(names: Sequence[str], images: Path, masks: Path, source: Path) -> list[Pair]:
-    """Files of the names that `source` gives."""
-    if not names:
-        raise UserError(f"{source}: holds no image; put some there")
-    image_files, mask_files = _files(images, IMAGE_SUFFIXES), _files(masks, _MASK_SUFFIXES)
-    return [(image_files.get(name, images / name), mask_files.get(name, masks / f"{name}.png")) for name in names]
-
-
 def _files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     """Files below a folder by their name without suffix, in order."""
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in files_below(folder):
         if path.suffix.lower() in suffixes:
             name = path.relative_to(folder).with_suffix("").as_posix()
             if name in found:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.dataset.labels import decoding_table
+from ocnet_pl.dataset.listing import read_list
 from ocnet_pl.dataset.reading import Bytes, Pair
 from ocnet_pl.dataset.transforms import Resize
 from ocnet_pl.errors import UserError
@@ -62,9 +63,7 @@ class LIP(SegmentationDataModule):
             images, labels = self._find(archive, "testing_images", "test_images"), self.root / _LABELS / split
         else:
             images, labels = self._find(archive, f"{split}_images"), self._find(_LABELS, f"{split}_segmentations")
-        names = listed.read_text().split()
-        if not names:
-            raise UserError(f"{listed}: empty list; copy it again")
+        names = read_list(listed)
         return [(images / f"{name}.jpg", labels / f"{name}.png") for name in names]
 
     def _find(self, archive: str, *names: str) -> Path:

@@ -19,12 +19,20 @@ class KeptCounts:
         counts: of every image, (images, 3, K).
         classes: names of the classes; empty where the file does not name them.
         confusion: of all images, (K, K); empty where the file has none.
+        keys: keys of the images, of name and content; empty in files of older versions.
     """
 
     images: Sequence[str]
     counts: NDArray[np.int64]
     classes: Sequence[str]
     confusion: NDArray[np.int64]
+    keys: Sequence[str] = ()
+
+    def is_of_the_same_images(self, other: "KeptCounts") -> bool:
+        """Compare images by their content where both files know it, else by their names."""
+        if self.keys and other.keys:
+            return list(self.keys) == list(other.keys)
+        return list(self.images) == list(other.images)
 
 
 def read_counts(result: Result, key: str) -> KeptCounts | None:
@@ -41,10 +49,12 @@ def read_counts(result: Result, key: str) -> KeptCounts | None:
     if path is None:
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # numpy would leave a damaged file open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files}
         images, counts = arrays["images"], arrays["counts"]
         classes, confusion = arrays.get("classes", np.empty(0, "U")), arrays.get("confusion", np.empty((0, 0), int))
+        keys = arrays.get("keys", np.empty(0, "U"))
     except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise all kinds
         raise UserError(f"{path}: cannot be read, damaged or not a file of counts; {_remedy(key)}") from error
     number = result.evaluations[key].images
@@ -54,13 +64,14 @@ def read_counts(result: Result, key: str) -> KeptCounts | None:
         and counts.dtype.kind in "iu"
         and images.shape == (number,)
         and images.dtype.kind == "U"
+        and (not keys.size or (keys.dtype.kind, keys.shape) == ("U", (number,)))
         and (not counts.size or bool(counts.min() >= 0))
         and (not classes.size or (classes.dtype.kind, classes.shape) == ("U", counts.shape[2:]))
         and (not confusion.size or (confusion.dtype.kind in "iu" and confusion.shape == 2 * counts.shape[2:]))
     )
     if not fits:
         raise UserError(f"{path}: does not hold the counts of {number} images of {key}; {_remedy(key)}")
-    return KeptCounts(images.tolist(), counts.astype(np.int64), classes.tolist(), confusion)
+    return KeptCounts(images.tolist(), counts.astype(np.int64), classes.tolist(), confusion, keys.tolist())
 
 
 def _remedy(key: str) -> str:

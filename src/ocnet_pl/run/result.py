@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ocnet_pl.errors import UserError, unusable
-from ocnet_pl.metrics import iou, mean_iou, pixel_accuracy
+from ocnet_pl.metrics import Absent, iou, mean_iou, pixel_accuracy
 from ocnet_pl.run.directory import own_place
 from ocnet_pl.run.record import Amount, FileName, Share, Whole, read_record, write_record
 
@@ -30,6 +30,11 @@ class Evaluation:
         iou: by class name; None for a class that is neither there nor predicted.
         images: how many were evaluated.
         counts: file of the per-image counts beside `result.json`.
+        of: images of the split; None in results of older versions.
+        absent_classes: rule of `miou` for classes that occur neither in truth nor prediction.
+        data: hash over names and content of the split's images and labels; None in results of older versions.
+        trained_on: how many of the split's images the network was trained on, by this run or by one that it started
+            from, decided by their content; None where that is not known.
     """
 
     miou: Share | None
@@ -37,6 +42,10 @@ class Evaluation:
     iou: dict[str, Share | None]
     images: Whole
     counts: FileName | None = None
+    of: Whole | None = None
+    absent_classes: Absent = "skip"
+    data: str | None = None
+    trained_on: Whole | None = None
 
     def __post_init__(self) -> None:
         # JSON has no NaN: a score that does not exist is None.
@@ -45,16 +54,31 @@ class Evaluation:
         object.__setattr__(self, "iou", {name: _number(value) for name, value in self.iou.items()})
 
     @classmethod
-    def of(cls, counts: NDArray[np.int64], classes: Sequence[str], counts_file: str | None = None) -> Self:
-        """From per-image counts (images, 3, K)."""
+    def of_counts(
+        cls,
+        counts: NDArray[np.int64],
+        classes: Sequence[str],
+        counts_file: str | None = None,
+        *,
+        absent_classes: Absent = "skip",
+        **about: Any,
+    ) -> Self:
+        """Scores from per-image counts (images, 3, K); `about` are the other fields."""
         total = counts.sum(0)
         return cls(
-            miou=float(mean_iou(total)),
+            miou=float(mean_iou(total, absent_classes)),
             pixel_accuracy=float(pixel_accuracy(total)),
             iou={name: float(value) for name, value in zip(classes, iou(total), strict=True)},
             images=len(counts),
             counts=counts_file,
+            absent_classes=absent_classes,
+            **about,
         )
+
+    @property
+    def whole(self) -> bool:
+        """True when every image of the split was evaluated; assumed of results that do not say."""
+        return self.of is None or self.images == self.of
 
 
 EvaluationKey = Annotated[str, Field(pattern="^[^/]+/[^/]+/[^/]+$")]
@@ -63,6 +87,19 @@ EvaluationKey = Annotated[str, Field(pattern="^[^/]+/[^/]+/[^/]+$")]
 def evaluation_key(checkpoint: str, split: str, protocol: str) -> str:
     """Name of an evaluation in a result, for example `last/val/whole`."""
     return f"{checkpoint}/{split}/{protocol}"
+
+
+@dataclass(frozen=True)
+class SplitImages:
+    """Images of a split as a run found them.
+
+    Attributes:
+        images: how many.
+        sha256: hash over the names and the content of images and labels.
+    """
+
+    images: Whole
+    sha256: str
 
 
 @dataclass
@@ -90,12 +127,15 @@ class Result:
         curves: by metric, pairs of step and finite value.
         samples: names of the validation images drawn under `samples/`.
         finished: ISO time.
+        rehearsal: why the run is not a whole one, e.g. "trained 3 of 6 steps"; empty for a whole run. A rehearsal is
+            shown as one and never compared.
+        data: images of every split that the run read; empty in results of older versions.
     """
 
     table: str
     row: str
     seed: Whole
-    choices: Mapping[str, str | None]
+    choices: dict[str, str | None]
     overrides: list[str]
     config: dict[str, Any]
     config_hash: str
@@ -112,6 +152,8 @@ class Result:
     curves: dict[str, list[tuple[Whole, float]]]
     samples: list[FileName]
     finished: str
+    rehearsal: list[str] = field(default_factory=list)
+    data: dict[str, SplitImages] = field(default_factory=dict)
     directory: Path = field(default=Path(), compare=False)
 
     def __post_init__(self) -> None:
@@ -146,7 +188,7 @@ class Result:
                 return f"config.{group}: a group of settings is expected"
         if not isinstance(self.config.get("parent"), str | None):
             return "config.parent: a row is expected"
-        missing = [f"choices.{key}" for key in ("model/head", "inference") if not self.choices.get(key)]
+        missing = [f"choices.{key}" for key in ("model/head", "inference") if self.choices.get(key) is None]
         missing += ["parameters.total"] * ("total" not in self.parameters)
         return f"{missing[0]}: missing" if missing else "directory: unknown" if self.directory != Path() else None
 
@@ -171,6 +213,11 @@ class Result:
         """The images that it was validated on."""
         return str(self.config.get("dataset", {}).get("val_split", "val"))
 
+    @property
+    def train_split(self) -> str:
+        """Split that it was trained on."""
+        return str(self.config.get("dataset", {}).get("train_split", "train"))
+
     def counts_file(self, key: str) -> Path | None:
         """Of an evaluation, the counts of every image; None where they are not kept."""
         evaluation = self.evaluations.get(key)
@@ -179,7 +226,7 @@ class Result:
 
     def trained_on(self, split: str) -> bool:
         """Whether it learned from the images of a split that is there to test it."""
-        learned = self.config.get("dataset", {}).get("train_split", "train")
+        learned = self.train_split
         return split != "train" and (learned == split or (learned, split) == ("trainval", "val"))
 
 

@@ -8,25 +8,31 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
-import numpy as np
-
 from ocnet_pl.context.record import measure_beside, on_own_class
 from ocnet_pl.cost.record import Cost, find_costs
 from ocnet_pl.errors import UserError
 from ocnet_pl.paper import imitated, published
 from ocnet_pl.run.directory import RunDirectory
-from ocnet_pl.run.image_counts import KeptCounts, read_counts
 from ocnet_pl.run.result import Found, Result, find_results
 from ocnet_pl.run.sample_pictures import read_sample
-from ocnet_pl.statistics import Interval, paired_bootstrap, paired_difference, spread
+from ocnet_pl.statistics import spread
 from ocnet_pl.sweep.plan import planned_runs
 from ocnet_pl.sweep.scores import Score, newest_scores
-from ocnet_pl.table.columns import Column, OnServer, Tested, columns_of
-from ocnet_pl.table.deviations import deviations, unlike_seeds
+from ocnet_pl.table.columns import Column, OnServer, columns_of
+from ocnet_pl.table.comparison import (
+    NEGLIGIBLE,
+    compare,
+    is_training_column,
+    lineage,
+    trained_on,
+)
+from ocnet_pl.table.deviations import deviations, unlike_images, unlike_seeds
 from ocnet_pl.table.structure import LABELS, Cell, Notes, Row, Table
 
 UNREADABLE = "unreadable"
 """State of a run whose result is damaged."""
+REHEARSAL = "rehearsal"
+"""State of a run that did not make all steps, or did not see or count all images."""
 
 
 def read_tables(folder: Path) -> list[Table]:
@@ -118,21 +124,25 @@ def make_table(name: str, results: Sequence[Result], found: Found | None = None)
         found: what was found with them; notes are made of the sweep's part of it.
     """
     folder = results[0].sweep
+    rehearsals = [result for result in results if result.rehearsal]
+    shown = results  # columns and costs of a table that has nothing but rehearsals
+    results = [result for result in results if not result.rehearsal]
     found = found or Found()
     notes = _notes(found, lambda path: _is_of(path, folder))
-    imitates = imitated(name, results)
+    imitates = imitated(name, results or shown)
     paper = published()[imitates] if imitates else {}
-    rows = list(_rows(results, _missing(folder, results, found, notes), paper, notes))
+    missing = _missing(folder, results, found, notes) | {(run.row, run.seed): REHEARSAL for run in rehearsals}
+    rows = list(_rows(folder, results, missing, paper, notes))
     base = next((row for row in rows if row.name == paper.get("baseline", "baseline")), None)
     ours = list(rows)
     rows += [Row("", others["label"], {}, {}) for others in paper.get("published", [])]
     printed = [paper.get("rows", {}).get(row.name, {}) for row in ours] + paper.get("published", [])
     scores: list[Score] = notes.readable(lambda: newest_scores(folder, results), [])
-    columns = columns_of(results)
+    columns = columns_of(results or shown)
     if scores or any("test/miou" in row for row in printed):
         columns.append(OnServer.of(scores))
     for row, published_row in zip(rows, printed, strict=True):
-        row.cells = [_cell(column, row, base, published_row, notes) for column in columns]
+        row.cells = [_cell(column, row, base, published_row, ours, notes) for column in columns]
     for picture in (path for run in results for path in sorted(RunDirectory(run.directory).samples.glob("*.png"))):
         notes.readable(partial(read_sample, picture), None)
     table = Table(
@@ -144,8 +154,12 @@ def make_table(name: str, results: Sequence[Result], found: Found | None = None)
         baseline=base.name if base else None,
         imitates=imitates,
         deviations=deviations(paper, {row.label: list(row.results.values()) for row in ours if row.results}),
-        unlike=unlike_seeds({row.label: list(row.results.values()) for row in ours}),
+        unlike=[
+            *unlike_seeds({row.label: list(row.results.values()) for row in ours}),
+            *unlike_images({row.label: list(row.results.values()) for row in ours}),
+        ],
         scores=scores,
+        rehearsals=rehearsals,
         notes=notes,
     )
     _stand_in(table)
@@ -159,78 +173,42 @@ def _title(name: str, imitates: str | None, paper: dict[str, Any]) -> str:
 
 
 def _rows(
-    results: Sequence[Result], missing: dict[tuple[str, int], str], paper: dict[str, Any], notes: Notes
+    folder: Path,
+    results: Sequence[Result],
+    missing: dict[tuple[str, int], str],
+    paper: dict[str, Any],
+    notes: Notes,
 ) -> Iterator[Row]:
     names = {result.row for result in results} | {row for row, _ in missing}
     order = [*paper.get("rows", {}), *LABELS]
-    costs: dict[str, Cost] = notes.readable(lambda: find_costs(results[0].sweep), {})
+    costs: dict[str, Cost] = notes.readable(lambda: find_costs(folder), {})
     for name in sorted(names, key=lambda row: (order.index(row) if row in order else len(order), row)):
         label = paper.get("rows", {}).get(name, {}).get("label") or LABELS.get(name, name)
         finished = {r.seed: r for r in results if r.row == name}
         unfinished = {seed: state for (row, seed), state in missing.items() if row == name}
         head = next((r.head for r in finished.values()), name)
-        lineage = [ancestor for result in finished.values() for ancestor in _lineage(result, notes)]
+        ancestors = [ancestor for result in finished.values() for ancestor in lineage(result, notes)]
         measures = [notes.readable(partial(measure_beside, result), None) for result in finished.values()]
         context = on_own_class([measure for measure in measures if measure])
-        yield Row(name, label, finished, unfinished, lineage, cost=costs.get(head), context=context)
+        yield Row(name, label, finished, unfinished, ancestors, cost=costs.get(head), context=context)
 
 
-def _cell(column: Column, row: Row, base: Row | None, published_row: dict[str, Any], notes: Notes) -> Cell:
+def _cell(
+    column: Column, row: Row, base: Row | None, published_row: dict[str, Any], rows: Sequence[Row], notes: Notes
+) -> Cell:
     values = {seed: column.value(result) for seed, result in row.results.items()}
     paper = published_row.get(column.paper_key) if column.paper_key else None
-    cell = Cell(
-        values,
-        spread(list(values.values())),
-        paper=(paper[0], paper[1]) if paper else None,
-        trained_on=_trained_on(row, column),
-    )
-    if base is None or base is row or cell.trained_on or _trained_on(base, column):
+    cell = Cell(values, spread(list(values.values())), paper=(paper[0], paper[1]) if paper else None)
+    declared = is_training_column(column, rows)
+    seen, of = trained_on(column, row)
+    if seen and not declared:
+        cell = replace(cell, seen=(seen, of), trained_on=seen > NEGLIGIBLE * of)
+    if base is None or base is row or not base.results or not cell.ours.n or cell.trained_on:
         return cell
-    of_base = {seed: column.value(result) for seed, result in base.results.items()}
-    interval, unknown = _interval(column, row, base, notes)
-    return replace(cell, difference=paired_difference(values, of_base), interval=interval, unknown=unknown)
-
-
-def _trained_on(row: Row, column: Column) -> bool:
-    """Whether a run of the row, or one that it started from, learned from the images that the number is of."""
-    return column.split is not None and any(run.trained_on(column.split) for run in row.lineage)
-
-
-def _lineage(result: Result, notes: Notes) -> Iterator[Result]:
-    """The run and those that it started from, as far as they are there, each once."""
-    done: set[Path] = set()
-    run: Result | None = result
-    while run and run.directory not in done:
-        yield run
-        done.add(run.directory)
-        parent = run.config.get("parent")
-        origin = RunDirectory(run.directory).sibling(parent) if parent else None
-        run = notes.readable(partial(Result.read, origin.result), None) if origin and origin.result.is_file() else None
-
-
-def _interval(column: Column, row: Row, base: Row, notes: Notes) -> tuple[Interval | None, str | None]:
-    """Where the difference lies, or else in words why that is not known."""
-    if not isinstance(column, Tested) or column.metric != "miou" or not row.results or not base.results:
-        return None, None
-    seeds = sorted(row.results.keys() & base.results.keys())
-    if not seeds:
-        return None, f"it has no seed in common with {base.label}"
-    runs = [r.results[seed] for r in (row, base) for seed in seeds]
-    tests: dict[str, KeptCounts | None] = {
-        f"{run.row}/seed-{run.seed}": notes.readable(partial(read_counts, run, column.key(run)), None) for run in runs
-    }
-    known = {run: test for run, test in tests.items() if test is not None}
-    if missing := [run for run in tests if run not in known]:
-        return None, f"the counts of the images of {', '.join(missing)} are not there"
-    images = next(iter(known.values())).images
-    if others := [run for run, test in known.items() if test.images != images]:
-        return None, f"{', '.join(others)} were tested on other images than {next(iter(known))}"
-    if len({test.counts.shape for test in known.values()}) > 1:
-        return None, "its runs and those of the baseline were tested with different numbers of classes"
-    if len(images) == 1:
-        return None, "it is of a single image"
-    counts = np.stack([test.counts for test in known.values()])
-    return paired_bootstrap(counts[: len(seeds)], counts[len(seeds) :]), None
+    if not declared and (seen_by_base := trained_on(column, base))[0] > NEGLIGIBLE * seen_by_base[1]:
+        return cell
+    found = compare(column, row, base, notes)
+    return replace(cell, difference=found.difference, interval=found.interval, unknown=found.reason)
 
 
 def _stand_in(table: Table) -> None:
