@@ -102,6 +102,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 def _pictures(checkpoint: Path, words: list[str], overrides: list[str], arguments: argparse.Namespace) -> int:
     import numpy as np
 
+    from ocnet_pl.config import plain
     from ocnet_pl.dataset.pictures import find_pictures
     from ocnet_pl.rendering.predictions import files_of
     from ocnet_pl.rendering.terminal import print_classes
@@ -119,8 +120,8 @@ def _pictures(checkpoint: Path, words: list[str], overrides: list[str], argument
     data = restored.data
     made_with: Plain = {
         "weights": weights_sha256(restored.network)[:16],
-        "inference": restored.config["inference"],
-        "dataset": config_hash({"dataset": restored.config["dataset"]}),
+        "inference": plain(restored.config)["inference"],
+        "dataset": config_hash({"dataset": plain(restored.config)["dataset"]}),
     }
     missing = missing_predictions(plan, made_with, overwrite=arguments.overwrite)
     if len(missing) < len(plan):

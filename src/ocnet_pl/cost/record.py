@@ -70,11 +70,14 @@ def read_costs(path: Path) -> list[Cost]:
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [_cost(path, line) for line in csv.DictReader(file, restkey="more", restval=None, strict=True)]
+            costs = [_cost(path, line) for line in csv.DictReader(file, restkey="more", restval=None, strict=True)]
     except OSError as error:
         raise UserError(unusable(error)) from error
     except (ValueError, csv.Error) as error:  # not UTF-8 is a ValueError, too
         raise UserError(f"{path}: not {_WHAT} ({error}); {_REMEDY}") from error
+    if not costs:
+        raise UserError(f"{path}: not {_WHAT} (no line of numbers); {_REMEDY}")
+    return costs
 
 
 def find_costs(sweep: Path) -> dict[str, Cost]:
@@ -93,8 +96,7 @@ def cost_file(sweep: Path) -> Path | None:
 
 
 def _cost(path: Path, line: dict[str, str | None]) -> Cost:
-    kept = line.pop(CHECKSUM, None)
-    if kept is not None and kept != checksum(line):
+    if CHECKSUM in line and line.pop(CHECKSUM) != checksum(line):
         raise UserError(f"{path}: was changed after it was written, a checksum does not fit; {_REMEDY}")
     numbers = {name: line[name] or "null" for name in _NUMBERS if name in line}
     texts = {name: json.dumps(value) for name, value in line.items() if name not in numbers}

@@ -49,7 +49,8 @@ def read_counts(result: Result, key: str) -> KeptCounts | None:
     if path is None:
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # numpy would leave a damaged file open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files}
         images, counts = arrays["images"], arrays["counts"]
         classes, keys = (arrays.get(name, np.empty(0, "U")) for name in ("classes", "keys"))

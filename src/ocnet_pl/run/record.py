@@ -62,12 +62,14 @@ def read_record(path: Path, kind: type[T], what: str, remedy: str) -> T:
                     f"{path}: was changed after it was written, its checksum does not fit; {remedy} "
                     f'(after a change on purpose, delete the line "{CHECKSUM}")'
                 )
-        return validated(path, kind, json.dumps(content), what, remedy)
+        # Bytes of a file name that are no Unicode, which JSON keeps as surrogates, become question marks.
+        text = json.dumps(content, ensure_ascii=False).encode(errors="replace")
+        return validated(path, kind, text, what, remedy)
     except RecursionError:
         raise UserError(f"{path}: not {what} (nested too deeply); {remedy}") from None
 
 
-def validated(path: Path, kind: type[T], content: str, what: str, remedy: str) -> T:
+def validated(path: Path, kind: type[T], content: str | bytes, what: str, remedy: str) -> T:
     """Make a dataclass of JSON text: no number is made of a word, and no key is left over.
 
     Raises:
