@@ -16,8 +16,7 @@ from pytorch_lightning.loggers import CSVLogger
 
 from ocnet_pl.build import build_data, build_loggers, build_module, build_trainer
 from ocnet_pl.config import plain
-from ocnet_pl.dataset.base import SegmentationDataModule
-from ocnet_pl.dataset.overlap import shared_images
+from ocnet_pl.dataset.cautions import cautions
 from ocnet_pl.errors import UserError
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.rendering.text import percent
@@ -51,7 +50,8 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overri
         for split in {data.train_split, data.val_split, *config.evaluate_on}:
             data.pairs(split)  # missing files are told now, not after the first hour
         if is_process_zero():
-            _warn_of_shared_images(data)
+            for line in cautions(data):
+                print(f"ocnet-train: warning: {line}", file=sys.stderr, flush=True)
         module = build_module(config, data)
         start = _step_of(run)
         if config.parent and not start:
@@ -118,18 +118,6 @@ def start_from_parent(module: SegmentationModule, parent: RunDirectory) -> None:
     if parent.state() is not State.DONE:
         raise UserError(f"{parent.path}: this run starts from it, but it is {parent.state()}; train that row first")
     load_weights(module.network, read_checkpoint(parent.last_checkpoint), parent.last_checkpoint)
-
-
-def _warn_of_shared_images(data: SegmentationDataModule) -> None:
-    trained, tested = ([image for image, _ in data.pairs(split)] for split in (data.train_split, data.val_split))
-    if shared := shared_images(trained, tested):
-        first, second = shared[0]
-        print(
-            f"ocnet-train: warning: {second}: the same image as {first}, which is trained on; there are {len(shared)} "
-            f"such images in {data.val_split}, and scores on it say too much; 'ocnet-data check' names them all",
-            file=sys.stderr,
-            flush=True,
-        )
 
 
 @contextmanager
