@@ -7,6 +7,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ocnet_pl.dataset.check import check
 from ocnet_pl.dataset.folder import Folder
 from ocnet_pl.dataset.headers import MOST_PIXELS, orientation_of
 from ocnet_pl.dataset.labels import decoding_table
-from ocnet_pl.dataset.reading import Bytes, decode_label, read_image, read_label, read_size
+from ocnet_pl.dataset.reading import Bytes, decode_image, decode_label, read_image, read_label, read_size
 from ocnet_pl.errors import UserError
 
 SIZES = {"train": [(32, 32)] * 4, "val": [(32, 32)]}
@@ -350,3 +351,55 @@ def test_two_sizes_are_explained(root: Path) -> None:
     (error,) = [finding for finding in findings if finding.severity == "error"]
     assert error.kind == "image and label of two sizes"
     assert "EXIF orientation 6" in error.message
+
+
+PNGS = {
+    "grey": (png(LABEL, 8, 0), False),
+    "palette": (png(LABEL, 8, 3, grey(2, 1, 0)), False),
+    "4 bits": (png(LABEL, 4, 0), False),
+    "colour": (png(PHOTO, 8, 2), True),
+}
+
+
+def read(content: bytes, photo: bool, rows: int) -> Bytes:
+    def upper(height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        return (0, min(rows, height)), (0, width)
+
+    path = Path("x.png")
+    return (decode_image(path, content, upper) if photo else decode_label(path, content, ABC, upper))[:rows]
+
+
+@pytest.mark.parametrize("name", PNGS)
+@pytest.mark.parametrize("rows", [8, 32])
+def test_a_damaged_png_never_gives_other_pixels(name: str, rows: int, capfd: pytest.CaptureFixture[str]) -> None:
+    content, photo = PNGS[name]
+    rng, whole = np.random.default_rng(0), read(content, photo, rows)
+    for number in range(100):
+        damaged = bytearray(content)
+        place = int(rng.integers(len(content)))
+        if number % 2:
+            damaged[place] ^= int(rng.integers(1, 256))
+        else:
+            del damaged[place : place + int(rng.integers(1, 30))]
+        with pytest.raises(UserError, match=r"^x.png: cannot be decoded"):
+            read(bytes(damaged), photo, rows)
+    assert np.array_equal(read(content + b"what some tools append", photo, rows), whole)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", PNGS)
+def test_a_png_of_odd_content_is_read_or_named(name: str) -> None:
+    """Chunks with other content and right checksums."""
+    content, photo = PNGS[name]
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        chunks, position = [], 8
+        while position < len(content):
+            length = int.from_bytes(content[position : position + 4])
+            body = bytearray(content[position + 8 : position + 8 + length])
+            if body and rng.random() < 0.5:
+                body[int(rng.integers(len(body)))] = int(rng.integers(256))
+            chunks.append(chunk(content[position + 4 : position + 8], bytes(body)))
+            position += 12 + length
+        with suppress(UserError):
+            assert read(content[:8] + b"".join(chunks), photo, 32).dtype == np.uint8

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+import zlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,8 @@ _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
 MOST_PIXELS = 178_956_970
 """Pixels of an image, Pillow's own limit: 0.5 GB in colour."""
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # at half of it
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd EXIF data and tags, about which nobody can do anything
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _LOSSLESS_TIFF = {
     "raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "lzma", "zstd",
@@ -56,6 +59,27 @@ def undecodable(path: Path) -> UserError:
 def too_many_pixels(path: Path) -> UserError:
     """Error of a file that would fill the memory."""
     return UserError(f"{path}: more than {MOST_PIXELS:,} pixels are too many for one image; cut it into tiles")
+
+
+def refuse_damaged_png(path: Path, found: bytes) -> None:
+    """Refuse a PNG of which a chunk does not have its checksum: decoders may give other pixels without a word.
+
+    Args:
+        path: for the error.
+        found: content of the file; of another format than PNG it passes.
+
+    Raises:
+        UserError: a chunk is damaged or missing.
+    """
+    if not found.startswith(PNG_SIGNATURE):
+        return
+    view, position, kind = memoryview(found), len(PNG_SIGNATURE), b""
+    while kind != b"IEND":
+        end = position + 8 + int.from_bytes(view[position : position + 4])
+        kind = bytes(view[position + 4 : position + 8])
+        if end + 4 > len(found) or zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4]):
+            raise undecodable(path)
+        position = end + 4
 
 
 def refuse_what_is_not_read(path: Path, image: ImageFile, modes: tuple[str, ...], expected: str) -> None:
