@@ -10,6 +10,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "ocnet_pl"
 LAYERS = {
     0: ["errors", "escaping", "randomness", "metrics", "counting", "loss", "statistics", "process", "command_line",
         "device", "whole_file", "resizing", "run/identity", "run/curves", "sweep/gpus", "cost/measuring", "expect",
+        "arguments",
         "model/layers", "model/blocked_attention", "model/attention", "model/partition", "model/object_context_pooling",
         "model/positions", "model/head/*", "dataset/transforms", "dataset/reading", "dataset/headers",
         "dataset/stored_ids", "dataset/labels", "dataset/listing", "dataset/fingerprint"],
