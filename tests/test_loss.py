@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ocnet_pl.dataset.cityscapes import Cityscapes
-from ocnet_pl.loss import OhemCrossEntropy
+from ocnet_pl.loss import CrossEntropy, OhemCrossEntropy
 from ocnet_pl.model.layers import upsample
 
 GOLDEN = {n: torch.from_numpy(a) for n, a in np.load(Path(__file__).parent / "golden" / "losses.npz").items()}
@@ -17,10 +17,10 @@ WEIGHT = torch.tensor(Cityscapes.class_weights)
 def losses(case: str) -> tuple[nn.Module, nn.Module]:
     """Main and auxiliary loss that a golden name means."""
     if case.startswith("ce_"):
-        plain = nn.CrossEntropyLoss(None if "unweighted" in case else WEIGHT, ignore_index=255)
+        plain = CrossEntropy(weight=None if "unweighted" in case else WEIGHT)
         return plain, plain
     ohem = OhemCrossEntropy(0.7, int(case.rsplit("keep", 1)[1]), weight=WEIGHT)
-    return ohem, ohem if "both" in case else nn.CrossEntropyLoss(WEIGHT, ignore_index=255)
+    return ohem, ohem if "both" in case else CrossEntropy(weight=WEIGHT)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -69,7 +69,29 @@ def test_never_nan(min_kept: int) -> None:
         assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("weight", [None, WEIGHT[:5], torch.tensor([1.0, 0.0, 2.0, 0.0, 0.5])])
+def test_cross_entropy_is_that_of_torch(weight: Tensor | None) -> None:
+    logits, label = example()
+    expected = nn.functional.cross_entropy(logits, label, weight, ignore_index=255)
+    torch.testing.assert_close(CrossEntropy(weight=weight)(logits, label), expected)
+
+
+@pytest.mark.parametrize(
+    ("classes", "weight"),
+    [([255], None), ([255], WEIGHT[:5]), ([1], torch.tensor([1.0, 0, 1, 1, 1])), ([1, 3, 255], torch.eye(5)[0])],
+)
+@pytest.mark.parametrize("loss", [CrossEntropy, OhemCrossEntropy])
+def test_pixels_without_weight_give_zero(loss: type[nn.Module], classes: list[int], weight: Tensor | None) -> None:
+    logits, label = example()
+    logits.requires_grad_()
+    label = torch.tensor(classes)[torch.arange(label.numel()).remainder(len(classes))].view_as(label)
+    value = loss(weight=weight)(logits, label)
+    (gradient,) = torch.autograd.grad(value, logits)
+    assert value == 0
+    assert not gradient.any()
+
+
 def test_half_precision_logits_are_lifted() -> None:
     logits, label = example()
-    loss = OhemCrossEntropy(0.7, 20)(logits.bfloat16(), label)
-    assert loss.dtype == torch.float32
+    for loss in (OhemCrossEntropy(0.7, 20), CrossEntropy()):
+        assert loss(logits.bfloat16(), label).dtype == torch.float32

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ocnet_pl.counting import ImageCounts, class_counts, confusion_matrix
+from ocnet_pl.counting import Counted, ImageCounts, class_counts, confusion_matrix
 from ocnet_pl.metrics import iou, mean_iou, pixel_accuracy
 
 
@@ -38,8 +38,23 @@ def test_scores_by_hand() -> None:
     assert pixel_accuracy(counts) == pytest.approx(5 / 7)
 
 
+@pytest.mark.parametrize(
+    ("counts", "skipped", "zeroed"),
+    [
+        ([[3, 0, 2], [1, 0, 1], [2, 0, 0]], (0.5 + 2 / 3) / 2, (0.5 + 2 / 3) / 3),
+        ([[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], 1.0, 0.25),
+        ([[0, 0], [2, 0], [0, 0]], 0.0, 0.0),  # predicted, and wrong
+        ([[1, 1], [1, 0], [0, 1]], 0.5, 0.5),  # nothing is absent
+    ],
+)
+def test_absent_classes_are_left_out_or_count_as_zero(counts: list[list[int]], skipped: float, zeroed: float) -> None:
+    assert mean_iou(counts) == mean_iou(counts, "skip") == pytest.approx(skipped)
+    assert mean_iou(counts, "zero") == pytest.approx(zeroed)
+
+
 def test_nothing_labelled_is_no_number() -> None:
     assert np.isnan(mean_iou(np.zeros((3, 4))))
+    assert np.isnan(mean_iou(np.zeros((3, 4)), "zero"))
     assert np.isnan(pixel_accuracy(np.zeros((3, 4))))
 
 
@@ -48,10 +63,11 @@ def test_image_counts_come_in_the_order_of_the_set() -> None:
     metric = ImageCounts(5)
     for i in (2, 0, 3, 1):
         metric.update(torch.tensor([i]), prediction[i : i + 1], label[i : i + 1])
-    images, confusion = metric.compute()
-    for i, counts in enumerate(images.numpy()):
+    counted = metric.compute()
+    assert counted.index.tolist() == [0, 1, 2, 3]
+    for i, counts in enumerate(counted.counts.numpy()):
         assert np.array_equal(counts, by_hand(prediction[i].numpy(), label[i].numpy(), 5))
-    assert torch.equal(confusion, confusion_matrix(prediction, label, 5))
+    assert torch.equal(counted.confusion, confusion_matrix(prediction, label, 5))
 
 
 def test_miou_is_over_the_set_not_over_images() -> None:
@@ -59,4 +75,19 @@ def test_miou_is_over_the_set_not_over_images() -> None:
     prediction = torch.tensor([[[0, 0, 0, 0]], [[1, 1, 1, 1]]])
     metric = ImageCounts(2)
     metric.update(torch.tensor([0, 1]), prediction, label)
-    assert mean_iou(metric.compute()[0].sum(0)) == pytest.approx((3 / 4 + 4 / 5) / 2)
+    assert mean_iou(metric.compute().counts.sum(0)) == pytest.approx((3 / 4 + 4 / 5) / 2)
+
+
+def test_one_image_of_one_class_keeps_its_dimensions() -> None:
+    metric = ImageCounts(1)
+    metric.update(torch.tensor([0]), torch.zeros(1, 2, 2, dtype=torch.long), torch.zeros(1, 2, 2, dtype=torch.uint8))
+    counted = metric.compute()
+    assert counted.index.tolist() == [0]
+    assert counted.counts.tolist() == [[[4], [0], [0]]]
+    assert counted.confusion.tolist() == [[4]]
+
+
+def test_no_image_counts_nothing() -> None:
+    counted = Counted.nothing(3)
+    assert counted.index.shape == (0,)
+    assert counted.counts.shape == (0, 3, 3)

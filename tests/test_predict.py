@@ -3,7 +3,9 @@
 import resource
 import tracemalloc
 import zipfile
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -19,11 +21,13 @@ from ocnet_pl.config import compose_with_choices, plain
 from ocnet_pl.dataset.reading import read_image
 from ocnet_pl.inference import MultiScale
 from ocnet_pl.prediction import predict_pictures
+from ocnet_pl.rendering import predictions
 from ocnet_pl.rendering.overlay import colour, overlay
 from ocnet_pl.rendering.predictions import files_of
 from ocnet_pl.run.evaluation import evaluate_checkpoint
 from ocnet_pl.run.restoring import restore
 from ocnet_pl.submission import ORIGIN
+from ocnet_pl.whole_file import whole_file
 
 CPU = torch.device("cpu")
 SIZES = [(40, 60), (64, 48), (33, 70)]
@@ -63,7 +67,7 @@ def pictures(workplace: Path) -> Path:
 
 def test_pictures_become_masks_overlays_and_probabilities(pictures: Path, checkpoint: str, call: Main) -> None:
     assert call("predict", checkpoint, "in", "--probabilities", "--out", "out") == 0
-    restored = restore(Path(checkpoint), [], CPU)
+    restored = restore(Path(checkpoint), device=CPU)
     network, data = restored.network, restored.data
     for name, suffix in (("a/x", "png"), ("b/x", "jpg"), ("b/y", "png")):
         photograph = read_image(pictures / f"{name}.{suffix}")
@@ -134,6 +138,102 @@ def test_nothing_is_replaced_without_a_word(
     assert mine.read_bytes() != b"mine"
 
 
+def without_text(path: Path) -> np.ndarray:
+    with Image.open(path) as mask:
+        return np.asarray(mask)
+
+
+@pytest.mark.parametrize("killed_after", [1, 2, 3, 5])
+def test_an_interrupted_prediction_goes_on(
+    killed_after: int,
+    pictures: Path,
+    checkpoint: str,
+    call: Main,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    command = ("predict", checkpoint, "in", "--out", "out", "--probabilities")
+    assert call(*command, "--out", "whole") == 0
+    writes = 0
+
+    def interrupted(path: Path) -> AbstractContextManager[IO[bytes]]:
+        nonlocal writes
+        writes += 1
+        if writes > killed_after:
+            raise KeyboardInterrupt
+        return whole_file(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predictions, "whole_file", interrupted)
+        capsys.readouterr()
+        assert call(*command) == 130
+    assert capsys.readouterr().err.strip() == "ocnet-predict: interrupted"
+    before = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*") if path.is_file()}
+    assert len(before) == killed_after
+    assert call(*command) == 0
+    assert list(files(Path("out"))) == list(files(Path("whole")))
+    for name in files(Path("out/masks")):
+        assert np.array_equal(without_text(Path("out/masks", name)), without_text(Path("whole/masks", name)))
+    kept = [path for path, time in before.items() if path.stat().st_mtime_ns == time]
+    assert len(kept) == 3 * (killed_after // 3), "what was whole is not done again"
+    written = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*") if path.is_file()}
+    assert call(*command) == 0
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+@pytest.mark.parametrize("other", ["protocol", "network", "image", "foreign"])
+def test_a_prediction_never_goes_on_with_something_else(
+    other: str, pictures: Path, checkpoint: str, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("predict", checkpoint, "in", "--out", "out") == 0
+    (lost, mask) = sorted(Path("out/masks").rglob("*.png"))[:2]
+    lost.unlink()
+    network, more, words = checkpoint, [], "there already"
+    if other == "protocol":
+        more, words = ["inference=sliding"], "WholeImage -> ocnet_pl.inference.SlidingWindow"
+    elif other == "network":
+        network = network_of(workplace / "other.ckpt", "dataset=cityscapes", "model/head=gp")
+        words = "weights: "
+    elif other == "image":
+        write_pair(np.random.default_rng(7), pictures / "b" / "x.jpg", workplace / "labels.png", (40, 60), [0])
+        words = "another image"
+    else:
+        Image.fromarray(without_text(mask)).save(mask)
+    kept = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
+    capsys.readouterr()
+    command = ("predict", network, "in", "--out", "out", *more)
+    assert call(*command) == 2
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert words in error
+    assert "--overwrite" in error
+    assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == kept
+    assert call(*command, "--overwrite") == 0
+    assert len(list(files(Path("out")))) == 6
+
+
+def test_a_skipped_image_is_done_when_it_can_be_read(pictures: Path, checkpoint: str, call: Main) -> None:
+    whole = (pictures / "a" / "x.png").read_bytes()
+    (pictures / "a" / "x.png").write_bytes(whole[:90])
+    assert call("predict", checkpoint, "in") == 1
+    (pictures / "a" / "x.png").write_bytes(whole)
+    assert call("predict", checkpoint, "in") == 0
+    assert len(list(files(Path("outputs/predictions/masks")))) == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff", b'{"split": NaN}', b"[" * 9999])
+def test_a_damaged_origin_of_a_submission_is_named(
+    content: bytes, sent: tuple[str, ...], call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("sent", ORIGIN).write_bytes(content)
+    whole = list(files(Path("sent")))
+    capsys.readouterr()
+    assert call(*sent) == 2
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert list(files(Path("sent"))) == whole
+
+
 def test_a_picture_is_never_replaced(
     workplace: Path, checkpoint: str, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,7 +284,7 @@ def test_a_device_that_is_not_there_is_told(
 
 
 def test_the_protocol_is_the_one_asked_for(pictures: Path, checkpoint: str) -> None:
-    network = restore(Path(checkpoint), ["inference=multi_scale"], CPU).network
+    network = restore(Path(checkpoint), ["inference=multi_scale"], device=CPU).network
     photograph = read_image(pictures / "b" / "y.png")
     batch = torch.from_numpy(photograph).permute(2, 0, 1)[None]
     with torch.inference_mode():
@@ -195,7 +295,7 @@ def test_the_protocol_is_the_one_asked_for(pictures: Path, checkpoint: str) -> N
 
 
 def test_memory_does_not_grow(workplace: Path, checkpoint: str) -> None:
-    restored = restore(Path(checkpoint), [], CPU)
+    restored = restore(Path(checkpoint), device=CPU)
     network, data = restored.network, restored.data
     write_pair(np.random.default_rng(0), workplace / "0.png", workplace / "label.png", (96, 128), [0])
     images = [workplace / f"{number}.png" for number in range(1, 101)]
@@ -220,7 +320,7 @@ def test_memory_does_not_grow(workplace: Path, checkpoint: str) -> None:
 
 
 def test_what_the_gpu_cannot_hold_is_skipped(pictures: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    restored = restore(Path(checkpoint), [], CPU)
+    restored = restore(Path(checkpoint), device=CPU)
     network, data = restored.network, restored.data
     predict_logits = network.predict_logits
 
@@ -278,7 +378,7 @@ def submission(workplace: Path, call: Main, root: Path, *overrides: str) -> dict
             with archive.open(name) as file, Image.open(file) as mask:
                 assert mask.mode == "L"
                 masks[name] = np.asarray(mask)
-    restored = restore(Path(checkpoint), [f"dataset.root={root}"], CPU)
+    restored = restore(Path(checkpoint), [f"dataset.root={root}"], device=CPU)
     network, data = restored.network, restored.data
     for image, mask in zip(data.image_files("test"), masks.values(), strict=True):
         assert np.array_equal(data.decode(mask), network.predict(read_image(image)))

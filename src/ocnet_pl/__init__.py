@@ -14,14 +14,14 @@ __version__ = "0.1.0"
 __all__ = ["heads", "load"]
 
 if TYPE_CHECKING:
-    from ocnet_pl.build import load
     from ocnet_pl.config import heads
+    from ocnet_pl.run.restoring import load
 
 
 def __getattr__(name: str) -> Any:
     # Late, because torch takes seconds and `--help` must not wait for it.
     if name == "load":
-        from ocnet_pl.build import load
+        from ocnet_pl.run.restoring import load
 
         return load
     if name == "heads":

@@ -9,9 +9,10 @@ import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 
+from ocnet_pl.arguments import ArgumentError
 from ocnet_pl.config import plain
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.errors import UserError
@@ -19,7 +20,7 @@ from ocnet_pl.inference import AtTestSize, Protocol
 from ocnet_pl.model.ocnet import OCNet
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.randomness import derive_seed
-from ocnet_pl.run.checkpoint import WholeCheckpoints, load_weights, read_checkpoint
+from ocnet_pl.run.checkpoint import WholeCheckpoints
 
 
 def _build(node: Any, **arguments: Any) -> Any:
@@ -27,18 +28,21 @@ def _build(node: Any, **arguments: Any) -> Any:
     try:
         return instantiate(node, **arguments)
     except InstantiationException as error:
+        place = node._get_full_key(None) if isinstance(node, DictConfig) else ""
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
+            if isinstance(cause, ArgumentError):
+                raise UserError(f"{place}.{cause}" if place else str(cause)) from None
             if isinstance(cause, UserError):
                 raise cause from None
-        place = node._get_full_key(None) if isinstance(node, DictConfig) else ""
         raise UserError(f"{place or 'config'}: {cause}") from error
 
 
 def build_data(config: DictConfig) -> SegmentationDataModule:
     """The data set; nothing is read from disk yet."""
-    data: SegmentationDataModule = _build(config.dataset, batch_size=config.schedule.batch_size, seed=config.seed)
+    schedule = {"batch_size": config.schedule.batch_size} if "schedule" in config else {}
+    data: SegmentationDataModule = _build(config.dataset, seed=config.seed, **schedule)
     return data
 
 
@@ -78,16 +82,16 @@ def build_module(config: DictConfig, data: SegmentationDataModule) -> Segmentati
         auxiliary_weight=config.loss.auxiliary_weight,
         optimizer=_build(config.schedule.optimizer),
         lr_scheduler=_build(config.schedule.lr_scheduler),
-        inference=network.protocol,
+        absent_classes=data.absent_classes,
         seed=config.seed,
     )
 
 
 def build_trainer(config: DictConfig, callbacks: list[Callback], logger: Any, directory: Path) -> pl.Trainer:
-    """The Trainer, counting in steps, with our samplers in place of Lightning's."""
-    _quiet_lightning()
-    trainer: pl.Trainer = _build(
-        config.trainer,
+    """The Trainer of a training, counting in steps."""
+    return _trainer(
+        config,
+        directory,
         max_steps=config.schedule.max_steps,
         max_epochs=-1,
         # Lightning counts forward batches here, we count optimizer steps.
@@ -95,12 +99,26 @@ def build_trainer(config: DictConfig, callbacks: list[Callback], logger: Any, di
         check_val_every_n_epoch=None,
         log_every_n_steps=config.schedule.log_every,
         num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        enable_model_summary=False,
         callbacks=callbacks,
         plugins=[WholeCheckpoints()],
         logger=logger,
+    )
+
+
+def build_tester(config: DictConfig, directory: Path) -> pl.Trainer:
+    """The Trainer of a test alone."""
+    return _trainer(config, directory, logger=False)
+
+
+def _trainer(config: DictConfig, directory: Path, **arguments: Any) -> pl.Trainer:
+    """A Trainer with our samplers in place of Lightning's."""
+    _quiet_lightning()
+    trainer: pl.Trainer = _build(
+        config.trainer,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
         default_root_dir=str(directory),
+        **arguments,
     )
     return trainer
 
@@ -122,30 +140,3 @@ def build_loggers(config: DictConfig, directory: Path) -> list[Any]:
     for logger in loggers:
         logger.log_hyperparams(plain(config))
     return loggers
-
-
-def load(checkpoint: str | Path, device: str = "cpu") -> OCNet:
-    """The trained network of a checkpoint, in evaluation mode. Nothing in the file is executed.
-
-    Args:
-        checkpoint: a `.ckpt` written by `ocnet-train`.
-        device: where to put it.
-
-    Raises:
-        UserError: no such file, or not such a checkpoint.
-    """
-    content = read_checkpoint(Path(checkpoint))
-    config = OmegaConf.create(content["config"])
-    return build_trained(config, content, Path(checkpoint), build_data(config)).to(device)
-
-
-def build_trained(config: DictConfig, content: dict[str, Any], checkpoint: Path, data: SegmentationDataModule) -> OCNet:
-    """The network of a checkpoint that was read, in evaluation mode, with the protocol it is tested by."""
-    with open_dict(config):
-        config.model.backbone.pretrained = False
-        config.model.backbone.weights = None
-        config.compile = False
-    network = build_network(config, len(content["classes"]))
-    network.protocol = build_protocol(config, data)
-    load_weights(network, content, checkpoint)
-    return network.eval()

@@ -1,5 +1,7 @@
 """Counting right and wrong pixels on the device, image by image."""
 
+from typing import Self
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -29,6 +31,32 @@ def class_counts(confusion: Tensor) -> Tensor:
     return torch.stack([hits, confusion.sum(0) - hits, confusion.sum(1) - hits])
 
 
+class Counted:
+    """Counts of the images that were evaluated.
+
+    An ordinary class: of tuples and dataclasses torchmetrics would squeeze the tensors of a single image or class.
+
+    Attributes:
+        index: index of each image in the set, (images,), rising.
+        counts: true positives, false positives and false negatives of each, (images, 3, K).
+        confusion: confusion matrix of all images together, (K, K).
+    """
+
+    def __init__(self, index: Tensor, counts: Tensor, confusion: Tensor) -> None:
+        self.index = index
+        self.counts = counts
+        self.confusion = confusion
+
+    @classmethod
+    def nothing(cls, num_classes: int) -> Self:
+        """Counts of no image."""
+        return cls(*(torch.zeros(size, dtype=torch.long) for size in ((0,), (0, 3, num_classes), (num_classes,) * 2)))
+
+    def cpu(self) -> "Counted":
+        """The same in the processor's memory."""
+        return Counted(self.index.cpu(), self.counts.cpu(), self.confusion.cpu())
+
+
 class ImageCounts(Metric):
     """Counts of every image by its index in the set: what all numbers and the paired bootstrap are made of.
 
@@ -56,7 +84,8 @@ class ImageCounts(Metric):
             self.counts.append(class_counts(matrix).unsqueeze(0))
             self.confusion += matrix
 
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Counts in the order of the set, (images, 3, K), and the confusion matrix of all images, (K, K)."""
+    def compute(self) -> Counted:
+        """Counts of all processes, in the order of the set."""
         index, counts = (torch.cat(state) if isinstance(state, list) else state for state in (self.index, self.counts))
-        return counts[index.argsort()], self.confusion
+        order = index.argsort()
+        return Counted(index[order], counts[order], self.confusion)

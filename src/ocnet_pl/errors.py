@@ -1,8 +1,18 @@
-"""What a user did wrong, in one line, and the door through which it leaves."""
+"""User errors and interruptions, printed as one line without a traceback."""
 
+import errno
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ocnet_pl.escaping import printable
+
+EXIT_INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
+EXIT_BROKEN_PIPE = 141
+"""Exit code when the reader of the output has gone, as shells have it: 128 + SIGPIPE."""
 
 
 class UserError(Exception):
@@ -15,15 +25,86 @@ class UserError(Exception):
 
 @contextmanager
 def one_line_errors(command: str) -> Iterator[None]:
-    """Ends the process with one line on stderr and exit code 2 when a `UserError` leaves the block.
+    """Ends the process with one line on stderr when a `UserError` (exit code 2) or Ctrl-C (130) leaves the block.
 
-    Any other exception is a bug of ours and keeps its traceback.
+    So does an error of the file system that only the user can settle (2). When the reader of the output has gone
+    (`| head`), the process ends without a word (141). Any other exception is a bug of ours and keeps its traceback.
     """
     try:
         yield
+        sys.stdout.flush()
     except UserError as error:
-        print(f"{command}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _end(command, f"error: {error}", 2)
     except KeyboardInterrupt:
-        print(f"{command}: interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+        _end(command, "interrupted", EXIT_INTERRUPTED)
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # rich ends the process so
+            raise SystemExit(EXIT_BROKEN_PIPE) from None
+        raise
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and _reader_has_gone():
+            raise SystemExit(EXIT_BROKEN_PIPE) from None
+        if error.filename is None or error.errno not in _REMEDIES:
+            raise
+        _end(command, f"error: {unusable(error)}", 2)
+
+
+def unusable(error: OSError) -> str:
+    """Path, reason and remedy of an error of the file system, in one line."""
+    remedy = _REMEDIES.get(error.errno or 0, "give another path")
+    return f"{os.fsdecode(error.filename or '')}: {error.strerror or error}; {remedy}"
+
+
+@contextmanager
+def readable_os_errors(path: Path) -> Iterator[None]:
+    """Turn errors of the file system into one line.
+
+    Args:
+        path: named where the error itself names none.
+
+    Raises:
+        UserError: any `OSError` in the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise UserError(unusable(error)) from error
+
+
+_PERMISSION = "change its permissions, or give another path"
+_ROOM = "free some space and rerun the same command"
+_REMEDIES = {
+    errno.EACCES: _PERMISSION,
+    errno.EPERM: _PERMISSION,
+    errno.EROFS: "the file system is read-only; give a path on another one",
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: _ROOM,
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EISDIR: "give the path of a file",
+    errno.ENOTDIR: "a file is in the way; move it, or give another path",
+    errno.ENOENT: "restore it, or give another path",
+    errno.EEXIST: "a file is in the way; move it, or give another path",
+    errno.ELOOP: "a link leads back to itself; give another path",
+    errno.EIO: "check the disk",
+    errno.ESTALE: "the network file system lost it; rerun the same command",
+    errno.ETXTBSY: "another process uses it; give another path",
+}
+"""What the user can do about errors of the file system; other errors are bugs."""
+
+
+def _end(command: str, message: str, code: int) -> None:
+    with suppress(BrokenPipeError):
+        print(f"{command}: {printable(' '.join(message.split()))}", file=sys.stderr)
+    raise SystemExit(code) from None
+
+
+def _reader_has_gone() -> bool:
+    """Whether stdout is the pipe that broke; if so, what is left for it is dropped, lest the exit of Python fails."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False

@@ -1,8 +1,37 @@
-"""Online hard example mining (paper, section 4.1; authors' utils/loss.py). Plain cross entropy is torch.nn's."""
+"""Losses of the classifiers: cross entropy, and online hard example mining (paper, section 4.1)."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class CrossEntropy(nn.Module):
+    """Weighted mean of the cross entropy over the labelled pixels; 0, with zero gradients, where the weights sum to 0.
+
+    `torch.nn.CrossEntropyLoss` divides by that sum: a batch that is all ignored, or all of a class of weight 0, gives
+    NaN, and the next step NaN weights.
+
+    Args:
+        weight: weights of the classes, (K,).
+        ignore_index: label of pixels without a class.
+    """
+
+    weight: Tensor | None
+
+    def __init__(self, *, weight: Tensor | None = None, ignore_index: int = 255) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+        self.register_buffer("weight", weight)
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Logits (B, K, H, W), labels (B, H, W) -> scalar."""
+        total = F.cross_entropy(logits.float(), label, self.weight, reduction="sum", ignore_index=self.ignore_index)
+        labelled = label != self.ignore_index
+        if self.weight is None:
+            divisor = labelled.sum().to(total.dtype)
+        else:
+            divisor = (self.weight[label.where(labelled, 0)] * labelled).sum()
+        return total / divisor.clamp_min(torch.finfo(total.dtype).tiny)
 
 
 class OhemCrossEntropy(nn.Module):
@@ -10,7 +39,7 @@ class OhemCrossEntropy(nn.Module):
 
     The threshold is max(`threshold`, the `min_kept`-th smallest probability), so at least `min_kept` pixels are kept
     where so many are labelled. It is found by selection, without sorting and without waiting for the GPU. When nothing
-    is hard or nothing is labelled the loss is 0, and so is its gradient.
+    is hard or nothing is labelled the loss is 0, and so is its gradient. Source: the authors' utils/loss.py.
 
     Args:
         threshold: probability above which a pixel is easy (paper: 0.7).
@@ -38,19 +67,19 @@ class OhemCrossEntropy(nn.Module):
     def forward(self, logits: Tensor, label: Tensor) -> Tensor:
         """Logits (B, K, H, W), labels (B, H, W) -> scalar."""
         # Float32 under autocast too: the threshold compares probabilities to the last digit.
-        surprise = F.cross_entropy(logits.float(), label, reduction="none", ignore_index=self.ignore_index)
-        kept = self._kept(surprise.detach(), label != self.ignore_index)
+        nll = F.cross_entropy(logits.float(), label, reduction="none", ignore_index=self.ignore_index)
+        kept = self._kept(nll.detach(), label != self.ignore_index)
         if self.weight is not None:
             kept = kept * self.weight[label.where(label != self.ignore_index, 0)]
-        return (kept * surprise).sum() / kept.sum().clamp_min(torch.finfo(surprise.dtype).tiny)
+        return (kept * nll).sum() / kept.sum().clamp_min(torch.finfo(nll.dtype).tiny)
 
-    def _kept(self, surprise: Tensor, labelled: Tensor) -> Tensor:
+    def _kept(self, nll: Tensor, labelled: Tensor) -> Tensor:
         """1 for hard pixels, 0 for others."""
-        probability = (-surprise).exp().where(labelled, torch.inf)
+        probability = (-nll).exp().where(labelled, torch.inf)
         threshold = torch.full_like(probability[0, 0, 0], self.threshold)
         if self.min_kept >= probability.numel():
             threshold = threshold + torch.inf
         elif self.min_kept > 0:
             threshold = torch.maximum(threshold, probability.flatten().kthvalue(self.min_kept).values)
         # Infinity is the threshold where fewer are labelled than must be kept: then all labelled ones are.
-        return ((probability <= threshold) & labelled).to(surprise.dtype)
+        return ((probability <= threshold) & labelled).to(nll.dtype)

@@ -3,11 +3,18 @@
 The mean over images that `torchmetrics.segmentation.MeanIoU` takes is another number and not the paper's.
 """
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 IGNORE = 255
 """Train id of pixels that are neither trained nor scored."""
+
+Absent = Literal["skip", "zero"]
+"""Rule for classes that occur neither in the truth nor in the prediction: `skip` leaves them out of the mean
+(cityscapesScripts, evalPixelLevelSemanticLabeling.py), `zero` counts them as IoU 0 (the ADE20K devkit,
+utils_eval.py, and the authors' eval.py)."""
 
 
 def iou(counts: ArrayLike) -> NDArray[np.float64]:
@@ -17,12 +24,13 @@ def iou(counts: ArrayLike) -> NDArray[np.float64]:
     return np.divide(hits, union, out=np.full_like(union, np.nan), where=union > 0)
 
 
-def mean_iou(counts: ArrayLike) -> NDArray[np.float64]:
-    """Mean of the IoU over the classes that occur; NaN when none does. (..., 3, K) -> (...)."""
+def mean_iou(counts: ArrayLike, absent: Absent = "skip") -> NDArray[np.float64]:
+    """Mean of the IoU over the classes; NaN when none occurs. (..., 3, K) -> (...)."""
     ious = iou(counts)
-    there = ~np.isnan(ious)
-    total = np.where(there, ious, 0).sum(-1)
-    return np.divide(total, there.sum(-1), out=np.full_like(total, np.nan), where=there.any(-1))
+    occurs = ~np.isnan(ious)
+    total = np.where(occurs, ious, 0).sum(-1)
+    classes = occurs.sum(-1) if absent == "skip" else np.full_like(total, ious.shape[-1])
+    return np.divide(total, classes, out=np.full_like(total, np.nan), where=occurs.any(-1))
 
 
 def pixel_accuracy(counts: ArrayLike) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from ocnet_pl.errors import UserError
 from ocnet_pl.model.ocnet import OCNet
 from ocnet_pl.rendering.overlay import colour, overlay
 from ocnet_pl.rendering.predictions import Files, write_mask, write_overlay, write_probabilities
+from ocnet_pl.run.identity import Plain
 
 
 @dataclass
@@ -36,6 +37,7 @@ def predict_pictures(
     advance: Callable[[], None],
     *,
     in_colour: bool,
+    origin: Callable[[Path], Plain] | None = None,
 ) -> Outcome:
     """Reads, predicts and writes picture by picture; nothing of one is kept for the next.
 
@@ -45,6 +47,7 @@ def predict_pictures(
         plan: pictures, and where what is known of each goes.
         advance: called after every picture.
         in_colour: masks carry the data set's palette.
+        origin: what the mask of an image is made with, kept in it.
 
     Raises:
         UserError: a file cannot be written.
@@ -59,7 +62,7 @@ def predict_pictures(
             outcome.skipped.append(str(error))
         else:
             outcome.pixels += np.bincount(classes.ravel(), minlength=len(data.classes))
-            write_mask(files["mask"], data.encode(classes), colours)
+            write_mask(files["mask"], data.encode(classes), colours, origin(picture) if origin else None)
             if "overlay" in files:
                 write_overlay(files["overlay"], overlay(photograph, colour(classes, data.palette)))
             if probabilities is not None:

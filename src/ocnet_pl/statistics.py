@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from ocnet_pl.metrics import mean_iou
+from ocnet_pl.metrics import Absent, mean_iou
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,12 @@ class Interval:
 
 
 def paired_bootstrap(
-    row: NDArray[np.int64], baseline: NDArray[np.int64], *, confidence: float = 0.95, draws: int = 1000
+    row: NDArray[np.int64],
+    baseline: NDArray[np.int64],
+    *,
+    absent: Absent = "skip",
+    confidence: float = 0.95,
+    draws: int = 1000,
 ) -> Interval:
     """Difference of mIoU between two rows, as sure as their seeds and images allow.
 
@@ -69,14 +74,15 @@ def paired_bootstrap(
     Args:
         row: counts (seeds, images, 3, K).
         baseline: counts of the same seeds and images.
+        absent: rule of the mIoU for classes that do not occur.
         confidence: of the interval.
         draws: of the bootstrap.
     """
     seeds, images = row.shape[:2]
-    by_seed = mean_iou(row.sum(1)) - mean_iou(baseline.sum(1))
+    by_seed = mean_iou(row.sum(1), absent) - mean_iou(baseline.sum(1), absent)
     generator = np.random.default_rng(0)
     times = generator.multinomial(images, np.full(images, 1 / images), size=draws).astype(np.float64)
-    resampled = mean_iou(_weighted(times, row)) - mean_iou(_weighted(times, baseline))
+    resampled = mean_iou(_weighted(times, row), absent) - mean_iou(_weighted(times, baseline), absent)
     image_variance = float(resampled.mean(1).var(ddof=1))
     seed_variance = 0.0
     if seeds > 1:

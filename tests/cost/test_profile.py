@@ -214,7 +214,7 @@ def test_the_report_shows_what_heads_cost(tmp_path: Path) -> None:
     baseline, base_oc = [line for line in markdown(table).splitlines() if line.startswith("| ResNet")]
     assert "| - | - | - | - |" in baseline
     assert "| 3e-06 | 2 | 21.5 | 1234 |" in base_oc
-    assert "table1,base_oc,profile,train_step_ms,,21.5,,,,,\n" in comma_separated(table)
+    assert "table1,base_oc,profile,train_step_ms,,21.5," in comma_separated(table)
 
 
 def test_costs_of_other_networks_are_not_shown(tmp_path: Path) -> None:

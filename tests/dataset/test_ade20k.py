@@ -107,7 +107,7 @@ def test_training_and_testing(tree: Path, workplace: Path, call: Main) -> None:
     assert 0 <= scores["pixel_accuracy"] <= 1
     with np.load(folder / "counts-last-val-whole.npz") as file:
         labelled = file["counts"][:, [0, 2]].sum((1, 2))
-    truth = [(read_label(label) > 0).sum() for _, label in data(tree).pairs("val")]
+    truth = [(read_label(label, ADE20K.table) > 0).sum() for _, label in data(tree).pairs("val")]
     assert labelled.tolist() == truth, "every labelled pixel of the original image counts once"
     network = ocnet_pl.load(folder / "checkpoints/last.ckpt")
     image = read_image(tree / "images/validation/ADE_val_00000003.jpg")

@@ -125,7 +125,7 @@ def test_training_and_testing_with_flip(tree: Path, workplace: Path, call: Main)
     assert scores["images"] == 3
     with np.load(folder / "counts-last-val-flip.npz") as file:
         labelled = file["counts"][:, [0, 2]].sum((1, 2))
-    truth = [(read_label(label) != 255).sum() for _, label in data(tree).pairs("val")]
+    truth = [(read_label(label, LIP.table) != 255).sum() for _, label in data(tree).pairs("val")]
     assert labelled.tolist() == truth, "the background counts, at the original size"
     assert call("evaluate", f"checkpoint={folder}/checkpoints/last.ckpt", "trainer=cpu") == 0
     evaluations = json.loads((folder / "result.json").read_text())["evaluations"]

@@ -15,20 +15,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import uvicorn
 from conftest import Main, checkpoint
 from PIL import Image
+from starlette.testclient import TestClient
 
 from ocnet_pl.context.picture import first_images
+from ocnet_pl.errors import UserError
 from ocnet_pl.explore.opening import Explored, open_checkpoint
 from ocnet_pl.explore.serving import UPLOAD_TYPE, application
-from ocnet_pl.explore.viewing import Viewer
+from ocnet_pl.explore.viewing import MOST_ADDED, Viewer
 
 
 @pytest.fixture(scope="module")
 def explored(trained: Path) -> list[Explored]:
-    import torch
-
     heads = ("base_oc", "pyramid_oc")
     return [open_checkpoint(Path(checkpoint(trained / "runs", head)), torch.device("cpu")) for head in heads]
 
@@ -117,6 +118,69 @@ def test_wrong_questions_are_told(address: str) -> None:
     assert "mine.png" in refused(f"{address}/upload?name=../mine.png", data=b"no picture", headers=headers)
     refused(f"{address}/upload", data=png(np.zeros((8, 8, 3), np.uint8)), headers={"Content-Type": "text/plain"})
     assert "Invalid host" in refused(f"{address}/state", headers={"Host": "evil.example"})
+
+
+NINES = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        f"look?image={NINES}&checkpoint=0&map=0&x=0&y=0", f"look?image=0&checkpoint={NINES}&map=0&x=0&y=0",
+        f"look?image=0&checkpoint=0&map=0&x={NINES}&y=0", "look", "look?image=0",
+        "look?image=-1&checkpoint=0&map=0&x=0&y=0",
+        "look?image=0&checkpoint=9&map=0&x=0&y=0", "look?image=0&checkpoint=0&map=99&x=0&y=0",
+        "look?image=0&checkpoint=0&map=0&x=%D9%A3&y=0", "look?image=0&checkpoint=0&map=0&x=1.5&y=0",
+        "look?image=0&checkpoint=0&map=0&x=0&y=999999999", "picture?image=0&checkpoint=0", "picture?layer=image",
+        "picture?layer=prediction&image=0&checkpoint=7", "picture?layer=%00%1b&image=0&checkpoint=0",
+        f"picture?layer={NINES}&image=0&checkpoint=0", "picture?layer=truth&image=99&checkpoint=0",
+    ],
+)  # fmt: skip
+def test_any_other_question_is_one_line(query: str, address: str) -> None:
+    answer = refused(f"{address}/{query}")
+    assert "\n" not in answer
+    assert answer.isprintable()
+    assert len(answer) < 300
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n", b"GIF89a" + b"\0" * 99, b"%PDF-1.4"])
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "a/b\\c.png", "x" * 4000 + ".png", "%00%1b%0a.png", "", "..", "%ff.png"]
+)
+def test_any_other_upload_is_one_line(content: bytes, name: str, address: str) -> None:
+    answer = refused(f"{address}/upload?name={name}", data=content, headers={"Content-Type": UPLOAD_TYPE})
+    assert "\n" not in answer
+    assert answer.isprintable()
+    assert len(answer) < 300
+    assert "/" not in answer.split(":")[0]
+
+
+@pytest.mark.parametrize("kind", ["image/png", "multipart/form-data", "text/plain", ""])
+def test_an_upload_of_another_type_is_refused(kind: str, address: str) -> None:
+    refused(f"{address}/upload", data=png(np.zeros((8, 8, 3), np.uint8)), headers={"Content-Type": kind})
+
+
+def test_the_oldest_uploads_make_room(explored: list[Explored]) -> None:
+    viewer = Viewer(explored, first_images(explored[0].data, 1))
+    image = np.zeros((8, 8, 3), np.uint8)
+    numbers = [viewer.add(f"{i}.png", image) for i in range(MOST_ADDED + 3)]
+    assert numbers == list(range(1, MOST_ADDED + 4)), "a number means one image only"
+    assert list(viewer.images) == [0, *numbers[3:]]
+    assert viewer.dropped == ["0.png", "1.png", "2.png"]
+    assert viewer.layer("image", 0, 0).shape == (32, 64, 3)
+    with pytest.raises(UserError, match="make room"):
+        viewer.layer("image", 1, 0)
+    with TestClient(application(viewer), base_url="http://localhost") as page:
+        state = page.get("/state").json()
+        assert (state["numbers"], state["dropped"]) == ([0, *numbers[3:]], ["0.png", "1.png", "2.png"])
+        assert len(state["images"]) == 1 + MOST_ADDED
+
+
+def test_a_diverged_network_is_one_line(explored: list[Explored], monkeypatch: pytest.MonkeyPatch) -> None:
+    viewer = Viewer(explored, first_images(explored[0].data, 1))
+    monkeypatch.setattr(explored[0].network, "protocol", lambda *_: torch.full((1, 5, 32, 64), torch.nan))
+    with pytest.raises(UserError, match="not finite"):
+        viewer.look(0, 0, 0, 1, 1)
 
 
 def test_a_port_that_is_taken_is_told(

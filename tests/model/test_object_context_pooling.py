@@ -49,3 +49,32 @@ def test_query_and_key_can_differ() -> None:
     assert query is key
     query, key, _ = apart.transforms(torch.randn(2, 8, 6, 6))
     assert not torch.equal(query, key)
+
+
+@pytest.mark.parametrize("given", [None, 0.1, 0.5])
+@pytest.mark.parametrize("share", [True, False])
+def test_norm_statistics_move_as_in_the_authors_code(share: bool, given: float | None) -> None:
+    """Their forward pass calls the shared transform once as query and once as key."""
+    torch.manual_seed(0)
+    pool = ObjectContextPooling(8, 4, 4, 8, share_query_key=share, key_momentum=given).double()
+    norm, features = pool.key[1], torch.randn(2, 8, 6, 6, dtype=torch.double)
+    reference = torch.nn.BatchNorm2d(4, momentum=0.1 if given is None else given).double()
+    transformed = pool.key[0](features)
+    for _ in range(2 if share and given is None else 1):
+        reference(transformed)
+    pool(features)
+    torch.testing.assert_close(norm.running_mean, reference.running_mean, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(norm.running_var, reference.running_var, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 1), (2, 3), (3, 2)])
+@pytest.mark.parametrize("downsample", [2, 3])
+def test_sides_shorter_than_the_max_pool_are_one_position(size: tuple[int, int], downsample: int) -> None:
+    pool = ObjectContextPooling(8, 4, 8, 8, downsample=downsample, zero_init=False)
+    features = torch.randn(2, 8, *size)
+    assert pool(features).shape == features.shape
+    pooled = pool.pooled(features)
+    assert tuple(pooled.shape[2:]) == pool.pooled_size(*size)
+    assert torch.equal(
+        pooled.amax((2, 3)), features[..., : pooled.shape[2] * downsample, : pooled.shape[3] * downsample].amax((2, 3))
+    )

@@ -47,8 +47,8 @@ def test_a_checkpoint_gives_its_network_back(workplace: Path, call: Main) -> Non
     image = torch.randint(0, 255, (32, 64, 3), dtype=torch.uint8).numpy()
     assert network.predict(image).shape == (32, 64)
     content = read_checkpoint(folder / "checkpoints" / "last.ckpt")
-    assert content["config"]["model"]["head"]["out_channels"] == 8
-    assert content["classes"][0] == "road"
+    assert content.config["model"]["head"]["out_channels"] == 8
+    assert content.classes[0] == "road"
 
 
 def test_evaluating_again_gives_the_same_and_loses_nothing(

@@ -29,7 +29,7 @@ def run_of(name: str) -> RunDirectory:
 
 
 def best_step(name: str) -> int:
-    return int(read_checkpoint(run_of(name).checkpoints / "best.ckpt")["global_step"])
+    return read_checkpoint(run_of(name).checkpoints / "best.ckpt").step
 
 
 def ask(module: SegmentationModule, batch_idx: int) -> None:
@@ -140,7 +140,7 @@ def test_a_moved_run_knows_its_best_checkpoint(
     call: Main, disturbed: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter([0.9, 0.5])
-    monkeypatch.setattr(module_file, "mean_iou", lambda counts: np.float64(next(scores)))
+    monkeypatch.setattr(module_file, "mean_iou", lambda counts, absent: np.float64(next(scores)))
     command = (*CHECKED, "name=moved")
     with pytest.raises(RuntimeError, match="broken off"):
         disturbed(command, break_off, "training", 4)
@@ -148,7 +148,7 @@ def test_a_moved_run_knows_its_best_checkpoint(
     shutil.move("outputs", "elsewhere")
     assert call("train", *command, "outputs=elsewhere") == 0
     best = Path("elsewhere/moved/base_oc/seed-0/checkpoints/best.ckpt")
-    assert read_checkpoint(best)["global_step"] == 3
+    assert read_checkpoint(best).step == 3
 
 
 def test_a_run_without_its_checkpoint_begins_anew(call: Main, disturbed: Callable[..., int]) -> None:

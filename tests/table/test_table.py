@@ -127,14 +127,15 @@ def test_a_difference_comes_with_its_interval(sweep: Path) -> None:
         np.savez(path, counts=np.load(path)["counts"], images=list("vwxyz"))
     (table,) = read_tables(sweep)
     assert not any(row.cells[table.main_column].interval for row in table.rows if row.name == "asp_oc"), "not in pairs"
-    assert "no interval beside its difference: baseline/seed-0" in markdown(table)
-    assert "were tested on other images than asp_oc/seed-0" in html(table)
+    assert "is not compared: baseline/seed-0" in markdown(table)
+    assert "tested on other images than asp_oc/seed-0" in html(table)
     (sweep / "asp_oc" / "seed-1" / "counts.npz").unlink()
     (table,) = read_tables(sweep)
-    assert "asp_oc/seed-1 are not there" in markdown(table)
-    for path in sweep.glob("asp_oc/*/result.json"):
+    assert "asp_oc/seed-1 are missing" in markdown(table)
+    for path in list(sweep.glob("asp_oc/*/result.json")):
         read = Result.read(path)
         replace(read, seed=read.seed + 7).write(path)
+        path.parent.rename(path.parent.with_name(f"seed-{read.seed + 7}"))
     (table,) = read_tables(sweep)
     assert "it has no seed in common with ResNet-101 Baseline" in markdown(table)
 
@@ -275,11 +276,62 @@ def test_sweeps_of_one_name_are_not_mixed(tmp_path: Path) -> None:
     assert [table.folder for table in tables] == [tmp_path / "a" / "table1", tmp_path / "b" / "table1"]
 
 
+def test_the_csv_has_interval_and_significance(sweep: Path) -> None:
+    (table,) = read_tables(sweep)
+    base_oc, asp_oc = table.rows[1:]
+    place = table.main_column
+    for row, p_value in ((base_oc, 0.04), (asp_oc, 0.01)):
+        row.cells[place] = replace(row.cells[place], interval=Interval(0.05, 0.01, 0.09, 2, p_value))
+    lines = list(csv.DictReader(io.StringIO(comma_separated(table))))
+    differences = {line["row"]: line for line in lines if line["evaluation"] == "last/val/whole" and line["p_value"]}
+    assert set(differences) == {"base_oc", "asp_oc"}
+    for name, p_value in (("base_oc", 0.04), ("asp_oc", 0.01)):
+        line = differences[name]
+        assert [float(line[f"difference_{bound}"]) for bound in ("low", "high")] == pytest.approx([1, 9])
+        assert (line["difference_seeds"], float(line["p_value"]), line["significant"]) == ("2", p_value, "yes")
+    asp_oc.cells[place] = replace(asp_oc.cells[place], interval=Interval(0.05, 0.01, 0.09, 2, 0.03))
+    lines = list(csv.DictReader(io.StringIO(comma_separated(table))))
+    assert [line["significant"] for line in lines if line["p_value"]] == ["no", "no"], "not after the correction"
+    assert not [line for line in lines if line["row"] == "baseline" and line["difference"]]
+
+
+def test_two_tables_of_one_name_are_not_published(
+    call: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in "ab":
+        result("gp", 0, 70).write(tmp_path / folder / "table1" / "gp" / "seed-0" / "result.json")
+    assert call("report", str(tmp_path), "--publish", str(tmp_path / "out")) == 2
+    assert "table1.md" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("table.*"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("blocked", ["out/table1.md", "out/table1.svg", "out", "table1/table.html"])
+def test_nothing_is_replaced_unless_all_can_be(
+    blocked: str, call: Main, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result("gp", 0, 70).write(workplace / "table1" / "gp" / "seed-0" / "result.json")
+    if blocked == "out":
+        Path(blocked).write_text("a file")
+    else:
+        Path(blocked).mkdir(parents=True)
+    before = sorted(workplace.rglob("*"))
+    assert call("report", "table1", "--publish", "out") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "out" in error or "table.html" in error
+    assert [path for path in sorted(workplace.rglob("*")) if path not in before and path.is_file()] == []
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "group/table", "a b", "x" * 300])
+def test_a_table_is_published_in_the_folder(name: str, call: Main, workplace: Path) -> None:
+    result("gp", 0, 70, name).write(workplace / "deep" / "er" / "s" / "gp" / "seed-0" / "result.json")
+    assert call("report", "deep/er/s", "--publish", "deep/out") == (2 if len(name) > 200 else 0)
+    assert {path.parent for path in workplace.rglob("*.svg")} <= {workplace / "deep" / "out"}
+
+
 def test_a_table_is_published(call: Main, sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = sweep / "experiments"
-    assert call("report", str(sweep), "--publish", str(folder)) == 2
-    assert "no such directory" in capsys.readouterr().err
-    folder.mkdir()
+    folder = sweep / "new" / "experiments"
     assert call("report", str(sweep), "--publish", str(folder)) == 0
     page = (folder / "table1.md").read_text()
     assert page.startswith("## Table 1")

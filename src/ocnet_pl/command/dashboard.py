@@ -1,14 +1,18 @@
 """`ocnet-dashboard`: the workspace on wandb that compares the heads of a table."""
 
 import json
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ocnet_pl.command_line import CommandParser, safe_output
 from ocnet_pl.errors import UserError, one_line_errors
+from ocnet_pl.escaping import printable
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
+
+    from ocnet_pl.run.result import Result
 
 
 def main() -> None:
@@ -35,9 +39,15 @@ def main() -> None:
 
 
 def _workspace(directory: Path, entity: str | None, project: str | None) -> "Workspace":
-    from ocnet_pl.run.result import read_results
+    from ocnet_pl.run.result import find_results
 
-    results = read_results(directory)
+    found = find_results(directory)
+    results = found.results
+    for line in (
+        *found.unreadable.values(),
+        *(f"{path}: not counted, a copy of {run}" for path, run in found.copies.items()),
+    ):
+        print(f"ocnet-dashboard: {printable(line)}", file=sys.stderr)
     tables = {result.table: result.directory.parents[1] for result in results}
     if not results:
         raise UserError(f"{directory}: no finished run below it; give the directory of a sweep, e.g. outputs/demo")
@@ -47,10 +57,17 @@ def _workspace(directory: Path, entity: str | None, project: str | None) -> "Wor
         from ocnet_pl.rendering.workspace import workspace
     except ImportError:
         raise UserError("wandb-workspaces is not installed: pip install 'ocnet_pl[dashboard]'") from None
-    logged = next((r.config["logger"]["wandb"] for r in results if "wandb" in (r.config["logger"] or {})), None)
+    logged = next((mirror for r in results if (mirror := _mirror(r))), None)
     if logged is None:
         raise UserError(f"{directory}: its runs were not trained with logger=wandb, so wandb has nothing to show")
-    return workspace(results, entity=entity or logged["entity"] or "", project=project or logged["project"])
+    return workspace(results, entity=entity or logged.get("entity") or "", project=project or logged["project"])
+
+
+def _mirror(result: "Result") -> dict[str, Any] | None:
+    """Settings of the run's mirror on wandb; None where it had none."""
+    loggers = result.config.get("logger")
+    mirror = loggers.get("wandb") if isinstance(loggers, dict) else None
+    return mirror if isinstance(mirror, dict) and mirror.get("project") else None
 
 
 def _save(workspace: "Workspace") -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ocnet_pl.command_line import CommandParser, safe_output
 from ocnet_pl.errors import UserError, one_line_errors
+from ocnet_pl.escaping import printable
 from ocnet_pl.process import leave_stale_group
 
 DESCRIPTION = """\
@@ -45,7 +46,7 @@ def main() -> None:
         outcome = evaluate_checkpoint(checkpoint, overrides)
         if outcome:  # else another process tells
             print_evaluation(outcome.key, outcome.evaluation)
-            print(outcome.note)
+            print(printable(outcome.note))
 
 
 def _divided(words: list[str]) -> tuple[Path, list[str]]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from ocnet_pl.command_line import parser_of_commands, safe_output, whole_number
 from ocnet_pl.errors import UserError, one_line_errors
+from ocnet_pl.escaping import printable
+from ocnet_pl.whole_file import refuse_unwritable
 
 if TYPE_CHECKING:
     from ocnet_pl.explore.opening import Explored
@@ -150,6 +152,7 @@ def _measure(arguments: argparse.Namespace) -> None:
     from ocnet_pl.model.object_context import NoAttentionError
     from ocnet_pl.rendering.context import LEGEND, print_context
     from ocnet_pl.rendering.progress import progress_of
+    from ocnet_pl.rendering.terminal import plain
 
     console, device = Console(), choose_device(arguments.device)
     for path in arguments.checkpoints:
@@ -158,7 +161,7 @@ def _measure(arguments: argparse.Namespace) -> None:
         except NoAttentionError as error:
             if len(arguments.checkpoints) == 1:
                 raise
-            console.print(f"passed over: {error}", highlight=False, soft_wrap=True)
+            console.print(plain(f"passed over: {error}"), highlight=False, soft_wrap=True)
             continue
         setting = setting_for(one, arguments.split, arguments.images, arguments.pixels, arguments.seed)
         found, note = kept_measure(one, setting), "this was measured before"
@@ -167,7 +170,7 @@ def _measure(arguments: argparse.Namespace) -> None:
                 found = measure(one, setting, advance)
             note = keep_measure(one, found)
         print_context(str(path), found, console)
-        console.print(note, highlight=False, soft_wrap=True)
+        console.print(plain(note), highlight=False, soft_wrap=True)
     console.print(LEGEND, style="dim", highlight=False)
 
 
@@ -175,13 +178,15 @@ def _figure(arguments: argparse.Namespace) -> None:
     from ocnet_pl.rendering.context_figure import context_figure, refuse_other_formats, save_figure
 
     refuse_other_formats(arguments.out)
+    _refuse_missing(arguments.checkpoints)
+    refuse_unwritable(arguments.out)
     explored = _open(arguments)
     from ocnet_pl.context.picture import context_picture, find_truth, first_images
 
     image = arguments.image or first_images(explored[0].data, 1)[0]
     truth = find_truth(explored[0].data, image, arguments.label)
     save_figure(context_figure(context_picture(explored, image, truth, arguments.points)), arguments.out)
-    print(f"wrote {arguments.out}")
+    print(f"wrote {printable(str(arguments.out))}")
 
 
 def _serve(arguments: argparse.Namespace) -> None:

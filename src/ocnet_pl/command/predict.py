@@ -3,16 +3,18 @@
 import argparse
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ocnet_pl.command_line import CommandParser, safe_output
 from ocnet_pl.errors import UserError, one_line_errors
+from ocnet_pl.escaping import printable
 
 if TYPE_CHECKING:
     from ocnet_pl.prediction import Outcome
     from ocnet_pl.rendering.predictions import Files
+    from ocnet_pl.run.identity import Plain
     from ocnet_pl.run.restoring import Restored
 
 DESCRIPTION = """\
@@ -23,10 +25,11 @@ Predicts the class of every pixel, with the network, classes and test protocol o
                 overlays/NAME.jpg       the picture under the classes' colours
                 probabilities/NAME.npz  with --probabilities: (classes, height, width) float16, and the classes' names
               NAME is the picture's path below the deepest folder that holds all PICTURES. A file that cannot be read
-              is skipped and named at the end; the exit code is then 1.
+              is skipped and named at the end; the exit code is then 1. The same command goes on where it was
+              interrupted: masks name the network, protocol and image that they were made with.
   split=NAME  all images of a split, which needs no labels, for the data set's test server: PNGs under the names that
               it looks for, without palette, in the folder --out, and the same as --out.zip. The same command goes on
-              where it was broken off.
+              where it was interrupted.
 
 Masks hold the ids that the data set's own label files hold (Cityscapes: label ids, 7 is road; ADE20K: 1 to 150; a
 folder of yours: its `ids`), so that they can be used wherever those can. Nothing that is there is replaced unless you
@@ -99,9 +102,13 @@ def _predict(arguments: argparse.Namespace) -> int:
 def _pictures(checkpoint: Path, words: list[str], overrides: list[str], arguments: argparse.Namespace) -> int:
     import numpy as np
 
+    from ocnet_pl.config import plain
     from ocnet_pl.dataset.pictures import find_pictures
-    from ocnet_pl.rendering.predictions import files_of, refuse_loss
+    from ocnet_pl.rendering.predictions import files_of
     from ocnet_pl.rendering.terminal import print_classes
+    from ocnet_pl.run.identity import config_hash
+    from ocnet_pl.run.provenance import weights_sha256
+    from ocnet_pl.submission import mask_of, missing_predictions
 
     out = arguments.out or Path("outputs/predictions")
     overlay = arguments.overlay is not False
@@ -109,11 +116,20 @@ def _pictures(checkpoint: Path, words: list[str], overrides: list[str], argument
         picture: files_of(out, name, overlay=overlay, probabilities=arguments.probabilities)
         for picture, name in find_pictures(words, out).items()
     }
-    results = [path for files in plan.values() for path in files.values()]
-    refuse_loss(results, plan, overwrite=arguments.overwrite)  # before the seconds that torch takes to load
     restored = _restored(checkpoint, overrides, arguments.device)
-    outcome, data = _run(restored, plan, in_colour=True), restored.data
-    if done := len(plan) - len(outcome.skipped):
+    data = restored.data
+    made_with: Plain = {
+        "weights": weights_sha256(restored.network)[:16],
+        "inference": plain(restored.config)["inference"],
+        "dataset": config_hash({"dataset": plain(restored.config)["dataset"]}),
+    }
+    missing = missing_predictions(plan, made_with, overwrite=arguments.overwrite)
+    if len(missing) < len(plan):
+        there = len(plan) - len(missing)
+        print(printable(f"{out}: {there} of {len(plan)} images are predicted already"), file=sys.stderr)
+    outcome = _run(restored, missing, in_colour=True, origin=lambda image: mask_of(image, made_with))
+    if done := len(missing) - len(outcome.skipped):
+        results = [path for files in plan.values() for path in files.values()]
         kinds = ", ".join(sorted({path.relative_to(out).parts[0] for path in results}))
         title = f"{out}: {kinds} for {done} of {len(plan)} pictures"
         stored = data.encode(np.arange(len(data.classes), dtype=np.uint8)).tolist()
@@ -122,6 +138,7 @@ def _pictures(checkpoint: Path, words: list[str], overrides: list[str], argument
 
 
 def _submission(checkpoint: Path, split: str, overrides: list[str], arguments: argparse.Namespace) -> int:
+    from ocnet_pl.config import plain
     from ocnet_pl.rendering.predictions import write_archive
     from ocnet_pl.run.provenance import weights_sha256
     from ocnet_pl.submission import open_submission
@@ -135,18 +152,19 @@ def _submission(checkpoint: Path, split: str, overrides: list[str], arguments: a
     origin = {
         "weights_sha256": weights_sha256(restored.network),
         "images": str(data.root.resolve()),
-        **{key: restored.config[key] for key in ("split", "inference", "dataset", "model")},
+        **{key: plain(restored.config)[key] for key in ("split", "inference", "dataset", "model")},
     }
     missing = open_submission(out, archive, plan, origin, overwrite=arguments.overwrite)
     if len(missing) < len(plan):
-        print(f"{out}: {len(plan) - len(missing)} of {len(plan)} masks are there already", file=sys.stderr)
+        there = len(plan) - len(missing)
+        print(printable(f"{out}: {there} of {len(plan)} masks are there already"), file=sys.stderr)
     outcome = _run(restored, missing, in_colour=False)
     if outcome.skipped:
-        print(f"{archive}: not written, a submission needs every image", file=sys.stderr)
+        print(printable(f"{archive}: not written, a submission needs every image"), file=sys.stderr)
     else:
         if not archive.exists():
             write_archive(archive, out, [files["mask"] for files in plan.values()])
-        print(f"{len(plan)} masks in {out}, and the same in {archive}")
+        print(printable(f"{len(plan)} masks in {out}, and the same in {archive}"))
     return _tell_skipped(outcome, len(plan))
 
 
@@ -154,22 +172,28 @@ def _restored(checkpoint: Path, overrides: list[str], device: str | None) -> "Re
     from ocnet_pl.device import choose_device
     from ocnet_pl.run.restoring import restore
 
-    return restore(checkpoint, overrides, choose_device(device))
+    return restore(checkpoint, overrides, device=choose_device(device))
 
 
-def _run(restored: "Restored", plan: "Mapping[Path, Files]", *, in_colour: bool) -> "Outcome":
+def _run(
+    restored: "Restored",
+    plan: "Mapping[Path, Files]",
+    *,
+    in_colour: bool,
+    origin: "Callable[[Path], Plain] | None" = None,
+) -> "Outcome":
     from ocnet_pl.prediction import predict_pictures
     from ocnet_pl.rendering.progress import progress_of
 
     with progress_of("predicting", len(plan)) as advance:
-        return predict_pictures(restored.network, restored.data, plan, advance, in_colour=in_colour)
+        return predict_pictures(restored.network, restored.data, plan, advance, in_colour=in_colour, origin=origin)
 
 
 def _tell_skipped(outcome: "Outcome", total: int) -> int:
     if outcome.skipped:
         print(f"ocnet-predict: {len(outcome.skipped)} of {total} images skipped:", file=sys.stderr)
         for message in outcome.skipped:
-            print(f"  {message}", file=sys.stderr)
+            print(f"  {printable(message)}", file=sys.stderr)
     return len(outcome.skipped)
 
 

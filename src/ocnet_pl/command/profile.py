@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ocnet_pl.command_line import CommandParser, safe_output
 from ocnet_pl.errors import UserError, one_line_errors
+from ocnet_pl.whole_file import refuse_unwritable
 
 DESCRIPTION = """\
 Measures every context head in this process, side by side: parameters, multiply-adds (attention included), time and
@@ -115,15 +116,6 @@ def _positive(option: str, most: int | None = None) -> Callable[[str], int]:
     return number
 
 
-def _refuse_unwritable(path: Path) -> None:
-    """Before the minutes of measuring, not after."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("a").close()
-    except OSError as error:
-        raise UserError(f"--csv {path}: cannot be written ({error.strerror}); give another file") from error
-
-
 def _profile(arguments: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -134,6 +126,7 @@ def _profile(arguments: argparse.Namespace) -> None:
     from ocnet_pl.cost.record import Cost, write_costs
     from ocnet_pl.device import choose_device
     from ocnet_pl.rendering.costs import print_costs
+    from ocnet_pl.rendering.terminal import plain
     from ocnet_pl.table import LABELS
 
     names = arguments.heads or heads()
@@ -152,7 +145,10 @@ def _profile(arguments: argparse.Namespace) -> None:
         explicit_attention=arguments.explicit_attention or arguments.attention_only,
         head_only=arguments.head_only,
     )
-    _refuse_unwritable(arguments.csv)
+    try:
+        refuse_unwritable(arguments.csv)  # before the minutes of measuring, not after
+    except OSError as error:
+        raise UserError(f"--csv {arguments.csv}: cannot be written ({error.strerror}); give another file") from error
     if arguments.threads:
         set_num_threads(arguments.threads)
     costs: list[Cost] = []
@@ -175,7 +171,7 @@ def _profile(arguments: argparse.Namespace) -> None:
             progress.advance(task)
     console = Console()
     print_costs(costs, setting.notes, console)
-    console.print(f"wrote {arguments.csv}", highlight=False, soft_wrap=True)
+    console.print(plain(f"wrote {arguments.csv}"), highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

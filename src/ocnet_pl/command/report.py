@@ -1,15 +1,17 @@
 """`ocnet-report`: a sweep as a table, on the terminal and in files; how far it is; what a test server said."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from ocnet_pl.command_line import CommandParser, safe_output
 from ocnet_pl.errors import one_line_errors
+from ocnet_pl.escaping import printable
 
 _DESCRIPTION = """\
 Prints the table of a sweep, beside the paper's numbers where there are any, and writes it into the sweep's
 directory: table.md, table.csv, table.tex (booktabs) and table.html (runs, classes, curves, pictures).
-docs/report.md says what each column means."""
+docs/report.md says what each column means. Exit code 1: files were damaged; the table names them."""
 
 _EPILOG = """\
 examples:
@@ -52,7 +54,10 @@ def main() -> None:
         "TABLE/ROW/seed-N=MIOU where several seeds are finished",
     )
     instead.add_argument(
-        "--publish", type=Path, metavar="FOLDER", help="write each table to FOLDER too, as <name>.md and <name>.svg"
+        "--publish",
+        type=Path,
+        metavar="FOLDER",
+        help="write each table to FOLDER too, as <name>.md and <name>.svg; FOLDER is created if missing",
     )
     arguments = parser.parse_args()
     with one_line_errors("ocnet-report"):
@@ -61,25 +66,32 @@ def main() -> None:
         elif arguments.score:
             score(arguments.directory, arguments.score)
         else:
-            report(arguments.directory, arguments.publish)
+            unreadable = report(arguments.directory, arguments.publish)
+            if unreadable:
+                sys.exit(1)
 
 
-def report(directory: Path, publish: Path | None = None) -> None:
-    """Prints and writes every table below a directory."""
+def report(directory: Path, publish: Path | None = None) -> bool:
+    """Write and print every table below a directory; return whether a file was damaged."""
     from rich.console import Console
 
-    from ocnet_pl.rendering.files import publish_files, write_files
-    from ocnet_pl.rendering.terminal import print_table
-    from ocnet_pl.table import read_tables
+    from ocnet_pl.rendering.files import published_files, table_files, write_all
+    from ocnet_pl.rendering.terminal import plain, print_table
+    from ocnet_pl.table import find_tables
 
+    tables, others = find_tables(directory)
+    contents = {path: text for table in tables for path, text in table_files(table, table.folder).items()}
+    if publish is not None:
+        contents |= published_files(tables, publish)
+    write_all(contents)
     console = Console()
-    for table in read_tables(directory):
+    for table in tables:
         print_table(table, console)
-        paths = write_files(table, table.folder)
-        if publish is not None:
-            paths += publish_files(table, publish)
-        for path in paths:
-            console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    for line in (*others.unreadable, *others.copies):
+        console.print(plain(line), style="yellow", highlight=False, soft_wrap=True)
+    for path in contents:
+        console.print(plain(f"wrote {path}"), highlight=False, soft_wrap=True)
+    return bool(others.unreadable) or any(table.notes.unreadable for table in tables)
 
 
 def status(directory: Path) -> None:
@@ -102,7 +114,7 @@ def score(directory: Path, texts: list[str]) -> None:
     from ocnet_pl.sweep.scores import enter_scores
 
     for path in enter_scores(directory, texts):
-        print(f"kept in {path}")
+        print(f"kept in {printable(str(path))}")
         report(path.parent)
 
 

@@ -30,12 +30,13 @@ def _job(config: DictConfig) -> float | None:
 
             return start_run(config, overrides)
         from ocnet_pl.run.directory import RunDirectory
-        from ocnet_pl.run.training import train
+        from ocnet_pl.run.training import refuse_changed_data, train
 
         run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
         if run.result.is_file():  # no process waits for the others then
             if is_process_zero():
                 run.refuse_other_config(plain(config))
+                refuse_changed_data(config, run)
                 print(f"{run.path}: already finished; delete it or choose another name= to train again")
             return None
         train(config, run, choices=dict(HydraConfig.get().runtime.choices), overrides=overrides)

@@ -1,5 +1,6 @@
 """What the attention of one checkpoint looks at: measured, and kept beside its run's result."""
 
+import os
 from collections.abc import Callable
 
 from ocnet_pl.context.measuring import measure_split
@@ -48,6 +49,8 @@ def keep_measure(explored: Explored, found: ContextMeasure) -> str:
     """
     if not explored.run.result.is_file():
         return "not kept: the checkpoint lies in no finished run"
+    if not os.access(explored.run.path, os.W_OK):
+        return f"not kept: {explored.run.path} cannot be written; change its permissions and measure again"
     now = found.setting
     path = context_file(explored.run.path, explored.path.stem, now.split)
     if not path.is_file():

@@ -10,7 +10,7 @@ import torch
 
 from ocnet_pl.context.measuring import share_on_own_class
 from ocnet_pl.dataset.base import SegmentationDataModule
-from ocnet_pl.dataset.reading import Bytes, read_image, read_label
+from ocnet_pl.dataset.reading import Bytes, read_image
 from ocnet_pl.errors import UserError
 from ocnet_pl.explore.opening import Explored, names, refuse_several_data_sets
 from ocnet_pl.metrics import IGNORE
@@ -41,7 +41,7 @@ def find_truth(data: SegmentationDataModule, image: Path, label: Path | None) ->
     """
     if label is None:
         label = _label_of(data, image)
-    return None if label is None else data.decode(read_label(label))
+    return None if label is None else data.truth(label)
 
 
 def _label_of(data: SegmentationDataModule, image: Path) -> Path | None:

@@ -4,13 +4,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from ocnet_pl.errors import UserError
-from ocnet_pl.run.directory import read_json, write_json
+from ocnet_pl.run.record import Finite, Whole, read_record, write_record
 from ocnet_pl.run.result import Result
 from ocnet_pl.statistics import Spread, class_means, spread
 
@@ -24,10 +25,13 @@ distance to the pixel in diagonals of the image, and that of equal weights; the 
 class Estimate:
     """A mean over images and its 95 % interval; None where too few images have one."""
 
-    value: float | None
-    low: float | None
-    high: float | None
+    value: Finite | None
+    low: Finite | None
+    high: Finite | None
 
+
+_WHAT = "a measure of this version of ocnet_pl"
+_REMEDY = "delete it and measure again"
 
 Estimates = dict[str, Estimate]
 """By metric."""
@@ -43,7 +47,7 @@ class MapContext:
         classes: by name, only those that occur.
     """
 
-    grid: int
+    grid: Whole
     overall: Estimates
     classes: dict[str, Estimates]
 
@@ -62,8 +66,8 @@ class Setting:
 
     weights_sha256: str
     split: str
-    images: int
-    pixels: int
+    images: Whole
+    pixels: Whole
     seed: int
 
 
@@ -73,7 +77,7 @@ class ContextMeasure:
 
     head: str
     setting: Setting
-    maps: list[MapContext]
+    maps: Annotated[list[MapContext], Field(min_length=1)]
 
     @classmethod
     def of(
@@ -100,23 +104,17 @@ class ContextMeasure:
         return min(self.maps, key=lambda one: one.grid)
 
     def write(self, path: Path) -> None:
-        """As JSON, whole or not at all."""
-        write_json(path, asdict(self))
+        """Write it as JSON with a checksum, whole or not at all."""
+        write_record(path, asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Raises: UserError: not such a file of this version."""
-        content = read_json(path)
-        try:
-            maps = [
-                MapContext(one["grid"], _read(one["overall"]), {k: _read(v) for k, v in one["classes"].items()})
-                for one in content["maps"]
-            ]
-            return cls(content["head"], Setting(**content["setting"]), maps)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{path}: not a measure of this version of ocnet_pl; delete it and measure again"
-            ) from error
+        """Read a measure; raises `UserError`: the file is damaged, or of another kind."""
+        measure = read_record(path, cls, _WHAT, _REMEDY)
+        for one in measure.maps:
+            if any(set(estimates) != set(METRICS) for estimates in (one.overall, *one.classes.values())):
+                raise UserError(f"{path}: not {_WHAT} (maps: other numbers than {', '.join(METRICS)}); {_REMEDY}")
+        return measure
 
 
 def context_file(run: Path, checkpoint: str, split: str) -> Path:
@@ -132,9 +130,9 @@ class OnOwnClass:
     uniform: Spread
 
 
-def on_own_class(results: Iterable[Result]) -> OnOwnClass | None:
-    """Of the last checkpoints on their validation split; None where none was measured as it is now."""
-    found = [measure.widest.overall for result in results if (measure := measure_beside(result))]
+def on_own_class(measures: Iterable[ContextMeasure]) -> OnOwnClass | None:
+    """Over the measures of a row's runs; None where there are none."""
+    found = [measure.widest.overall for measure in measures]
     if not found:
         return None
     share, uniform = (spread([_or_nan(one[metric].value) for one in found]) for metric in ("own", "uniform"))
@@ -143,7 +141,7 @@ def on_own_class(results: Iterable[Result]) -> OnOwnClass | None:
 
 def measure_beside(result: Result) -> ContextMeasure | None:
     """That of a run's last checkpoint on its validation split; None where it was not measured as it is now."""
-    path = context_file(result.directory, "last", result.config.get("dataset", {}).get("val_split", "val"))
+    path = context_file(result.directory, "last", result.val_split)
     measure = ContextMeasure.read(path) if path.is_file() else None
     return measure if measure and measure.setting.weights_sha256 == result.weights_sha256 else None
 
@@ -155,13 +153,9 @@ def differences(before: Setting, now: Setting) -> list[str]:
     return [told.get(name, f"{name} {old}, now {new}") for name, old, new in pairs if old != new]
 
 
-def _read(estimates: dict[str, dict[str, Any]]) -> Estimates:
-    return {metric: Estimate(**estimates[metric]) for metric in METRICS}
-
-
 def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
 def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+    return float(value) if math.isfinite(value) else None

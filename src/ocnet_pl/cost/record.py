@@ -1,11 +1,16 @@
 """What a head costs, as `ocnet-profile` measured it: one line of `profile.csv`."""
 
 import csv
-from collections.abc import Mapping, Sequence
+import io
+import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from ocnet_pl.errors import UserError
+from ocnet_pl.errors import UserError, unusable
+from ocnet_pl.escaping import spreadsheet
+from ocnet_pl.run.record import CHECKSUM, Amount, Whole, checksum, validated
+from ocnet_pl.whole_file import write_text
 
 FILE_NAME = "profile.csv"
 MAPLESS = "mapless"
@@ -30,35 +35,49 @@ class Cost:
 
     head: str
     attention: str
-    parameters: int
-    multiply_adds: int
-    forward_ms: float | None
-    train_step_ms: float | None
-    forward_mb: float | None
-    train_step_mb: float | None
+    parameters: Whole
+    multiply_adds: Whole
+    forward_ms: Amount | None
+    train_step_ms: Amount | None
+    forward_mb: Amount | None
+    train_step_mb: Amount | None
     conditions: str
 
 
+_WHAT = "a file of ocnet-profile"
+_REMEDY = "delete it or run ocnet-profile again"
+_COLUMNS = [field.name for field in fields(Cost)]
+_NUMBERS = [name for name in _COLUMNS if name not in ("head", "attention", "conditions")]
+
+
 def write_costs(path: Path, costs: Sequence[Cost]) -> None:
-    """As CSV, one line each; a missing number is empty."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Cost)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(cost) for cost in costs)
+    """Write costs as CSV, one line each with its checksum, whole or not at all; a missing number is empty."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, [*_COLUMNS, CHECKSUM], lineterminator="\n")
+    writer.writeheader()
+    for cost in costs:
+        cells = {name: "" if value is None else str(value) for name, value in asdict(cost).items()}
+        cells |= {name: spreadsheet(cells[name]) for name in _COLUMNS if name not in _NUMBERS}
+        writer.writerow({**cells, CHECKSUM: checksum(cells)})
+    write_text(path, buffer.getvalue())
 
 
 def read_costs(path: Path) -> list[Cost]:
-    """The inverse of `write_costs`.
+    """The inverse of `write_costs`; files of versions without checksums are read too.
 
     Raises:
-        UserError: not such a file.
+        UserError: the file cannot be read, is another one, or was changed after it was written.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [_cost(line) for line in csv.DictReader(file)]
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
-        raise UserError(f"{path}: not a file of ocnet-profile; delete it or run ocnet-profile again") from error
+            costs = [_cost(path, line) for line in csv.DictReader(file, restkey="more", restval=None, strict=True)]
+    except OSError as error:
+        raise UserError(unusable(error)) from error
+    except (ValueError, csv.Error) as error:  # not UTF-8 is a ValueError, too
+        raise UserError(f"{path}: not {_WHAT} ({error}); {_REMEDY}") from error
+    if not costs:
+        raise UserError(f"{path}: not {_WHAT} (no line of numbers); {_REMEDY}")
+    return costs
 
 
 def find_costs(sweep: Path) -> dict[str, Cost]:
@@ -76,19 +95,10 @@ def cost_file(sweep: Path) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _cost(line: Mapping[str, str]) -> Cost:
-    return Cost(
-        head=line["head"],
-        attention=line["attention"],
-        parameters=int(line["parameters"]),
-        multiply_adds=int(line["multiply_adds"]),
-        forward_ms=_number(line["forward_ms"]),
-        train_step_ms=_number(line["train_step_ms"]),
-        forward_mb=_number(line["forward_mb"]),
-        train_step_mb=_number(line["train_step_mb"]),
-        conditions=line["conditions"],
-    )
-
-
-def _number(text: str) -> float | None:
-    return float(text) if text else None
+def _cost(path: Path, line: dict[str, str | None]) -> Cost:
+    if CHECKSUM in line and line.pop(CHECKSUM) != checksum(line):
+        raise UserError(f"{path}: was changed after it was written, a checksum does not fit; {_REMEDY}")
+    numbers = {name: line[name] or "null" for name in _NUMBERS if name in line}
+    texts = {name: json.dumps(value) for name, value in line.items() if name not in numbers}
+    content = ",".join(f"{json.dumps(name)}:{value}" for name, value in (texts | numbers).items())
+    return validated(path, Cost, f"{{{content}}}", _WHAT, _REMEDY)

@@ -5,26 +5,28 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 import albumentations as A
 import cv2
-import numpy as np
 import pytorch_lightning as pl
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ocnet_pl.arguments import Name, Number, Positive, PositiveNumber, Whole, checked, refuse
+from ocnet_pl.dataset.augmenting import safe_augment
 from ocnet_pl.dataset.cache import DecodedCache
 from ocnet_pl.dataset.collate import pad_to_largest, stack
-from ocnet_pl.dataset.labels import encoding_table, mirroring_table
-from ocnet_pl.dataset.reading import Bytes, Pair, refuse_missing_label
+from ocnet_pl.dataset.labels import encoding_table, ignored_id, mirroring_table
+from ocnet_pl.dataset.listing import is_file
+from ocnet_pl.dataset.reading import Bytes, Pair, read_label, refuse_missing_label
 from ocnet_pl.dataset.sampler import ShardSampler, StepBatchSampler
 from ocnet_pl.dataset.segmentation_dataset import SegmentationDataset
 from ocnet_pl.dataset.transforms import RandomScaleCrop, training_transform
 from ocnet_pl.errors import UserError
-from ocnet_pl.expect import expect, is_list, is_number, is_size, is_whole
-from ocnet_pl.metrics import IGNORE
+from ocnet_pl.metrics import Absent
 from ocnet_pl.resizing import Size
 
 
@@ -45,8 +47,11 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         val_batch_size: images at a time in evaluation, per process; they must be of one size.
         num_workers: of each loader, per process.
         cache: folder for decoded images, filled on first use; None: files are decoded each time.
-        augment: albumentations transforms that follow scale, crop and flip.
+        augment: albumentations transforms that follow scale, crop and flip. They leave an image of bytes, and what they
+            have no source for is ignored in labels.
         class_weights: of the loss, in the order of the classes; None: the published ones, where there are.
+        absent_classes: rule of the mIoU for classes that occur neither in truth nor prediction: `skip` or `zero`;
+            None: the data set's.
         seed: of the run.
     """
 
@@ -62,34 +67,33 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
     """Images of every split, where its makers say how many."""
     pad_multiple: int = 1
     """Sides of training batches are multiples of it."""
+    absent_classes: Absent = "skip"
+    """Rule of the mIoU for classes that occur neither in truth nor prediction, where the argument does not say."""
 
+    @checked
     def __init__(
         self,
-        root: str,
+        root: Name,
         *,
-        crop_size: Sequence[int] = (),
-        scale: Sequence[float] = (0.5, 2.0),
-        scale_step: float | None = None,
-        train_split: str = "train",
-        val_split: str = "val",
-        batch_size: int = 8,
-        val_batch_size: int = 1,
-        num_workers: int = 4,
-        cache: str | None = None,
-        augment: Sequence[A.BasicTransform] = (),
-        class_weights: Sequence[float] | None = None,
-        seed: int = 0,
+        crop_size: Sequence[Positive] = (),
+        scale: Annotated[Sequence[PositiveNumber], Field(min_length=2, max_length=2)] = (0.5, 2.0),
+        scale_step: PositiveNumber | None = None,
+        train_split: Name = "train",
+        val_split: Name = "val",
+        batch_size: Positive = 8,
+        val_batch_size: Positive = 1,
+        num_workers: Whole = 4,
+        cache: Name | None = None,
+        augment: Sequence[Any] = (),
+        class_weights: Sequence[Number] | None = None,
+        absent_classes: Absent | None = None,
+        seed: Whole = 0,
     ) -> None:
         super().__init__()
-        cut = is_size(crop_size) or (is_list(crop_size) and len(crop_size) == 0)
-        expect("dataset.crop_size", crop_size, cut, "[height,width] from 1 up, or [],")
-        rising = is_list(scale) and len(scale) == 2 and all(map(is_number, scale)) and 0 < scale[0] <= scale[1]
-        expect("dataset.scale", scale, rising, "[lowest,highest] above 0, as [0.5,2.0],")
-        stepping = scale_step is None or (is_number(scale_step) and scale_step > 0)
-        expect("dataset.scale_step", scale_step, stepping, "a number above 0, or null,")
-        expect("schedule.batch_size", batch_size, is_whole(batch_size, 1), "a whole number from 1 up")
-        expect("dataset.val_batch_size", val_batch_size, is_whole(val_batch_size, 1), "a whole number from 1 up")
-        expect("dataset.num_workers", num_workers, is_whole(num_workers, 0), "a whole number from 0 up")
+        if len(crop_size) not in (0, 2):
+            raise refuse("crop_size", crop_size, "[height,width], or []")
+        if scale[0] > scale[1]:
+            raise refuse("scale", scale, "[lowest,highest], e.g. [0.5,2.0]")
         self.root = Path(root)
         self.crop_size = tuple(crop_size)
         self.scale = tuple(scale)
@@ -102,14 +106,14 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         self.cache = None if cache is None else Path(cache)
         self.augment = tuple(augment)
         self.seed = seed
+        if absent_classes is not None:
+            self.absent_classes = absent_classes
         if class_weights is not None:
-            numbers = is_list(class_weights) and all(is_number(weight) for weight in class_weights)
-            expect("dataset.class_weights", class_weights, numbers, "a list of numbers from 0 up")
             if len(class_weights) != len(self.classes):
-                raise UserError(
-                    f"dataset.class_weights: holds {len(class_weights)} numbers for {len(self.classes)} classes; "
-                    "give one for each"
-                )
+                count = f"{len(self.classes)} numbers, one for each class, not {len(class_weights)}"
+                raise refuse("class_weights", class_weights, count)
+            if not any(class_weights):
+                raise refuse("class_weights", class_weights, "at least one number above 0")
             self.class_weights = tuple(class_weights)
 
     @property
@@ -148,6 +152,10 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
             refuse_missing_label(pair)
         return pairs
 
+    def has_image(self, label: Path) -> bool:
+        """Test for an image of a label that none of the known splits uses."""
+        return False
+
     def submission_name(self, image: Path) -> str:
         """Under which name the test server looks for the prediction of an image."""
         return f"{image.stem}.png"
@@ -157,6 +165,14 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         decoded: Bytes = self.table[label]
         return decoded
 
+    def truth(self, label: Path) -> Bytes:
+        """Train ids (H, W) in a label file, 255 ignored.
+
+        Raises:
+            UserError: a file that cannot be read.
+        """
+        return self.decode(read_label(label, self.table))
+
     def encode(self, prediction: Bytes) -> Bytes:
         """Train ids -> stored ids, which are what the test server wants."""
         encoded: Bytes = encoding_table(self.table)[prediction]
@@ -164,7 +180,7 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
 
     def geometry(self) -> list[A.BasicTransform]:
         """Transforms that bring an image to its training size; flip and `augment` follow."""
-        fill = int(np.flatnonzero(self.table == IGNORE)[-1])
+        fill = ignored_id(self.table)
         return [RandomScaleCrop(self.crop_size, self.scale, self.scale_step, fill)] if self.crop_size else []
 
     def groups(self, pairs: Sequence[Pair]) -> Sequence[int] | None:
@@ -192,14 +208,15 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
     def training_set(self) -> SegmentationDataset:
         """The images of the training split as the network gets them, by `Draw`."""
         mirroring = mirroring_table(self.table, self.mirror_pairs)
-        transform = training_transform(self.geometry(), self.augment, mirroring)
+        augment = safe_augment(self.augment, self.table, self.crop_size, bool(self.mirror_pairs))
+        transform = training_transform(self.geometry(), augment, mirroring)
         return self._dataset(self.train_split, transform)
 
     def _dataset(self, split: str, transform: A.Compose | None = None) -> SegmentationDataset:
         pairs = self.pairs(split)
         if self.cache is None:
             return SegmentationDataset(pairs, self.table, transform, self.seed)
-        decoded = DecodedCache(self.cache, f"{self.title.lower()}-{split}", pairs)
+        decoded = DecodedCache(self.cache, f"{self.title.lower()}-{split}", pairs, self.table)
         decoded.prepare()
         return SegmentationDataset(pairs, self.table, transform, self.seed, decoded.read)
 
@@ -263,7 +280,7 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
 
 
 def _refuse_missing_image(image: Path, split: str) -> None:
-    if not image.is_file():
+    if not is_file(image):
         raise UserError(f"{image}: no such file; copy it again, or take its name off the list of {split!r}")
 
 

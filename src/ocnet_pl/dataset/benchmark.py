@@ -70,7 +70,7 @@ def benchmark(
     order = [Draw(image, position) for position, image in enumerate(np.tile(range(len(pairs)), draws).tolist())]
     low, high = data.scale
     spread = np.random.default_rng(0).permutation(low + (high - low) * (np.arange(len(order)) + 0.5) / len(order))
-    cache = DecodedCache(cache_folder, "benchmark", pairs)
+    cache = DecodedCache(cache_folder, "benchmark", pairs, data.table)
     cache.prepare()
     loaders: dict[str, Loader] = {
         PLAIN: PlainLoader(pairs, data.table, data.crop_size, spread.tolist(), data.seed),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.dataset.inspection import Facts, inspect_pairs
+from ocnet_pl.dataset.listing import is_litter
 from ocnet_pl.dataset.overlap import same_content
 from ocnet_pl.dataset.parallel import in_processes
 from ocnet_pl.dataset.reading import Pair
@@ -33,6 +34,7 @@ class _Counted:
         images: images that show each stored id, (256,).
         right_of: for each mirror pair: images that show both parts, and those whose left part lies on the right.
         without_class: labels in which every pixel is ignored.
+        turned: (file, EXIF orientation) of those whose orientation is not 1.
         problems: (what is wrong, file, message).
     """
 
@@ -43,6 +45,7 @@ class _Counted:
     images: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
     right_of: list[Counter[bool]] = field(default_factory=list)
     without_class: list[Path] = field(default_factory=list)
+    turned: list[tuple[str, int]] = field(default_factory=list)
     problems: list[tuple[str, str, str]] = field(default_factory=list)
 
 
@@ -64,7 +67,11 @@ def check(data: SegmentationDataModule, workers: int, advance: Callable[[int, in
         {image for image, _ in _candidates(data, name, listed)} for name in (data.train_split, data.val_split)
     )
     if shared := len(trained & validated):
-        message = f"{shared} images of {data.val_split} are trained on: its scores say nothing about other images"
+        example = min(trained & validated)
+        message = (
+            f"{shared} images of {data.val_split} are trained on, {example} for example: its scores say nothing about "
+            "other images"
+        )
         findings.append(Finding("warning", "validation on training images", data.val_split, "", message))
     counted = {
         name: _Counted(
@@ -85,7 +92,7 @@ def check(data: SegmentationDataModule, workers: int, advance: Callable[[int, in
         _count(one, list(islice(in_order, len(one.pairs))), data)
         findings += _of_files(name, one)
         findings += _of_split(name, one, data)
-        findings += _orphans(name, one)
+    findings += _orphans(data, counted)
     findings += _of_sides(data, counted)
     findings += _of_overlap(counted)
     return Report(
@@ -133,6 +140,7 @@ def _count(one: _Counted, facts: Sequence[Facts], data: SegmentationDataModule) 
     one.right_of = [Counter() for _ in data.mirror_pairs]
     for (_, label), fact in zip(one.pairs, facts, strict=True):
         one.problems += fact.problems
+        one.turned += fact.turned
         if fact.size:
             split.sizes["{}x{}".format(*fact.size)] += 1
         if fact.image_mode:
@@ -161,6 +169,11 @@ def _of_files(name: str, one: _Counted) -> Iterator[Finding]:
         yield Finding("note", "split without labels", name, "", f"{name}: no image has a label")
     for kind, file, message in one.problems:
         yield Finding("error" if one.used else "warning", kind, name, file, message)
+    for file, orientation in one.turned:
+        message = (
+            f"{file}: EXIF orientation {orientation} is ignored; image and label must agree in the pixels as stored"
+        )
+        yield Finding("warning", "EXIF orientation that is ignored", name, file, message)
 
 
 def _of_split(name: str, one: _Counted, data: SegmentationDataModule) -> Iterator[Finding]:
@@ -181,14 +194,20 @@ def _of_split(name: str, one: _Counted, data: SegmentationDataModule) -> Iterato
         yield Finding("error", "sizes that make no batch", name, "", message)
 
 
-def _orphans(name: str, one: _Counted) -> Iterator[Finding]:
-    """Labels beside those that belong to an image, under names of the same kind."""
-    expected = {label for _, label in one.pairs}
-    endings = tuple({_own_part(*pair) for pair in one.pairs})
-    for folder in sorted({label.parent for label in expected}):
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if path not in expected and path.name.endswith(endings):
-                yield Finding("warning", "label without its image", name, str(path), f"{path}: label without its image")
+def _orphans(data: SegmentationDataModule, counted: dict[str, _Counted]) -> Iterator[Finding]:
+    """Labels beside those that belong to an image of any split, under names of the same kind."""
+    expected = {label for one in counted.values() for _, label in one.pairs}
+    seen: set[Path] = set()
+    for name, one in counted.items():
+        endings = tuple({_own_part(*pair) for pair in one.pairs})
+        for folder in sorted({label.parent for _, label in one.pairs} - seen):
+            seen.add(folder)
+            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+                if path in expected or is_litter(path.name) or not path.name.endswith(endings):
+                    continue
+                if not data.has_image(path):
+                    message = f"{path}: label without its image"
+                    yield Finding("warning", "label without its image", name, str(path), message)
 
 
 def _own_part(image: Path, label: Path) -> str:

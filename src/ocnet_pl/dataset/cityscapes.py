@@ -9,6 +9,7 @@ from torchvision.datasets import Cityscapes as Official
 
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.dataset.labels import decoding_table
+from ocnet_pl.dataset.listing import files_below
 from ocnet_pl.dataset.reading import Bytes, Pair
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
@@ -52,7 +53,11 @@ class Cityscapes(SegmentationDataModule):
 
     def _candidates_of_folder(self, part: str) -> list[Pair]:
         folder = self.root / "leftImg8bit" / part
-        images = sorted(folder.glob("*/*_leftImg8bit.png"))
+        images = [
+            path
+            for path in files_below(folder)
+            if path.parent.parent == folder and path.name.endswith("_leftImg8bit.png")
+        ]
         if not images:
             raise UserError(
                 f"dataset.root={self.root}: no images in {folder}; expected the official tree "

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def training_pixels(data: SegmentationDataModule, workers: int, advance: Callabl
     """
     labels = [label for _, label in data.pairs(data.train_split)]
     ids = np.zeros(256, np.int64)
-    for part, counts in in_processes(count_ids, labels, workers):
+    for part, counts in in_processes(partial(count_ids, table=data.table), labels, workers):
         ids += counts
         advance(part.stop - part.start, len(labels))
     return [int(ids[data.table == number].sum()) for number in range(len(data.classes))]

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torchvision.datasets import Cityscapes as Official
 
+from ocnet_pl.arguments import Name, Positive, Size, Whole, checked
 from ocnet_pl.dataset.cityscapes import Cityscapes
 from ocnet_pl.dataset.reading import Bytes
 from ocnet_pl.errors import UserError
-from ocnet_pl.expect import expect, is_size, is_whole
 from ocnet_pl.randomness import derive_seed
 
 _IDS = {c.name: c.id for c in Official.classes}
@@ -41,21 +41,19 @@ class Demo(Cityscapes):
         cityscapes: arguments of `Cityscapes`.
     """
 
+    @checked
     def __init__(
         self,
-        root: str,
+        root: Name,
         *,
-        image_size: Sequence[int] = (96, 192),
-        num_images: dict[str, int],
-        drawing_seed: int = 0,
+        image_size: Size = (96, 192),
+        num_images: dict[str, Positive],
+        drawing_seed: Whole = 0,
         **cityscapes: Any,
     ) -> None:
         super().__init__(root, **cityscapes)
-        expect("dataset.image_size", image_size, is_size(image_size), "[height,width] from 1 up")
-        for split, number in num_images.items():
-            expect(f"dataset.num_images.{split}", number, is_whole(number, 1), "a whole number from 1 up")
-        self.image_size = (int(image_size[0]), int(image_size[1]))
-        self.num_images = dict(num_images)
+        self.image_size = (image_size[0], image_size[1])
+        self.num_images = num_images
         self.published_counts = self.num_images
         self.drawing_seed = drawing_seed
 
@@ -67,24 +65,41 @@ class Demo(Cityscapes):
             "num_images": self.num_images,
             "drawing_seed": self.drawing_seed,
         }
-        self.root.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.root.with_name(f".{self.root.name}.lock")):
-            stamp = self.root / "demo.json"
-            if stamp.is_file():
-                if json.loads(stamp.read_text()) != recipe:
-                    raise UserError(
-                        f"{self.root}: holds a demo tree of other settings; give another dataset.root or delete it"
-                    )
-                return
-            if self.root.exists() and any(self.root.iterdir()):
-                raise UserError(f"{self.root}: is not empty and no demo tree; give another dataset.root")
-            unfinished = self.root.with_name(f".{self.root.name}.unfinished")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            draw_tree(unfinished, self.image_size, self.num_images, self.drawing_seed)
-            (unfinished / "demo.json").write_text(json.dumps(recipe))
-            if self.root.exists():
-                self.root.rmdir()
-            unfinished.rename(self.root)
+        if self._is_drawn(recipe):  # perhaps by somebody else, in a folder that is not ours to write
+            return
+        try:
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.root.with_name(f".{self.root.name}.lock")):
+                if not self._is_drawn(recipe):
+                    self._draw(recipe)
+        except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise UserError(
+                f"dataset.root={self.root}: cannot be written ({reason}); give a folder of your own"
+            ) from error
+
+    def _is_drawn(self, recipe: dict[str, Any]) -> bool:
+        stamp = self.root / "demo.json"
+        try:
+            drawn = json.loads(stamp.read_text("utf-8"))
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError) as error:
+            raise UserError(f"{stamp}: cannot be read ({error}); delete {self.root}") from error
+        if drawn != recipe:
+            raise UserError(f"{self.root}: holds a demo tree of other settings; give another dataset.root or delete it")
+        return True
+
+    def _draw(self, recipe: dict[str, Any]) -> None:
+        if self.root.exists() and any(self.root.iterdir()):
+            raise UserError(f"{self.root}: is not empty and no demo tree; give another dataset.root")
+        unfinished = self.root.with_name(f".{self.root.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        draw_tree(unfinished, self.image_size, self.num_images, self.drawing_seed)
+        (unfinished / "demo.json").write_text(json.dumps(recipe), "utf-8")
+        if self.root.exists():
+            self.root.rmdir()
+        unfinished.rename(self.root)
 
 
 def draw_tree(root: Path, size: tuple[int, int], num_images: dict[str, int], seed: int) -> None:
@@ -96,8 +111,17 @@ def draw_tree(root: Path, size: tuple[int, int], num_images: dict[str, int], see
         for number in range(count):
             image, label = draw_scene(np.random.default_rng(derive_seed(seed, split, number)), size)
             stem = f"demo_{number:06d}_000019"
-            cv2.imwrite(str(photos / f"{stem}_leftImg8bit.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-            cv2.imwrite(str(labels / f"{stem}_gtFine_labelIds.png"), label)
+            write_png(photos / f"{stem}_leftImg8bit.png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+            write_png(labels / f"{stem}_gtFine_labelIds.png", label)
+
+
+def write_png(path: Path, pixels: NDArray[Any]) -> None:
+    """Write blue, green, red (H, W, 3) or grey (H, W).
+
+    Raises:
+        OSError: a full disk, about which `cv2.imwrite` says nothing.
+    """
+    path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
 
 
 def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> tuple[Bytes, Bytes]:

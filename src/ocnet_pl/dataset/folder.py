@@ -2,17 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import matplotlib as mpl
 import numpy as np
+from pydantic import Field
 
+from ocnet_pl.arguments import Byte, Name, checked, refuse
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.dataset.labels import UNKNOWN, decoding_table
+from ocnet_pl.dataset.listing import files_below, is_file, read_list
 from ocnet_pl.dataset.reading import IMAGE_SUFFIXES, Bytes, Pair
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
 
+Colour = Annotated[Sequence[Byte], Field(min_length=3, max_length=3)]
 _MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 """JPEG is none of them: it changes ids."""
 
@@ -35,34 +39,31 @@ class Folder(SegmentationDataModule):
         settings: arguments of `SegmentationDataModule`.
     """
 
+    @checked
     def __init__(
         self,
-        root: str,
+        root: Name,
         *,
         classes: Sequence[str],
-        images: str = "images",
-        masks: str = "masks",
-        palette: Sequence[Sequence[int]] | None = None,
-        ids: Sequence[int] | None = None,
-        ignore_id: int | None = None,
-        mirror_pairs: Sequence[Sequence[str]] = (),
+        images: Name = "images",
+        masks: Name = "masks",
+        palette: Sequence[Colour] | None = None,
+        ids: Sequence[Byte] | None = None,
+        ignore_id: Byte | None = None,
+        mirror_pairs: Sequence[Annotated[Sequence[str], Field(min_length=2, max_length=2)]] = (),
         **settings: Any,
     ) -> None:
-        _require("classes", not isinstance(classes, str), "a list of names")
-        words = all(isinstance(name, str) for name in classes)
-        _require("classes", words, "names; numbers and no, yes, on, off are names in quotes only")
         self.classes = tuple(classes)
-        _require("classes", 0 < len(set(self.classes)) == len(self.classes) < UNKNOWN, "names, each once")
+        if not 0 < len(set(self.classes)) == len(self.classes) < UNKNOWN:
+            raise refuse("classes", classes, f"1 to {UNKNOWN - 1} names, each once")
         stored = list(range(len(self.classes)) if ids is None else ids)
-        _require("ids", len(set(stored)) == len(self.classes) == len(stored), "one id for each class, each once")
-        _require("ids", all(0 <= number < 256 for number in stored), "ids from 0 to 255")
-        _require("ignore_id", ignore_id not in stored, "an id that is no class's, or null")
+        if not len(set(stored)) == len(self.classes) == len(stored):
+            raise refuse("ids", stored, f"one id for each of the {len(self.classes)} classes, each once")
+        if ignore_id in stored:
+            raise refuse("ignore_id", ignore_id, "an id that is no class's, or null")
         self.table = _table(stored, ignore_id)
-        self.palette = _default_palette(len(self.classes)) if palette is None else np.array(palette, np.uint8)
-        _require("palette", self.palette.shape == (len(self.classes), 3), "[red, green, blue] for each class")
-        named = {name for pair in mirror_pairs for name in pair}
-        _require("mirror_pairs", named <= set(self.classes), "pairs of names of classes")
-        self.mirror_pairs = tuple((self.classes.index(left), self.classes.index(right)) for left, right in mirror_pairs)
+        self.palette = _default_palette(len(self.classes)) if palette is None else _palette(palette, len(self.classes))
+        self.mirror_pairs = _pairs(mirror_pairs, self.classes)
         super().__init__(root, **settings)
         self.images = images
         self.masks = masks
@@ -74,34 +75,44 @@ class Folder(SegmentationDataModule):
     def candidates(self, split: str) -> list[Pair]:
         listed = self.root / f"{split}.txt"
         images, masks = self.root / self.images, self.root / self.masks
-        if listed.is_file():
-            names = [line.strip() for line in listed.read_text().splitlines() if line.strip()]
-            return _matched(names, images, masks, listed)
+        if is_file(listed):
+            return self._of_list(listed, images, masks)
         images, masks = images / split, masks / split
         if images.is_dir():
-            return _matched(list(_files(images, IMAGE_SUFFIXES)), images, masks, images)
+            image_files, mask_files = _files(images, IMAGE_SUFFIXES), _files(masks, _MASK_SUFFIXES)
+            if not image_files:
+                raise UserError(f"{images}: contains no images; expected names that end in {', '.join(IMAGE_SUFFIXES)}")
+            return [(image, mask_files.get(name, masks / f"{name}.png")) for name, image in image_files.items()]
         raise UserError(
             f"dataset.root={self.root}: no split {split!r}; expected images in {images} with masks in {masks}, "
             f"or their names in {listed}"
         )
+
+    def _of_list(self, listed: Path, images: Path, masks: Path) -> list[Pair]:
+        image_files, mask_files = _files(images, IMAGE_SUFFIXES), _files(masks, _MASK_SUFFIXES)
+        names = read_list(listed)
+        for name in names:
+            if name not in image_files and is_file(images / name):
+                short = Path(name).with_suffix("").as_posix()
+                raise UserError(
+                    f"{listed}: {name!r} has a suffix; write {short!r}, and the other names without one too"
+                )
+        return [(image_files.get(name, images / name), mask_files.get(name, masks / f"{name}.png")) for name in names]
+
+    def has_image(self, label: Path) -> bool:
+        # Masks of one folder may belong to lists other than those of training and validation.
+        image = self.root / self.images / label.relative_to(self.root / self.masks)
+        return any(is_file(image.with_suffix(end)) for suffix in IMAGE_SUFFIXES for end in (suffix, suffix.upper()))
 
     def submission_name(self, image: Path) -> str:
         # There is no server; names of images are their own below `images` only.
         return image.relative_to(self.root / self.images).with_suffix(".png").as_posix()
 
 
-def _matched(names: Sequence[str], images: Path, masks: Path, source: Path) -> list[Pair]:
-    """Files of the names that `source` gives."""
-    if not names:
-        raise UserError(f"{source}: holds no image; put some there")
-    image_files, mask_files = _files(images, IMAGE_SUFFIXES), _files(masks, _MASK_SUFFIXES)
-    return [(image_files.get(name, images / name), mask_files.get(name, masks / f"{name}.png")) for name in names]
-
-
 def _files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     """Files below a folder by their name without suffix, in order."""
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in files_below(folder):
         if path.suffix.lower() in suffixes:
             name = path.relative_to(folder).with_suffix("").as_posix()
             if name in found:
@@ -127,6 +138,19 @@ def _default_palette(count: int) -> Bytes:
     return np.round(255 * colours(np.arange(count))[:, :3]).astype(np.uint8)
 
 
-def _require(setting: str, holds: bool, expected: str) -> None:
-    if not holds:
-        raise UserError(f"dataset.{setting}: expected {expected}")
+def _palette(palette: Sequence[Sequence[int]], count: int) -> Bytes:
+    colours = np.array(palette, np.uint8)
+    if len(palette) != count:
+        raise refuse("palette", palette, f"{count} colours [red,green,blue], one for each class")
+    if count > 1 and colours.max() <= 1:
+        raise refuse("palette", palette, "numbers from 0 to 255, not from 0 to 1")
+    return colours
+
+
+def _pairs(named: Sequence[Sequence[str]], classes: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    names = [name for pair in named for name in pair]
+    if not set(names) <= set(classes) or len(set(names)) < len(names):
+        raise refuse(
+            "mirror_pairs", named, "pairs of two different classes, [left,right], each class in one pair at most"
+        )
+    return tuple((classes.index(left), classes.index(right)) for left, right in named)

@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from ocnet_pl.dataset.headers import open_image, orientation_of
 from ocnet_pl.dataset.labels import UNKNOWN
 from ocnet_pl.dataset.reading import (
     Bytes,
@@ -37,6 +37,7 @@ class Facts:
         label_mode: the same of the label.
         counts: pixels of each stored id, (256,) int64; None when the label cannot be read.
         right_of: for each mirror pair, whether its left part lies right of its right part; None unless both are there.
+        turned: (file, EXIF orientation) of those whose orientation is not 1 (upright), which reading ignores.
         problems: (what is wrong, file, message).
     """
 
@@ -45,6 +46,7 @@ class Facts:
     label_mode: str | None = None
     counts: NDArray[np.int64] | None = None
     right_of: list[bool | None] = field(default_factory=list)
+    turned: list[tuple[str, int]] = field(default_factory=list)
     problems: list[tuple[str, str, str]] = field(default_factory=list)
 
 
@@ -60,21 +62,22 @@ def inspect_pairs(pairs: Sequence[Pair], table: Bytes, mirror_pairs: Sequence[tu
     return [_inspect(pair, table, mirror_pairs) for pair in pairs]
 
 
-def count_ids(labels: Sequence[Path]) -> NDArray[np.int64]:
+def count_ids(labels: Sequence[Path], table: Bytes) -> NDArray[np.int64]:
     """Pixels of each stored id in some labels together, (256,)."""
     cv2.setNumThreads(0)
-    return np.asarray(np.sum([_histogram(read_label(path)) for path in labels], 0))
+    return np.asarray(np.sum([_histogram(read_label(path, table)) for path in labels], 0))
 
 
 def _inspect(pair: Pair, table: Bytes, mirror_pairs: Sequence[tuple[int, int]]) -> Facts:
     facts = Facts()
-    image = _image(pair[0], facts)
-    label = _label(pair, facts)
+    found = _content(pair[0], facts)
+    image = None if found is None else _image(pair[0], found, facts)
+    label = _label(pair, facts, table)
     if label is None:
         return facts
-    if image is not None:
+    if found is not None and image is not None:
         try:
-            refuse_other_size(pair, image.shape, label.shape)
+            refuse_other_size(pair, found, image.shape, label.shape)
         except UserError as error:
             facts.problems.append(("image and label of two sizes", str(pair[1]), str(error)))
     facts.counts = _histogram(label)
@@ -92,17 +95,27 @@ def _inspect(pair: Pair, table: Bytes, mirror_pairs: Sequence[tuple[int, int]]) 
     return facts
 
 
-def _image(path: Path, facts: Facts) -> Bytes | None:
+def _content(path: Path, facts: Facts) -> bytes | None:
     try:
-        found = content(path)
-        facts.image_mode, facts.size = _head(found)
-        return decode_image(path, found)
+        return content(path)
     except UserError as error:
         facts.problems.append(("image cannot be read", str(path), str(error)))
         return None
 
 
-def _label(pair: Pair, facts: Facts) -> Bytes | None:
+def _image(path: Path, found: bytes, facts: Facts) -> Bytes | None:
+    try:
+        image = open_image(path, io.BytesIO(found))
+        facts.image_mode, facts.size = image.mode, image.size
+        decoded = decode_image(path, found)
+        _note_orientation(path, found, facts)
+        return decoded
+    except UserError as error:
+        facts.problems.append(("image cannot be read", str(path), str(error)))
+        return None
+
+
+def _label(pair: Pair, facts: Facts, table: Bytes) -> Bytes | None:
     try:
         refuse_missing_label(pair)
     except UserError as error:
@@ -110,20 +123,18 @@ def _label(pair: Pair, facts: Facts) -> Bytes | None:
         return None
     try:
         found = content(pair[1])
-        facts.label_mode, _ = _head(found)
-        return decode_label(pair[1], found)
+        facts.label_mode = open_image(pair[1], io.BytesIO(found)).mode
+        decoded = decode_label(pair[1], found, table)
+        _note_orientation(pair[1], found, facts)
+        return decoded
     except UserError as error:
         facts.problems.append(("label cannot be read", str(pair[1]), str(error)))
         return None
 
 
-def _head(found: bytes) -> tuple[str | None, tuple[int, int] | None]:
-    """Mode and (width, height), of whatever Pillow knows."""
-    try:
-        with Image.open(io.BytesIO(found)) as image:
-            return image.mode, image.size
-    except Exception:  # decoding says it better
-        return None, None
+def _note_orientation(path: Path, found: bytes, facts: Facts) -> None:
+    if (orientation := orientation_of(path, io.BytesIO(found))) != 1:
+        facts.turned.append((str(path), orientation))
 
 
 def _histogram(label: Bytes) -> NDArray[np.int64]:

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ocnet_pl.dataset.reading import Bytes
 from ocnet_pl.metrics import IGNORE
 
+Bytes = NDArray[np.uint8]
 UNKNOWN = 254
 """What a decoding table gives for an id that the data set does not have."""
 
@@ -18,6 +19,11 @@ def decoding_table(train_ids: Mapping[int, int]) -> Bytes:
     for stored, train in train_ids.items():
         table[stored] = train
     return table
+
+
+def ignored_id(table: Bytes) -> int:
+    """Stored id for pixels that have no label, the highest ignored one."""
+    return int(np.flatnonzero(table == IGNORE)[-1])
 
 
 def encoding_table(table: Bytes) -> Bytes:

@@ -21,12 +21,20 @@ def same_content(paths: Iterable[Path]) -> list[list[Path]]:
 
 
 def shared_images(trained: Collection[Path], tested: Collection[Path]) -> list[tuple[Path, Path]]:
-    """Pairs of two files, one trained on and one tested on, whose bytes are equal."""
-    tested = set(tested).difference(trained)
-    sizes = _by_size(tested)
+    """Tested files that are trained on: the same path (a pair of equal paths), or a file whose bytes are equal.
+
+    Returns:
+        (file that is trained on, file that is tested on), in the order of the latter.
+    """
+    known = set(trained)
+    others = [path for path in dict.fromkeys(tested) if path not in known]
+    sizes = _by_size(others)
     alike = [path for size, files in _by_size(trained).items() if size in sizes for path in files]
-    groups = same_content([*alike, *sorted(tested)])
-    return [(path, other) for path, *others in groups for other in others if other in tested and path not in tested]
+    twins = {path: path for path in tested if path in known}
+    for first, *rest in same_content([*alike, *others]):  # those that are trained on stand first
+        if first in known:
+            twins |= {path: first for path in rest if path not in known}
+    return [(twins[path], path) for path in dict.fromkeys(tested) if path in twins]
 
 
 def _by_size(paths: Iterable[Path]) -> dict[int, list[Path]]:

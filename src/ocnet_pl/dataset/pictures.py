@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ocnet_pl.dataset.listing import files_below, is_litter
 from ocnet_pl.dataset.reading import IMAGE_SUFFIXES
 from ocnet_pl.errors import UserError
 
@@ -40,14 +41,18 @@ def _expanded(words: Sequence[str]) -> Iterator[Path]:
     for word in words:
         if Path(word).exists():
             yield Path(word)
-        elif matches := sorted(glob.glob(word, recursive=True)):  # noqa: PTH207 (Path.glob takes no absolute pattern)
-            yield from map(Path, matches)
+        elif matches := [path for path in _matches(word) if not is_litter(path.name)]:
+            yield from matches
         else:
             raise UserError(f"{word}: no such file or folder, and no pattern that matches one; check how it is written")
 
 
+def _matches(pattern: str) -> list[Path]:
+    return [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 (Path.glob: no absolute ones)
+
+
 def _below(folder: Path, results: Path) -> list[Path]:
-    inside = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    inside = (path for path in files_below(folder) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     own = f"{_absolute(results)}{os.sep}"
     if found := [path for path in inside if not _absolute(path).startswith(own)]:
         return found

@@ -1,6 +1,7 @@
 """Image and label files as samples."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import albumentations as A
 import cv2
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ocnet_pl.dataset.augmenting import fault_of_sample
 from ocnet_pl.dataset.labels import UNKNOWN
 from ocnet_pl.dataset.reading import Bytes, Pair, Wanted, read_pair
 from ocnet_pl.dataset.sampler import Draw
@@ -25,7 +27,8 @@ class SegmentationDataset(Dataset[dict[str, Tensor]]):
         table: stored id -> train id, (256,) uint8, with 255 for ignored and `UNKNOWN` for impossible ids.
         transform: of training; None: the image as it is.
         seed: of the run, for the transform's draws.
-        read: files, and the part of them that will be looked at -> image (H, W, 3) and stored ids (H, W).
+        read: files, and the part of them that will be looked at -> image (H, W, 3) and stored ids (H, W); None: the
+            files are decoded.
     """
 
     def __init__(
@@ -34,13 +37,13 @@ class SegmentationDataset(Dataset[dict[str, Tensor]]):
         table: Bytes,
         transform: A.Compose | None = None,
         seed: int = 0,
-        read: Callable[[Pair, Wanted | None], tuple[Bytes, Bytes]] = read_pair,
+        read: Callable[[Pair, Wanted | None], tuple[Bytes, Bytes]] | None = None,
     ) -> None:
         self.pairs = pairs
         self.table = table
         self.transform = transform
         self.seed = seed
-        self.read = read
+        self.read = read or partial(_read, table)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -54,8 +57,7 @@ class SegmentationDataset(Dataset[dict[str, Tensor]]):
             seed = derive_seed(self.seed, "augment", draw.position) % 2**32
             image, stored = self.read(pair, window_of(self.transform, seed))
             self.transform.set_random_seed(seed)
-            sample = self.transform(image=image, mask=stored, batch=draw.batch)
-            image, stored = sample["image"], sample["mask"]
+            image, stored = self._transformed(image, stored, draw.batch)
         label = cv2.LUT(stored, self.table)
         if (unknown := label == UNKNOWN).any():
             strange = np.unique(stored[unknown]).tolist()
@@ -69,3 +71,19 @@ class SegmentationDataset(Dataset[dict[str, Tensor]]):
             "label": torch.from_numpy(np.ascontiguousarray(label)),
             "index": torch.tensor(draw.image),
         }
+
+    def _transformed(self, image: Bytes, stored: Bytes, batch: int) -> tuple[Bytes, Bytes]:
+        assert self.transform is not None
+        try:
+            sample = self.transform(image=image, mask=stored, batch=batch)
+        except Exception as error:  # transforms that the user adds raise all kinds
+            width, height = image.shape[1::-1]
+            message = " ".join(str(error).split())
+            raise UserError(f"augment: {message}, for an image of {width}x{height}; change or leave it out") from error
+        if why := fault_of_sample(sample["image"], sample["mask"]):
+            raise UserError(f"augment: {why}; leave that transform out")
+        return sample["image"], sample["mask"]
+
+
+def _read(table: Bytes, pair: Pair, wanted: Wanted | None) -> tuple[Bytes, Bytes]:
+    return read_pair(pair, table, wanted)

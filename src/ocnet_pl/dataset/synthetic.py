@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from ocnet_pl.dataset.demo import write_png
 from ocnet_pl.dataset.reading import Bytes
 
 _LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
@@ -26,8 +26,8 @@ def write_synthetic_tree(root: Path, count: int, size: tuple[int, int] = (1024, 
     for number in range(count):
         image, label = _draw(np.random.default_rng(number), size)
         stem = f"synthetic_{number:06d}_000019"
-        cv2.imwrite(str(photos / f"{stem}_leftImg8bit.png"), image)
-        cv2.imwrite(str(labels / f"{stem}_gtFine_labelIds.png"), label)
+        write_png(photos / f"{stem}_leftImg8bit.png", image)
+        write_png(labels / f"{stem}_gtFine_labelIds.png", label)
 
 
 def _draw(rng: np.random.Generator, size: tuple[int, int]) -> tuple[Bytes, Bytes]:

@@ -162,7 +162,7 @@ def window_of(transform: A.Compose, seed: int) -> Wanted | None:
 
 
 def training_transform(
-    geometry: Sequence[A.BasicTransform], augment: Sequence[A.BasicTransform] = (), mirroring: Bytes | None = None
+    geometry: Sequence[A.BasicTransform], augment: Sequence[Any] = (), mirroring: Bytes | None = None
 ) -> A.Compose:
     """What brings images to their training size, flip, and whatever else the dataset's YAML lists under `augment`.
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ocnet_pl.dataset.base import SegmentationDataModule
-from ocnet_pl.dataset.reading import Bytes, Pair, read_image, read_label
+from ocnet_pl.dataset.reading import Bytes, Pair, read_image
 from ocnet_pl.errors import UserError
 from ocnet_pl.explore.opening import Explored, names, refuse_several_data_sets
 from ocnet_pl.metrics import IGNORE
@@ -40,7 +40,7 @@ def mistakes_figure(one: Explored, scores: ImageScores, indices: Sequence[int]) 
     """
     pairs, shown, rows = scored_pairs(one.data, scores), set(), []
     for index in indices:
-        image, truth = read_image(pairs[index][0]), one.data.decode(read_label(pairs[index][1]))
+        image, truth = read_image(pairs[index][0]), one.data.truth(pairs[index][1])
         prediction = one.network.predict(image)
         colours = [colour(classes, one.data.palette) for classes in (truth, prediction)]
         pictures = [image, *(overlay(image, of) for of in colours), mistakes(image, truth, prediction)]
@@ -66,7 +66,7 @@ def contrast_figure(first: Explored, second: Explored, scores: Sequence[ImageSco
     labels, data = names(both), first.data
     pairs, shown, rows = scored_pairs(data, scores[0]), set(), []
     for index in indices:
-        image, truth = read_image(pairs[index][0]), data.decode(read_label(pairs[index][1]))
+        image, truth = read_image(pairs[index][0]), data.truth(pairs[index][1])
         predictions: list[Bytes] = [one.network.predict(image) for one in both]
         pictures = [colour(classes, data.palette) for classes in (truth, *predictions)]
         told = ", ".join(f"{name} {100 * of.miou[index]:.1f} %" for name, of in zip(labels, scores, strict=True))

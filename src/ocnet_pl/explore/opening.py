@@ -5,16 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from omegaconf import OmegaConf
 
-from ocnet_pl.build import build_data, build_trained
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.model.object_context import NoAttentionError, require_attention
 from ocnet_pl.model.object_context_pooling import ObjectContextPooling
 from ocnet_pl.model.ocnet import OCNet
-from ocnet_pl.run.checkpoint import read_checkpoint
 from ocnet_pl.run.directory import RunDirectory
+from ocnet_pl.run.restoring import restore
 from ocnet_pl.table import LABELS
 
 
@@ -54,24 +52,21 @@ class Explored:
 
 
 def open_any(path: Path, device: torch.device, root: Path | None = None) -> Explored:
-    """Reads a checkpoint of any head, executing nothing in it.
+    """Open a checkpoint of any head; nothing in the file is executed.
 
     Args:
         path: a `.ckpt` written by `ocnet-train`.
-        device: for the network.
-        root: of the data set, where it is not where it was in training.
+        device: device of the network.
+        root: folder of the data set, where it is not where it was in training.
 
     Raises:
         UserError: no such checkpoint.
     """
-    content = read_checkpoint(path)
-    config = OmegaConf.create(content["config"])
-    if root is not None:
-        config.dataset.root = str(root)
-    data = build_data(config)
-    network = build_trained(config, content, path, data).to(device)
-    head = content["choices"]["model/head"]
-    return Explored(path, network, data, head, config.row, config.seed, content["global_step"])
+    restored = restore(path, device=device, root=root)
+    checkpoint = restored.checkpoint
+    head = checkpoint.head
+    row, seed = str(checkpoint.config.get("row", head)), int(checkpoint.config.get("seed", 0))
+    return Explored(path, restored.network, restored.data, head, row, seed, checkpoint.step)
 
 
 def open_checkpoint(path: Path, device: torch.device, root: Path | None = None) -> Explored:

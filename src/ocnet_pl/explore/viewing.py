@@ -22,6 +22,8 @@ from ocnet_pl.resizing import resize_image
 
 LONGEST_SIDE = 2048
 """Of a picture that is not the data set's: larger ones are shrunk to it, so that attention stays affordable."""
+MOST_ADDED = 16
+"""Images of the user's own that are held at once, of at most `LONGEST_SIDE` squared pixels: 200 MB."""
 _REMEMBERED = 4
 """Forward passes: a map is asked for again and again."""
 
@@ -80,19 +82,28 @@ class Viewer:
         refuse_several_data_sets(explored)
         self.explored = list(explored)
         self.data = explored[0].data
-        self.images = [Seen(path.name, read_image(path), find_truth(self.data, path, None)) for path in images]
+        given = (Seen(path.name, read_image(path), find_truth(self.data, path, None)) for path in images)
+        self.images = dict(enumerate(given))
+        """By number; a number is never given twice."""
+        self.dropped: list[str] = []
+        """Names of the last images that had to make room."""
+        self._given = self._next = len(self.images)
         self._lock = threading.Lock()
         self._passes = lru_cache(_REMEMBERED)(self._run)
 
     def add(self, name: str, image: Bytes) -> int:
-        """Takes a picture in, shrunk to `LONGEST_SIDE`; returns its number."""
+        """Take an image in, shrunk to `LONGEST_SIDE`; return its number. Of more than `MOST_ADDED` the oldest goes."""
         height, width = image.shape[:2]
         scale = min(1.0, LONGEST_SIDE / max(height, width))
         batch = torch.tensor(image).permute(2, 0, 1).unsqueeze(0)
         shrunk = resize_image(batch, (max(1, round(height * scale)), max(1, round(width * scale))))
         with self._lock:
-            self.images.append(Seen(name, shrunk[0].permute(1, 2, 0).contiguous().numpy(), None))
-            return len(self.images) - 1
+            number, self._next = self._next, self._next + 1
+            self.images[number] = Seen(name, shrunk[0].permute(1, 2, 0).contiguous().numpy(), None)
+            while len(self.images) > self._given + MOST_ADDED:
+                oldest = min(added for added in self.images if added >= self._given)
+                self.dropped = [*self.dropped, self.images.pop(oldest).name][-MOST_ADDED:]
+            return number
 
     def layer(self, name: str, image: int, checkpoint: int) -> Bytes:
         """`image`, `truth` or `prediction` as RGB (H, W, 3).
@@ -100,7 +111,7 @@ class Viewer:
         Raises:
             UserError: another name, or a truth that is not known.
         """
-        seen = self.images[image]
+        seen = self._seen(image)
         if name == "image":
             return seen.image
         if name == "prediction":
@@ -115,9 +126,11 @@ class Viewer:
         Raises:
             UserError: a pixel outside the image.
         """
-        seen = self.images[image]
+        seen = self._seen(image)
         found = self._pass(image, checkpoint)
         context = found.context
+        if number >= len(self.explored[checkpoint].maps):
+            raise UserError(f"map={number}: this head has {len(self.explored[checkpoint].maps)} maps, from 0")
         positions = context.positions(number)
         (row,) = context.rows(number, [(x, y)]).float().cpu()
         equal = context.uniform(number, [(x, y)]).max()  # on every position that the attention reaches
@@ -133,13 +146,28 @@ class Viewer:
             uniform=share[1] if share else None,
         )
 
+    def _seen(self, image: int) -> Seen:
+        seen = self.images.get(image)
+        if seen is None and self._given <= image < self._next:
+            raise UserError(f"this image had to make room: the last {MOST_ADDED} are kept; add it again")
+        if seen is None:
+            raise UserError(f"image={image}: no such image; reload the page")
+        return seen
+
     def _pass(self, image: int, checkpoint: int) -> _Pass:
+        if checkpoint >= len(self.explored):
+            raise UserError(f"checkpoint={checkpoint}: there are {len(self.explored)}, from 0; reload the page")
         with self._lock:  # one at a time: two would need twice the memory, and may be the same
             return self._passes(image, checkpoint)
 
     @torch.inference_mode()
     def _run(self, image: int, checkpoint: int) -> _Pass:
-        network, pixels = self.explored[checkpoint].network, self.images[image].image
-        logits = network.protocol(network, network.batch(pixels))[0]
+        network, pixels = self.explored[checkpoint].network, self._seen(image).image
+        try:
+            logits = network.protocol(network, network.batch(pixels))[0]
+        except torch.OutOfMemoryError:
+            raise UserError("the image is larger than the GPU's memory holds; restart with --device cpu") from None
+        if not bool(logits.isfinite().all()):
+            raise UserError("the network's output is not finite: its training diverged; choose another checkpoint")
         prediction = logits.argmax(0).to(torch.uint8).cpu().numpy()
         return _Pass(network.attend(pixels), prediction, logits.softmax(0).half())

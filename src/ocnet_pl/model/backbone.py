@@ -1,8 +1,9 @@
 """timm networks as backbones: feature maps at stride 8 or 16, with the paper's dilation."""
 
 import difflib
+import inspect
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def create_backbone(
         raise UserError(
             f"model.backbone.model_name={model_name}: timm has no such network; it has {', '.join(near)}, ..."
         )
+    _refuse_other_sources(timm_arguments)
     if weights is not None:
         timm_arguments["pretrained_cfg_overlay"] = {"file": weights}
     try:
@@ -88,6 +90,16 @@ def create_backbone(
         backbone.set_grad_checkpointing(True)  # type: ignore[operator]
         _count_statistics_once(backbone)
     return backbone
+
+
+def _refuse_other_sources(timm_arguments: Mapping[str, Any]) -> None:
+    """Weights come from timm's own download or from the argument `weights`: no other file or address is opened."""
+    own = inspect.signature(timm.create_model).parameters
+    named = [name for name, parameter in own.items() if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
+    if given := sorted(timm_arguments.keys() & set(named)):
+        raise UserError(
+            f"{given[0]}: not an argument of a backbone here; give local ImageNet weights with weights=FILE"
+        )
 
 
 @contextmanager

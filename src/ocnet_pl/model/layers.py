@@ -17,6 +17,7 @@ def conv_norm_act(
     dilation: int = 1,
     bias: bool = True,
     negative_slope: float = 0.01,
+    momentum: float = 0.1,
 ) -> nn.Sequential:
     """Convolution, batch norm, leaky ReLU: the authors' `conv + InPlaceABN`.
 
@@ -25,6 +26,7 @@ def conv_norm_act(
     Args:
         bias: the authors keep a bias before the norm except in the plain ASPP branches.
         negative_slope: 0.01 in the authors' heads; 0 gives the ReLU of their later code.
+        momentum: share of the batch in the norm's running statistics, after every step.
     """
     return nn.Sequential(
         nn.Conv2d(
@@ -35,7 +37,7 @@ def conv_norm_act(
             dilation=dilation,
             bias=bias,
         ),
-        nn.BatchNorm2d(out_channels),
+        nn.BatchNorm2d(out_channels, momentum=momentum),
         nn.LeakyReLU(negative_slope, inplace=True),
     )
 

@@ -37,8 +37,8 @@ class ObjectContext:
     def positions(self, number: int) -> Positions:
         """What map `number` weighs, and where that lies in the image."""
         pool, features = self.attentions[number]
-        height, width = (side // pool.downsample for side in features.shape[2:])
-        return Positions((height, width), self.image, self.seen)
+        height, width = features.shape[2:]
+        return Positions(pool.pooled_size(height, width), self.image, self.seen)
 
     @torch.inference_mode()
     def rows(self, number: int, points: Points) -> Tensor:

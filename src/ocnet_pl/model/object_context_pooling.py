@@ -1,6 +1,7 @@
 """Object context pooling (paper, section 3.1, equations 1 and 2)."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,11 @@ from torch import Tensor, nn
 from ocnet_pl.model.attention import mapless_attention
 from ocnet_pl.model.layers import conv_norm_act, upsample
 from ocnet_pl.model.partition import cell_around, cell_image, cell_tokens, spans
+
+CALLED_ONCE = 0.1
+"""Momentum of PyTorch's batch norm."""
+CALLED_TWICE = 1 - (1 - CALLED_ONCE) ** 2
+"""The momentum that moves the statistics as two calls on one batch do."""
 
 
 class ObjectContextPooling(nn.Module):
@@ -23,7 +29,10 @@ class ObjectContextPooling(nn.Module):
         downsample: max-pool the input by this factor first and upsample the result (2 in ASP-OC).
         share_query_key: one transform serves as query and key (authors' code; the paper writes two).
         zero_init: W starts at zero, so that the context fades in (authors' code).
-        negative_slope: of the leaky ReLU in the query and key transforms.
+        negative_slope: slope of the leaky ReLU in the query and key transforms.
+        key_momentum: momentum of the running statistics of the query and key norms. None: 0.19 where the transform
+            is shared, which the authors' code calls twice in a forward pass, so that its statistics move by 0.1
+            twice (1 - 0.9^2); else 0.1.
     """
 
     def __init__(
@@ -38,15 +47,19 @@ class ObjectContextPooling(nn.Module):
         share_query_key: bool = True,
         zero_init: bool = True,
         negative_slope: float = 0.01,
+        key_momentum: float | None = None,
     ) -> None:
         super().__init__()
         self.grid = grid
         self.downsample = downsample
         self.attend = mapless_attention
-        self.key = conv_norm_act(in_channels, key_channels, negative_slope=negative_slope)
-        self.query = (
-            None if share_query_key else conv_norm_act(in_channels, key_channels, negative_slope=negative_slope)
+        if key_momentum is None:
+            key_momentum = CALLED_TWICE if share_query_key else CALLED_ONCE
+        transform = partial(
+            conv_norm_act, in_channels, key_channels, negative_slope=negative_slope, momentum=key_momentum
         )
+        self.key = transform()
+        self.query = None if share_query_key else transform()
         self.value = nn.Conv2d(in_channels, value_channels, 1)
         self.project = nn.Conv2d(value_channels, out_channels, 1)
         if zero_init:
@@ -60,8 +73,16 @@ class ObjectContextPooling(nn.Module):
         return *self.query_key(pooled), self.value(pooled)
 
     def pooled(self, features: Tensor) -> Tensor:
-        """What is attended to. (B, in, H, W) -> (B, in, h, w)."""
-        return F.max_pool2d(features, self.downsample) if self.downsample > 1 else features
+        """Features at the resolution of the attention. (B, in, H, W) -> (B, in, h, w)."""
+        if self.downsample == 1:
+            return features
+        # A side shorter than the window is pooled as one window; PyTorch would leave nothing of it.
+        window = [min(side, self.downsample) for side in features.shape[2:]]
+        return F.max_pool2d(features, window)
+
+    def pooled_size(self, height: int, width: int) -> tuple[int, int]:
+        """(h, w) of `pooled` for features of (H, W)."""
+        return max(1, height // self.downsample), max(1, width // self.downsample)
 
     def query_key(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Query and key maps. (B, in, h, w) -> (B, d, h, w) twice."""

@@ -136,4 +136,6 @@ class OCNet(nn.Module):
                 f"RGB (H, W, 3) uint8 is expected, not {given}; a file gives it by "
                 "np.asarray(PIL.Image.open(FILE).convert('RGB'))"
             )
-        return torch.tensor(pixels).permute(2, 0, 1).unsqueeze(0).to(next(self.parameters()).device)
+        # torch takes no negative strides, which image[..., ::-1] has.
+        batch = torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy())
+        return batch.to(next(self.parameters()).device)

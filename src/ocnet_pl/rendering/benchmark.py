@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from ocnet_pl.dataset.timing import Timing
+from ocnet_pl.rendering.terminal import plain
 
 
 def print_timings(timings: Sequence[Timing], notes: Sequence[str], console: Console) -> None:
@@ -21,4 +22,4 @@ def print_timings(timings: Sequence[Timing], notes: Sequence[str], console: Cons
         grid.add_row(timing.loader, *(f"{number:.1f}" for number in numbers), f"{ratio:.2f}")
     console.print(grid)
     for note in notes:
-        console.print(note, style="dim", highlight=False, soft_wrap=True)
+        console.print(plain(note), style="dim", highlight=False, soft_wrap=True)

@@ -2,16 +2,20 @@
 
 import io
 import math
+import warnings
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from ocnet_pl.escaping import figure_text
 from ocnet_pl.table import Row, Table
 from ocnet_pl.table.classes import ClassIoU, by_class
 
 MOST_CLASSES = 20
+_DRAWN_BELOW = 1e30
+"""A loss that diverged further would leave no room on the axis for the others."""
 _BELOW = 0.26
 """The seeds of a row below their mean, in rows."""
 
@@ -31,10 +35,10 @@ def dots(table: Table) -> Figure:
         axes.plot(seeds, [i + _BELOW] * len(seeds), "o", color=f"C{i}", markersize=4, markeredgewidth=0, alpha=0.7)
         if cell.paper is not None:
             axes.plot([cell.paper[0]] * 2, [i - 0.4, i + 0.4], color="black", linestyle=":", linewidth=1.5)
-    axes.set_yticks(range(len(cells)), [label for label, _ in cells])
+    axes.set_yticks(range(len(cells)), [figure_text(label) for label, _ in cells])
     axes.set_ylim(len(cells) - 0.4, -0.6)
     axes.margins(x=0.04)
-    axes.set_xlabel(table.columns[table.main_column].label)
+    axes.set_xlabel(figure_text(table.columns[table.main_column].label))
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="0.92")
     axes.set_axisbelow(True)
@@ -78,11 +82,11 @@ def class_dots(table: Table) -> tuple[Figure, int]:
                 values = list(ious[label].values.values())
                 axes.plot(values, [y] * len(values), "o", color=f"C{i}", markersize=3, alpha=0.8)
                 axes.plot([ious[label].spread.mean] * 2, [y - step / 2, y + step / 2], color=f"C{i}", linewidth=2)
-        axes.plot([], [], "o-", color=f"C{i}", markersize=3, label=label)
+        axes.plot([], [], "o-", color=f"C{i}", markersize=3, label=figure_text(label))
     for place in range(1, len(drawn)):
         axes.axhline(place - 0.5, color="0.9", linewidth=0.8)
-    axes.set_yticks(range(len(drawn)), list(drawn))
-    axes.set_ylim(len(drawn) - 0.5, -0.5)
+    axes.set_yticks(range(len(drawn)), [figure_text(name) for name in drawn])
+    axes.set_ylim(max(len(drawn), 1) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("IoU (%)")
     axes.grid(axis="x", color="0.92")
@@ -103,8 +107,9 @@ def _curve(axes: Any, row: Row, metric: str, scale: float, colour: str) -> None:
     if not steps:
         return
     values = scale * np.array([[curve[step] for step in steps] for curve in by_seed])
+    values = np.where(np.abs(values) < _DRAWN_BELOW, values, np.nan)
     mean = values.mean(0)
-    axes.plot(steps, mean, color=colour, label=row.label)
+    axes.plot(steps, mean, color=colour, label=figure_text(row.label))
     if len(values) > 1:
         sd = values.std(0, ddof=1)
         axes.fill_between(steps, mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
@@ -113,6 +118,7 @@ def _curve(axes: Any, row: Row, metric: str, scale: float, colour: str) -> None:
 def svg(figure: Figure) -> str:
     """For a page: the same chart is the same text."""
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": "ocnet_pl", "svg.fonttype": "none"}):
+    with mpl.rc_context({"svg.hashsalt": "ocnet_pl", "svg.fonttype": "none"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # the reader's browser has other fonts
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()[buffer.getvalue().index("<svg") :]

@@ -4,6 +4,7 @@ import textwrap
 
 from matplotlib.figure import Figure
 
+from ocnet_pl.escaping import figure_text
 from ocnet_pl.run.result import Evaluation
 
 
@@ -13,16 +14,17 @@ def class_bars(evaluation: Evaluation, title: str) -> Figure:
     names = sorted(known, key=lambda name: -known[name])
     figure = Figure(figsize=(7.5, 1.2 + 0.26 * len(names)), layout="constrained")
     axes = figure.subplots()
-    bars = axes.barh(names, [known[name] for name in names], color="C0", alpha=0.8)
+    bars = axes.barh([figure_text(name) for name in names], [known[name] for name in names], color="C0", alpha=0.8)
     axes.bar_label(bars, fmt="%.1f", padding=3, fontsize=8)
     if evaluation.miou is not None:
         axes.axvline(100 * evaluation.miou, color="black", linestyle=":", linewidth=1.5)
         title += f": mIoU {100 * evaluation.miou:.2f} % (dotted)"
-    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_title(figure_text(title), fontsize=10, loc="left")
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     absent = ", ".join(name for name in evaluation.iou if name not in known)
     axes.set_xlabel("IoU (%)")
-    figure.supxlabel(textwrap.fill(f"Neither there nor predicted: {absent}", 110) if absent else "", fontsize=8)
+    words = textwrap.fill(f"Neither there nor predicted: {figure_text(absent)}", 110) if absent else ""
+    figure.supxlabel(words, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -3,8 +3,10 @@
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from ocnet_pl.context.record import ContextMeasure, Estimate, Estimates
+from ocnet_pl.rendering.terminal import plain
 
 LEGEND = (
     "All in %. Of the weight of a pixel's map that falls on labelled pixels, the share on pixels of its own class, "
@@ -20,13 +22,13 @@ def print_context(name: str, measure: ContextMeasure, console: Console) -> None:
         where = f", within cells of {one.grid}x{one.grid}" if one.grid > 1 else ""
         images = "1 image" if setting.images == 1 else f"{setting.images} images"
         drawn = f"{setting.split}, {images}, {setting.pixels} pixels of each class, seed {setting.seed}"
-        title = f"{name}{where}\n{drawn}"
+        title = Text("\n").join([plain(f"{name}{where}"), plain(drawn)])
         grid = RichTable(title=title, box=SIMPLE_HEAD, title_justify="left")
         grid.add_column("Class")
         for heading in ("On own class (%)", "Uniform", "More by", "Entropy", "Distance", "Uniform"):
             grid.add_column(heading, justify="right", no_wrap=True)
         for class_name, estimates in one.classes.items():
-            grid.add_row(class_name, *_line(estimates))
+            grid.add_row(plain(class_name), *_line(estimates))
         grid.add_section()
         grid.add_row("mean", *_line(one.overall), style="bold")
         console.print(grid)

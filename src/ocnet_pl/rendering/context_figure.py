@@ -14,7 +14,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from ocnet_pl.errors import UserError
+from ocnet_pl.escaping import figure_text
 from ocnet_pl.rendering.colour_legend import colour_legend
+from ocnet_pl.whole_file import whole_file
 
 Rgb = NDArray[np.uint8]
 Shares = tuple[float, float]
@@ -107,7 +109,7 @@ def context_figure(picture: Picture) -> Figure:
         for row in range(rows):
             _show(grid[row, i], given, picture)
     for i, column in enumerate(picture.columns, len(givens)):
-        grid[0, i].set_title(column.title, fontsize=10)
+        grid[0, i].set_title(figure_text(column.title), fontsize=10)
         if column.prediction is not None:
             _show(grid[0, i], column.prediction, picture)
         for row, weights in enumerate(column.maps, 1):
@@ -115,7 +117,7 @@ def context_figure(picture: Picture) -> Figure:
             told = _caption(float(weights.max()), column.shares[row - 1])
             grid[row, i].set_xlabel(told, fontsize=8, labelpad=2)
     for row, pixel in enumerate(picture.pixels, 1):
-        grid[row, 0].set_ylabel(pixel.name, fontsize=10)
+        grid[row, 0].set_ylabel(figure_text(pixel.name), fontsize=10)
         for axes in grid[row]:
             _mark(axes, pixel)
     shares = any(share for column in picture.columns for share in column.shares)
@@ -131,14 +133,19 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     refuse_other_formats(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
+        kind = path.suffix.lower().removeprefix(".")
+        with whole_file(path) as file:
+            figure.savefig(file, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)
     except OSError as error:
         raise UserError(f"--out {path}: cannot be written ({error.strerror}); give another file") from error
 
 
 def refuse_other_formats(path: Path) -> None:
-    """Before anything is computed."""
+    """Before anything is computed.
+
+    Raises:
+        UserError: a suffix of no format.
+    """
     if path.suffix.lower() not in FORMATS:
         raise UserError(f"--out {path}: the suffix decides the format; choose one of {', '.join(FORMATS)}")
 

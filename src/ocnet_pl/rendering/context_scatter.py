@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ocnet_pl.context.record import ContextMeasure
+from ocnet_pl.escaping import figure_text
 from ocnet_pl.run.image_scores import validation_key
 from ocnet_pl.run.result import Result
 from ocnet_pl.table import LABELS
@@ -29,7 +30,7 @@ def context_scatter(measured: Sequence[tuple[Result, ContextMeasure]]) -> Figure
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for label, of_row in points.items():
-        axes.plot(*zip(*of_row, strict=True), "o", label=label, alpha=0.8)
+        axes.plot(*zip(*of_row, strict=True), "o", label=figure_text(label), alpha=0.8)
     if uniform:
         axes.axvline(float(np.mean(uniform)), color="0.5", linestyle=":", label="equal weights")
     axes.set_xlabel("share of the attention on the pixel's own class (%)")

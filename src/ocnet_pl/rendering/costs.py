@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from ocnet_pl.cost.record import EXPLICIT, MAPLESS, Cost
+from ocnet_pl.rendering.terminal import plain
 from ocnet_pl.rendering.text import short
 from ocnet_pl.table import LABELS
 
@@ -23,15 +24,15 @@ def print_costs(costs: Sequence[Cost], notes: Sequence[str], console: Console) -
     for cost in costs:
         name = [LABELS.get(cost.head, cost.head), *([cost.attention or "none"] if both else [])]
         sizes = [short(cost.parameters / 1e6), short(cost.multiply_adds / 1e9)]
-        grid.add_row(*name, *sizes, *map(short, _measured(cost)))
+        grid.add_row(*map(plain, name), *sizes, *map(short, _measured(cost)))
         if cost.attention == EXPLICIT and cost.head in mapless:
             ratios = map(_ratio, _measured(mapless[cost.head]), _measured(cost))
             grid.add_row("", "ratio", "", "", *ratios, style="bold", end_section=True)
     console.print(grid)
     for line in dict.fromkeys(cost.conditions for cost in costs):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(plain(line), highlight=False, soft_wrap=True)
     for note in notes:
-        console.print(note, style="dim", highlight=False, soft_wrap=True)
+        console.print(plain(note), style="dim", highlight=False, soft_wrap=True)
 
 
 def _measured(cost: Cost) -> list[float | None]:

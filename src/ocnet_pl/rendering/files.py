@@ -1,6 +1,9 @@
 """A table as files: Markdown, CSV, LaTeX and one HTML page."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from ocnet_pl.errors import UserError
 from ocnet_pl.rendering import charts
@@ -8,31 +11,50 @@ from ocnet_pl.rendering.comma_separated import comma_separated
 from ocnet_pl.rendering.latex import latex
 from ocnet_pl.rendering.pages import html, markdown
 from ocnet_pl.table import Table
+from ocnet_pl.whole_file import refuse_unwritable, write_text
 
 
 def write_files(table: Table, folder: Path) -> list[Path]:
-    """Writes `table.md`, `table.csv`, `table.tex` and `table.html`; returns their paths."""
-    contents = {
-        "table.md": markdown(table),
-        "table.csv": comma_separated(table),
-        "table.tex": latex(table),
-        "table.html": html(table),
+    """Write `table.md`, `table.csv`, `table.tex` and `table.html`; return their paths."""
+    contents = table_files(table, folder)
+    write_all(contents)
+    return list(contents)
+
+
+def table_files(table: Table, folder: Path) -> dict[Path, str]:
+    """What `table.md`, `table.csv`, `table.tex` and `table.html` hold, by path."""
+    return {
+        folder / "table.md": markdown(table),
+        folder / "table.csv": comma_separated(table),
+        folder / "table.tex": latex(table),
+        folder / "table.html": html(table),
     }
-    for name, content in contents.items():
-        (folder / name).write_text(content, encoding="utf-8")
-    return [folder / name for name in contents]
 
 
-def publish_files(table: Table, folder: Path) -> list[Path]:
-    """Writes `<name>.md` with the picture `<name>.svg`, for a folder that is looked at on GitHub; returns their paths.
+def published_files(tables: Sequence[Table], folder: Path) -> dict[Path, str]:
+    """What `<name>.md` and its picture `<name>.svg` hold, by path, for a folder that is read on GitHub.
 
     Raises:
-        UserError: no such folder.
+        UserError: two tables have one name.
     """
-    if not folder.is_dir():
-        raise UserError(f"--publish {folder}: no such directory; give the experiments/ of a checkout")
-    page, picture = folder / f"{table.name}.md", folder / f"{table.name}.svg"
-    picture.write_text(charts.svg(charts.dots(table)), encoding="utf-8")
-    text = f"{markdown(table)}\n![Mean, standard deviation, and every seed]({picture.name})\n"
-    page.write_text(text, encoding="utf-8")
-    return [page, picture]
+    names = [table.name.replace("/", "-") for table in tables]
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+        folders = [str(table.folder) for table, name in zip(tables, names, strict=True) if name == twice]
+        raise UserError(f"--publish {folder}: {' and '.join(folders)} would both be {twice}.md; report one of them")
+    contents = {}
+    for table, name in zip(tables, names, strict=True):
+        text = f"{markdown(table)}\n![Mean, standard deviation, and every seed]({quote(name)}.svg)\n"
+        contents[folder / f"{name}.md"] = text
+        contents[folder / f"{name}.svg"] = charts.svg(charts.dots(table))
+    return contents
+
+
+def write_all(contents: Mapping[Path, str]) -> None:
+    """Write files, each whole; none is replaced unless all can be written.
+
+    Raises:
+        OSError: one of them cannot.
+    """
+    refuse_unwritable(*contents)
+    for path, content in contents.items():
+        write_text(path, content)

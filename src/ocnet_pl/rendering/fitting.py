@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
+from ocnet_pl.escaping import printable
 from ocnet_pl.rendering.text import CONTEXT, COSTS, PAPER, headings, line, number_and_said
 from ocnet_pl.table import Table
 
@@ -17,7 +18,7 @@ class Fitted:
     """What is printed.
 
     Attributes:
-        headings: of the columns that stay; broken into lines where that was needed.
+        headings: of the columns that stay, printable; broken into lines where that was needed.
         lines: their cells, row by row; likewise.
         left_out: headings of the others, in the table's order.
     """
@@ -29,7 +30,7 @@ class Fitted:
 
 def fitted(table: Table, width: int | None) -> Fitted:
     """At so many characters, None for any: first words go to lines of their own, then whole columns go."""
-    whole = [headings(table), *(line(table, row) for row in table.rows)]
+    whole = [list(map(printable, cells)) for cells in (headings(table), *(line(table, row) for row in table.rows))]
     columns = list(zip(*whole, strict=True))
     if width is None or _width(columns) <= width:
         return Fitted(whole[0], whole[1:], [])

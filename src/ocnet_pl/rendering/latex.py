@@ -2,6 +2,7 @@
 
 import re
 
+from ocnet_pl.escaping import printable
 from ocnet_pl.rendering.notes import legend, remarks
 from ocnet_pl.rendering.text import headings, line
 from ocnet_pl.table import Table
@@ -44,10 +45,12 @@ def latex(table: Table) -> str:
 
 
 def escape(text: str) -> str:
-    """So that it prints as it reads; a sign before a number becomes mathematics."""
-    escaped = _SPECIAL.sub(lambda match: _ESCAPED[match.group()], text)
+    """Escape text so that it prints as it reads; a sign before a number becomes mathematics."""
+    escaped = _SPECIAL.sub(lambda match: _ESCAPED[match.group()], printable(text))
     return _SIGNED.sub(lambda match: f"${match.group()}$", escaped)
 
 
 def _line(cells: list[str]) -> str:
-    return " & ".join(map(escape, cells)) + r" \\"
+    line = " & ".join(map(escape, cells)) + r" \\"
+    # Behind the end of a line or a rule, a bracket or a star would be its argument.
+    return f"{{}}{line}" if line.startswith(("[", "*")) else line

@@ -25,8 +25,19 @@ def remarks(table: Table) -> list[str]:
             "The paper's protocol in all that it says (experiments/paper.yaml); docs/choices.md has what it leaves out."
         )
     lines += [f"Averaged, but not alike: {words}." for words in table.unlike]
-    unknown = {row.label: row.cells[table.main_column].unknown for row in table.rows}
-    lines += [f"{label} has no interval beside its difference: {why}." for label, why in unknown.items() if why]
+    for run in table.rehearsals:
+        lines.append(f"Rehearsal, not in the table: {run.row}/seed-{run.seed} ({'; '.join(run.rehearsal)}).")
+    for ours in table.rows:
+        cell = ours.cells[table.main_column]
+        if cell.unknown and cell.difference:
+            lines.append(f"{ours.label} has no interval beside its difference: {cell.unknown}.")
+        elif cell.unknown:
+            lines.append(f"{ours.label} is not compared: {cell.unknown}.")
+        if cell.seen[0] and not cell.trained_on:
+            seen, of = cell.seen
+            lines.append(f"{ours.label} was trained on {seen} of the {of} images that it is tested on.")
+    lines += [f"Unreadable: {why}." for why in table.notes.unreadable]
+    lines += [f"{path}." for path in table.notes.copies]
     return lines + ([_other_networks(table, row)] if (row := table.profiled_otherwise) else [])
 
 
@@ -38,6 +49,8 @@ def made_with(table: Table) -> str:
     devices = sorted({result.device for result in results})
     days = sorted({result.finished[:10] for result in results} - {""})
     when = f", finished {days[0]}" + (f" to {days[-1]}" if len(days) > 1 else "") if days else ""
+    if not results:
+        return "No whole run yet."
     runs = "1 run" if len(results) == 1 else f"{len(results)} runs"
     return f"{runs} of {', '.join(['ocnet_pl ' + ' and '.join(commits), *torch])} on {' and '.join(devices)}{when}."
 
@@ -56,12 +69,13 @@ def _sentences(table: Table) -> Iterator[str]:
             "significant alone, but is not after Holm's correction."
         )
     for column in table.columns:
-        if isinstance(column, BestInTraining):
+        if isinstance(column, BestInTraining) and table.results:
             yield _best(table, column)
         if isinstance(column, OnServer):
             yield _server(table)
     if any(cell.trained_on and cell.ours.n for row in table.rows for cell in row.cells):
         yield '"Trained on it": these images were among those trained on, so the number is no test.'
+    yield from _absent_rule(table)
     if any(OWN in column.evaluation.split("/") for column in table.columns):
         protocols = {row.label: {result.protocol for result in row.results.values()} for row in table.rows}
         words = "; ".join(f"{label} {' and '.join(sorted(of))}" for label, of in protocols.items() if of)
@@ -73,6 +87,22 @@ def _sentences(table: Table) -> Iterator[str]:
         )
     if table.profiled:
         yield f"Cost of the heads: {table.profiled}."
+
+
+def _absent_rule(table: Table) -> Iterator[str]:
+    """How classes count that occur neither in truth nor prediction, where the main column has such."""
+    cells = [
+        evaluation
+        for result in table.results
+        if (evaluation := table.columns[table.main_column].evaluation_of(result)) and None in evaluation.iou.values()
+    ]
+    rules = {evaluation.absent_classes for evaluation in cells}
+    if rules == {"skip"}:
+        yield "mIoU: classes that occur neither in truth nor prediction are left out (as the Cityscapes script does)."
+    elif rules == {"zero"}:
+        yield "mIoU: classes that occur neither in truth nor prediction count as 0 (as the ADE20K script does)."
+    elif rules:
+        yield "mIoU: classes that occur neither in truth nor prediction count as 0 in some rows only."
 
 
 def _interval(table: Table) -> str:

@@ -3,7 +3,10 @@
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
+from ocnet_pl import escaping
+from ocnet_pl.escaping import printable
 from ocnet_pl.rendering import charts, details, samples
 from ocnet_pl.rendering.notes import legend, made_with, remarks
 from ocnet_pl.rendering.text import CONTEXT, PAPER, headings, line, number_and_said
@@ -16,7 +19,9 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
+    finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else printable(value),
 )
+_TEMPLATES.filters |= {"markdown": escaping.markdown, "paragraph": escaping.markdown_paragraph}
 
 
 def markdown(table: Table) -> str:

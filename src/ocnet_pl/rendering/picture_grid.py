@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from ocnet_pl.escaping import figure_text
 from ocnet_pl.rendering.colour_legend import Legend, colour_legend
 from ocnet_pl.rendering.overlay import Picture
 
@@ -25,12 +26,12 @@ def picture_grid(titles: Sequence[str], rows: Sequence[tuple[str, Sequence[Pictu
     figure = Figure(figsize=(_WIDTH * len(titles), sum(heights) + 0.25 * len(rows) + 0.7), layout=layout)
     grid = figure.subplots(len(rows), len(titles), squeeze=False, height_ratios=heights)
     for line, (caption, pictures) in zip(grid, rows, strict=True):
-        line[0].set_xlabel(caption, fontsize=8, loc="left", labelpad=2)
+        line[0].set_xlabel(figure_text(caption), fontsize=8, loc="left", labelpad=2)
         for axes, picture in zip(line, pictures, strict=True):
             axes.imshow(picture, interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
     for axes, title in zip(grid[0], titles, strict=True):
-        axes.set_title(title, fontsize=10)
+        axes.set_title(figure_text(title), fontsize=10)
     colour_legend(figure, legend, columns=7)
     return figure

@@ -1,5 +1,6 @@
 """What a network predicts, as files: masks, overlays, probabilities, and a submission's archive."""
 
+import json
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,11 +10,15 @@ from typing import IO, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ocnet_pl.errors import UserError
 from ocnet_pl.rendering.overlay import Picture, paletted
+from ocnet_pl.run.identity import Plain
 from ocnet_pl.whole_file import whole_file
 
+_ORIGIN = "ocnet_pl"
+"""Keyword of a PNG's text."""
 Kind = Literal["mask", "overlay", "probabilities"]
 Files = Mapping[Kind, Path]
 """Where what is known of one picture goes."""
@@ -47,11 +52,33 @@ def refuse_loss(results: Sequence[Path], pictures: Iterable[Path], *, overwrite:
         raise UserError(f"{there[0]}{more} there already; give another --out, or --overwrite")
 
 
-def write_mask(path: Path, stored: NDArray[np.uint8], colours: NDArray[np.uint8] | None) -> None:
-    """Stored ids (H, W) as a PNG of one 8-bit channel; with colours (256, 3) that is how it is seen."""
+def write_mask(
+    path: Path, stored: NDArray[np.uint8], colours: NDArray[np.uint8] | None, origin: Plain | None = None
+) -> None:
+    """Write stored ids (H, W) as a PNG of one 8-bit channel.
+
+    Args:
+        path: of the file.
+        stored: the ids.
+        colours: how it is seen, (256, 3).
+        origin: what the mask was made with; `mask_origin` reads it back.
+    """
     image = Image.fromarray(stored) if colours is None else paletted(stored, colours)
+    chunks = PngInfo()
+    if origin is not None:
+        chunks.add_text(_ORIGIN, json.dumps(origin, sort_keys=True))
     with result_file(path) as file:
-        image.save(file, "PNG")
+        image.save(file, "PNG", pnginfo=chunks)
+
+
+def mask_origin(path: Path) -> Plain | None:
+    """What a mask was made with; None for a file that is not there, or not one of ours."""
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            origin = json.loads(image.info[_ORIGIN])
+    except Exception:  # whatever it is, it is not ours
+        return None
+    return origin if isinstance(origin, dict) else None
 
 
 def write_overlay(path: Path, picture: Picture) -> None:

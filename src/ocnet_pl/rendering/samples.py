@@ -4,10 +4,10 @@ import base64
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
-from ocnet_pl.run.directory import RunDirectory
+from ocnet_pl.run.sample_pictures import Kind, read_sample, sample_file
 from ocnet_pl.table import Row, Table
 
 _INPUT = "Input"
@@ -28,12 +28,13 @@ def colours(table: Table) -> list[tuple[str, str]]:
     for caption, path in _files(table):
         if caption == _INPUT:
             continue
-        with Image.open(path) as picture:
-            if picture.mode != "P":  # of a version that kept colours instead of train ids
-                return []
-            palette = picture.getpalette() or []
-            for number in map(int, np.unique(np.asarray(picture))):
-                found[number] = "#" + bytes(palette[3 * number : 3 * number + 3]).hex()
+        picture = read_sample(path)
+        if picture.mode != "P":  # of a version that kept colours instead of train ids
+            return []
+        palette = picture.getpalette() or []
+        for number in map(int, np.unique(np.asarray(picture))):
+            if rgb := bytes(palette[3 * number : 3 * number + 3]):  # else a colour that the palette lacks
+                found[number] = f"#{rgb.hex()}"
     return [
         ("not labelled" if number == IGNORE else names[number], colour)
         for number, colour in sorted(found.items())
@@ -48,8 +49,16 @@ def _files(table: Table) -> list[tuple[str, Path]]:
         return []
     paths = [(_INPUT, _path(drawn[0], name, "input")), ("Truth", _path(drawn[0], name, "truth"))]
     paths += [(row.label, _path(row, name, "prediction")) for row in drawn]
-    return [(caption, path) for caption, path in paths if path.is_file()]
+    return [(caption, path) for caption, path in paths if _is_whole(path)]
 
 
-def _path(row: Row, name: str, kind: str) -> Path:
-    return RunDirectory(row.results[min(row.results)].directory).samples / f"{name}-{kind}.png"
+def _path(row: Row, name: str, kind: Kind) -> Path:
+    return sample_file(row.results[min(row.results)].directory, name, kind)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a picture is there; of damaged ones the table's notes tell."""
+    try:
+        return path.is_file() and bool(read_sample(path))
+    except UserError:
+        return False

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table as RichTable
 
+from ocnet_pl.rendering.terminal import plain
 from ocnet_pl.run.directory import State
 from ocnet_pl.sweep.status import RunStatus, seconds_left
 
@@ -22,7 +22,7 @@ _COLOURS = {
 
 def print_status(title: str, runs: Sequence[RunStatus], console: Console) -> None:
     """One line a run, then what went wrong, how many are in which state, and how long it will still take."""
-    grid = RichTable(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    grid = RichTable(title=plain(title), title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for heading in ("Run", "State"):
         grid.add_column(heading, no_wrap=True)
     grid.add_column("Progress", width=12)
@@ -33,13 +33,13 @@ def print_status(title: str, runs: Sequence[RunStatus], console: Console) -> Non
         colour = _COLOURS[run.state]
         bar = ProgressBar(run.max_steps or 1, run.steps or 0, width=12) if run.max_steps else ""
         state = f"[{colour}]{run.state}[/]"
-        note = "" if run.state is State.FAILED else escape(run.note)
-        grid.add_row(escape(run.name), state, bar, _steps(run), duration(run.seconds_left), note)
+        note = "" if run.state is State.FAILED else run.note
+        grid.add_row(plain(run.name), state, bar, _steps(run), duration(run.seconds_left), plain(note))
     console.print(grid)
     for run in runs:
         if run.state is State.FAILED:  # an error is a sentence, too long for a cell
             error = " ".join(run.note.split())
-            console.print(f"{run.name}: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+            console.print(plain(f"{run.name}: {error}"), style="red", highlight=False, soft_wrap=True)
     counts = ", ".join(f"{n} {state}" for state in State if (n := sum(run.state is state for run in runs)))
     left = seconds_left(runs)
     still = f"; about {duration(left)} left at this pace, tests not counted" if left is not None else ""

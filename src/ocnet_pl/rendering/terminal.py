@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from ocnet_pl.escaping import printable
 from ocnet_pl.rendering.fitting import GAP, fitted
 from ocnet_pl.rendering.notes import legend, remarks
 from ocnet_pl.rendering.text import percent
@@ -17,35 +17,41 @@ from ocnet_pl.run.result import Evaluation
 from ocnet_pl.table import Table
 
 
+def plain(text: str) -> Text:
+    """Text as it reads: no markup, no emoji codes, and control characters as escapes."""
+    return Text(printable(text))
+
+
 def print_table(table: Table, console: Console) -> None:
     """With its legend, what is not as in the paper, and what is missing."""
     shown = fitted(table, console.width if console.is_terminal else None)
-    grid = RichTable(title=escape(table.title), title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    title = plain(table.title)
+    grid = RichTable(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     grid.padding = (0, GAP - 1, 0, 0)
     for i, heading in enumerate(shown.headings):
-        grid.add_column(escape(heading), justify="left" if i == 0 else "right", overflow="fold")
+        grid.add_column(Text(heading), justify="left" if i == 0 else "right", overflow="fold")
     for cells in shown.lines:
-        grid.add_row(*map(escape, cells))
+        grid.add_row(*map(Text, cells))
     if not console.is_terminal:  # a file is as wide as it needs to be
         console.width = max(console.width, console.measure(grid, options=console.options.update(max_width=999)).maximum)
     console.print(grid)
     if shown.left_out:
         words = f"Too wide for this terminal: {'; '.join(shown.left_out)}. table.md, table.csv and table.html have all."
-        console.print(words, style="dim", highlight=False, markup=False)
-    console.print(legend(table), style="dim", highlight=False, markup=False)
+        console.print(plain(words), style="dim", highlight=False)
+    console.print(plain(legend(table)), style="dim", highlight=False)
     for remark in remarks(table):
-        console.print(remark, style="yellow", highlight=False, markup=False)
+        console.print(plain(remark), style="yellow", highlight=False)
     for missing in table.unfinished:
-        console.print(f"missing: {missing}", style="yellow", highlight=False, markup=False)
+        console.print(plain(f"missing: {missing}"), style="yellow", highlight=False)
 
 
 def print_evaluation(title: str, evaluation: Evaluation) -> None:
     """Scores of one checkpoint, class by class."""
-    grid = RichTable(title=f"{title}, {evaluation.images} images", box=SIMPLE_HEAD, title_justify="left")
+    grid = RichTable(title=plain(f"{title}, {evaluation.images} images"), box=SIMPLE_HEAD, title_justify="left")
     grid.add_column("Class")
     grid.add_column("IoU (%)", justify="right")
     for name, value in evaluation.iou.items():
-        grid.add_row(name, percent(value))
+        grid.add_row(plain(name), percent(value))
     grid.add_section()
     grid.add_row("mIoU", percent(evaluation.miou), style="bold")
     grid.add_row("pixel accuracy", percent(evaluation.pixel_accuracy))
@@ -63,8 +69,11 @@ def print_classes(
         if pixels[number]:
             colour = "rgb({},{},{})".format(*palette[number])
             grid.add_row(
-                Text("  ", f"on {colour}"), str(stored[number]), names[number], percent(pixels[number] / pixels.sum())
+                Text("  ", f"on {colour}"),
+                str(stored[number]),
+                plain(names[number]),
+                percent(pixels[number] / pixels.sum()),
             )
     console = Console()
-    console.print(title, highlight=False, markup=False, soft_wrap=True)
+    console.print(plain(title), highlight=False, soft_wrap=True)
     console.print(grid)

@@ -49,8 +49,10 @@ def measured(cell: Cell) -> str:
     """Ours; what tests nothing says so, and so does a score on other images than the column's."""
     if not cell.ours.n and cell.stand_in:
         return f"val {mean_sd(cell.stand_in)}"
-    seen = " (trained on it)" if cell.trained_on and cell.ours.n else ""
-    return mean_sd(cell.ours) + seen
+    if not cell.trained_on or not cell.ours.n:
+        return mean_sd(cell.ours)
+    seen, of = cell.seen
+    return f"{mean_sd(cell.ours)} ({'trained on it' if seen == of else f'trained on {seen} of {of}'})"
 
 
 def number_and_said(cell: str) -> tuple[str, str]:

@@ -1,19 +1,25 @@
-"""Checkpoints carry their config, and are read without executing anything."""
+"""Checkpoint files: how a run writes them, and how they are read without executing anything."""
 
 import io
 import pickle
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
+from annotated_types import Len
+from pydantic import ConfigDict, InstanceOf, NonNegativeInt, TypeAdapter, ValidationError, with_config
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
-from torch import nn
+from torch import Tensor, nn
+from typing_extensions import TypedDict
 
 from ocnet_pl.errors import UserError
+from ocnet_pl.metrics import IGNORE
+from ocnet_pl.run.identity import Plain
 from ocnet_pl.whole_file import whole_file
 
 
@@ -34,7 +40,7 @@ class WholeCheckpoints(TorchCheckpointIO):
 class CheckpointConfig(Callback):
     """Writes the resolved config and the class names into every checkpoint, as plain dicts and strings."""
 
-    def __init__(self, config: dict[str, Any], choices: dict[str, str], classes: Sequence[str]) -> None:
+    def __init__(self, config: dict[str, Any], choices: dict[str, str | None], classes: Sequence[str]) -> None:
         self.content = {"config": config, "choices": choices, "classes": list(classes)}
 
     def on_save_checkpoint(
@@ -80,43 +86,105 @@ def checkpoint_callbacks(folder: Path, every: int) -> list[Callback]:
     ]
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """`config`, `choices`, `classes`, `state_dict` and Lightning's own entries of a checkpoint.
+@dataclass(frozen=True)
+class Checkpoint:
+    """Content of a checkpoint file: values only, as they were read. `restoring` decides what is built from them.
+
+    Attributes:
+        path: the file.
+        config: resolved config of the training, as dicts, lists, strings and numbers.
+        choices: option chosen in every config group; None where none is.
+        head: the option of `model/head`.
+        inference: the option of `inference`: name of the protocol that the run was tested by.
+        classes: names of the classes, in the order of the train ids.
+        weights: state of the network.
+        step: optimizer steps done.
+    """
+
+    path: Path
+    config: Plain
+    choices: dict[str, str | None]
+    classes: list[str]
+    weights: dict[str, Tensor]
+    step: int
+
+    @property
+    def head(self) -> str:
+        return str(self.choices.get("model/head"))
+
+    @property
+    def inference(self) -> str:
+        return str(self.choices.get("inference"))
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint of `ocnet-train`. Nothing in it is executed.
 
     Raises:
         UserError: no such file, damaged, unsafe, or not written by `ocnet-train`.
     """
     if not path.is_file():
         raise UserError(f"checkpoint={path}: no such file; runs keep theirs in <run>/checkpoints/last.ckpt")
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"checkpoint={path}: damaged or not a checkpoint; use another one of the run")
+    damaged = f"checkpoint={path}: damaged or not a checkpoint; use another one of the run"
     try:
+        if not zipfile.is_zipfile(path):
+            raise UserError(damaged)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"checkpoint={path}: holds more than weights and plain values, and is not loaded") from error
-    except (RuntimeError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"checkpoint={path}: damaged or not a checkpoint; use another one of the run") from error
-    if not isinstance(content, dict) or not {"config", "classes", "state_dict"} <= content.keys():
+    except OSError as error:
+        raise UserError(f"checkpoint={path}: cannot be read ({error.strerror or error})") from error
+    except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(damaged) from error  # a damaged archive breaks the reader in many ways
+    if not isinstance(content, dict) or not {"config", "choices", "classes", "state_dict"} <= content.keys():
         raise UserError(f"checkpoint={path}: not written by ocnet-train, it carries no config")
-    return content
+    try:
+        header = _HEADER.validate_python({key: content.get(key) for key in _Header.__annotations__})
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))[:80]
+        raise UserError(f"checkpoint={path}: not written by ocnet-train ({place}: {first['msg']})") from None
+    weights = {
+        name.removeprefix("network."): tensor
+        for name, tensor in header["state_dict"].items()
+        if name.startswith("network.")
+    }
+    return Checkpoint(path, header["config"], header["choices"], header["classes"], weights, header["global_step"])
 
 
-def load_weights(network: nn.Module, content: dict[str, Any], path: Path) -> None:
-    """Puts the weights of a checkpoint into a network.
+@with_config(ConfigDict(strict=True))
+class _Header(TypedDict):
+    config: dict[str, Any]
+    choices: dict[str, str | None]
+    classes: Annotated[list[str], Len(1, IGNORE - 1)]
+    state_dict: dict[str, InstanceOf[Tensor]]
+    global_step: NonNegativeInt
+
+
+_HEADER = TypeAdapter(_Header)
+
+
+def load_weights(network: nn.Module, checkpoint: Checkpoint) -> None:
+    """Put the weights of a checkpoint into a network.
 
     Raises:
-        UserError: they are another network's.
+        UserError: they are another network's, or not all finite: the scores of a diverged network mean nothing.
     """
-    weights = {k.removeprefix("network."): v for k, v in content["state_dict"].items() if k.startswith("network.")}
-    own = network.state_dict()
+    weights, own = checkpoint.weights, network.state_dict()
     wrong = {
         "missing": own.keys() - weights.keys(),
         "unexpected": weights.keys() - own.keys(),
         "of another shape": {k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape},
     }
     if any(wrong.values()):
-        told = "; ".join(f"{len(names)} {what}, e.g. {min(names)}" for what, names in wrong.items() if names)
+        found = "; ".join(f"{len(names)} {what}, e.g. {min(names)}" for what, names in wrong.items() if names)
         raise UserError(
-            f"checkpoint={path}: holds the weights of another network ({told}); check model/head and model/backbone"
+            f"checkpoint={checkpoint.path}: holds the weights of another network ({found}); "
+            "check model/head and model/backbone"
+        )
+    if broken := next((name for name, tensor in weights.items() if not tensor.isfinite().all()), None):
+        raise UserError(
+            f"checkpoint={checkpoint.path}: {broken} is not finite: this training diverged; use a checkpoint of an "
+            "earlier step, or train again with a lower schedule.lr"
         )
     network.load_state_dict(weights)

@@ -1,8 +1,13 @@
 """Training curves: the CSV files of every start of a run, joined by step."""
 
 import csv
+import math
+import re
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
+
+from ocnet_pl.errors import UserError
 
 Curves = dict[str, list[tuple[int, float]]]
 
@@ -12,26 +17,62 @@ def log_version(step: int) -> str:
     return f"step-{step:06d}"
 
 
+def start_of(log: Path) -> int | None:
+    """Step from which the start of a log began: 120 of `step-000120`; None for another folder."""
+    found = re.fullmatch(r"step-(\d{1,18})", log.name)
+    return int(found[1]) if found else None
+
+
 def read_curves(logs: Path) -> Curves:
-    """By metric, pairs of step and value. Where a resume repeats steps, the later start counts."""
-    starts = sorted(logs.glob("step-*/metrics.csv"))
-    bounds = [int(path.parent.name.removeprefix("step-")) for path in starts]
+    """By metric, pairs of step and value. Where a resume repeats steps, the later start counts.
+
+    A value that is not finite, such as the mIoU of images without labels, is left out.
+
+    Raises:
+        UserError: a file that is damaged.
+    """
+    starts = sorted(
+        (start, path) for path in logs.glob("*/metrics.csv") if (start := start_of(path.parent)) is not None
+    )
     curves: dict[str, dict[int, float]] = defaultdict(dict)
-    for i, path in enumerate(starts):
-        end = min(bounds[i + 1 :], default=None)
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                step = int(row.pop("step"))
-                row.pop("epoch", None)
-                if end is None or step < end:
-                    for name, value in row.items():
-                        if value:
-                            curves[name][step] = float(value)
+    for i, (_, path) in enumerate(starts):
+        end = starts[i + 1][0] if i + 1 < len(starts) else math.inf
+        for step, values in _lines(path):
+            if step < end:
+                for name, value in values.items():
+                    curves[name][step] = value
     return {name: sorted(curve.items()) for name, curve in curves.items()}
 
 
 def last_logged_step(log: Path) -> int | None:
     """Steps done at the last whole line of a `metrics.csv` that is being written; None before there is one."""
-    whole = [line for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    steps = [int(row["step"]) for row in csv.DictReader(whole) if (row.get("step") or "").isdecimal()]
+    steps = [int(row["step"]) for row in _rows(log) if re.fullmatch(r"\d{1,18}", row.get("step") or "")]
     return max(steps) + 1 if steps else None
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
+    """Step and finite values of every line."""
+    for number, row in enumerate(_rows(path), 2):
+        try:
+            step = int(row.pop("step"))
+            row.pop("epoch", None)
+            values = {name: float(text) for name, text in row.items() if text}
+        except (ValueError, TypeError, KeyError) as error:
+            raise _damaged(path, f"line {number}") from error
+        yield step, {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """Lines by column; one that a killed process left unfinished is none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines(keepends=True)))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, where: str) -> UserError:
+    return UserError(
+        f"{path}: damaged ({where}); restore it, or delete it and rerun the same command, which then finishes the run "
+        "without these curves"
+    )

@@ -10,10 +10,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
-from ocnet_pl.errors import UserError
+from ocnet_pl.errors import UserError, readable_os_errors, unusable
 from ocnet_pl.run.identity import Plain, config_difference
 from ocnet_pl.run.lock import LockedError, is_locked, locked
-from ocnet_pl.whole_file import UNFINISHED, whole_file
+from ocnet_pl.whole_file import UNFINISHED, write_text
+
+DATA = "data.json"
+"""Number of images of each split, and one hash over them, as the run found them when it started."""
 
 
 class State(StrEnum):
@@ -218,51 +221,32 @@ def own_place(directory: Path, name: str, row: str, seed: int) -> bool:
     return whole.name == f"seed-{seed}" and same_row
 
 
-@contextmanager
-def readable_os_errors(path: Path) -> Iterator[None]:
-    """Turn errors of the file system into one line: a path that is too long, another user's, on a full disk, ...
-
-    Args:
-        path: named where the error itself names none.
+def write_json(path: Path, content: Any) -> None:
+    """Write plain content, whole or not at all.
 
     Raises:
-        UserError: any `OSError` in the block.
+        UserError: a number in it is not finite, for which JSON has no word.
     """
     try:
-        yield
-    except OSError as error:
-        remedies = {
-            errno.ENAMETOOLONG: "choose a shorter name= or row=",
-            errno.EACCES: "change its permissions, or choose another outputs=",
-            errno.EPERM: "change its owner, or choose another outputs=",
-            errno.EROFS: "choose outputs= on a disk that can be written",
-            errno.ENOSPC: "free some space and run the same command again",
-            errno.EDQUOT: "free some space and run the same command again",
-            errno.ENOENT: "restore it, or run the same command again",
-            errno.EEXIST: "a file is in the way: move it, or choose another name=",
-            errno.ENOTDIR: "a file is in the way: move it, or choose another name=",
-        }
-        remedy = remedies.get(error.errno or 0, "check the disk, or choose another outputs=")
-        raise UserError(f"{error.filename or path}: {error.strerror or error}; {remedy}") from error
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically."""
-    with whole_file(path) as file:
-        file.write(json.dumps(content, indent=1).encode() + b"\n")
+        text = json.dumps(content, indent=1, allow_nan=False)
+    except ValueError:
+        raise UserError(f"{path}: not written, a number in it is infinite or not a number") from None
+    write_text(path, f"{text}\n")
 
 
 def read_json(path: Path) -> Any:
-    """Content of a JSON file.
+    """Read plain content; NaN and Infinity, which older versions wrote, are read too.
 
     Raises:
-        UserError: it cannot be read or is not JSON.
+        UserError: the file cannot be read, or is not JSON.
     """
-    with readable_os_errors(path):
-        raw = path.read_bytes()
     try:
-        return json.loads(raw.decode())
-    except (ValueError, RecursionError) as error:  # also bytes that are not UTF-8, and numbers of 5000 digits
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; restore it")
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(unusable(error)) from error
+    except (ValueError, RecursionError) as error:  # not UTF-8 is a ValueError, too
         raise UserError(f"{path}: not valid JSON ({error}); restore or delete it") from error
 
 

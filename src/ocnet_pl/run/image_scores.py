@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import mean_iou
+from ocnet_pl.run.image_counts import read_counts
 from ocnet_pl.run.result import Result, evaluation_key
 
 
@@ -34,14 +35,14 @@ class ImageScores:
 
 def validation_key(result: Result, checkpoint: str = "last") -> str:
     """The evaluation of a checkpoint on the run's validation split, under the run's own protocol."""
-    return evaluation_key(checkpoint, result.config["dataset"]["val_split"], result.protocol)
+    return evaluation_key(checkpoint, result.val_split, result.protocol)
 
 
 def image_scores(result: Result, checkpoint: str = "last") -> ImageScores:
     """Of the validation images.
 
     Raises:
-        UserError: the checkpoint was not tested on them, or the counts of that test are not there.
+        UserError: the checkpoint was not tested on them, or the counts of that test are not there or damaged.
     """
     key = validation_key(result, checkpoint)
     if key not in result.evaluations:
@@ -49,11 +50,10 @@ def image_scores(result: Result, checkpoint: str = "last") -> ImageScores:
             f"{result.directory}: {key} was not tested; "
             f"ocnet-evaluate checkpoint={result.directory}/checkpoints/{checkpoint}.ckpt"
         )
-    path = result.counts_file(key)
-    if path is None:
+    kept = read_counts(result, key)
+    if kept is None:
         raise UserError(f"{result.directory}: the counts of every image of {key} are not there; copy them there again")
-    with np.load(path) as file:
-        return ImageScores(key.split("/")[1], file["images"].tolist(), mean_iou(file["counts"]))
+    return ImageScores(key.split("/")[1], kept.images, mean_iou(kept.counts))
 
 
 def farthest_apart(first: ImageScores, second: ImageScores, count: int) -> list[int]:

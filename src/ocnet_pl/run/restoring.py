@@ -1,87 +1,138 @@
-"""A checkpoint's config, composed again: what it was trained with, under the overrides of another command."""
+"""Opening a checkpoint: its network, data set and protocol, under the overrides of a command."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig
 
-from ocnet_pl.build import build_data, build_trained
-from ocnet_pl.config import compose_with_choices, plain
+from ocnet_pl.build import build_data, build_network, build_protocol
+from ocnet_pl.config import compose_with_choices
 from ocnet_pl.config_values import refuse_impossible, refuse_other_kinds
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.errors import UserError
+from ocnet_pl.known_targets import require_known_targets
 from ocnet_pl.model.ocnet import OCNet
-from ocnet_pl.run.checkpoint import read_checkpoint
+from ocnet_pl.run.checkpoint import Checkpoint, load_weights, read_checkpoint
 from ocnet_pl.run.identity import Plain
 
-GIVEN = ("model", "dataset", "schedule", "loss")
-"""Config groups that come from the checkpoint unless they are overridden."""
+GIVEN = "given"
+"""Option of a config group that stands for what the checkpoint carries."""
+
+GROUPS = ("model", "dataset", "inference")
+"""Config groups that come from the checkpoint unless they are overridden. Losses and optimizer are never built."""
 
 
 @dataclass(frozen=True)
 class Restored:
-    """A checkpoint's network for predictions, its data set, and the config that both were built from."""
+    """An opened checkpoint.
 
+    Attributes:
+        checkpoint: content of the file.
+        network: in evaluation mode, with the protocol that it is tested by, on its device.
+        data: the data set.
+        config: that network, data set and protocol were built from.
+        protocol: name of the protocol.
+    """
+
+    checkpoint: Checkpoint
     network: OCNet
     data: SegmentationDataModule
-    config: Plain
+    config: DictConfig
+    protocol: str
 
 
-def compose_again(
-    path: Path, content: dict[str, Any], overrides: Sequence[str], config_name: str
-) -> tuple[DictConfig, dict[str, str]]:
-    """The config of a command on a checkpoint, and the option chosen in every group.
+def load(checkpoint: str | Path, device: str = "cpu") -> OCNet:
+    """The trained network of a checkpoint, in evaluation mode. Nothing in the file is executed.
 
     Args:
-        path: of the checkpoint.
-        content: what `read_checkpoint` gave.
-        overrides: as on the command line.
-        config_name: file in `conf/`, whose groups have the option `given`.
+        checkpoint: a `.ckpt` written by `ocnet-train`.
+        device: where to put it.
 
     Raises:
-        UserError: overrides that do not exist or do not fit the checkpoint.
+        UserError: no such file, or not such a checkpoint.
     """
-    overrides = _without_head(path, content["choices"], overrides)
-    given = {group: content["config"][group] for group in GIVEN}
-    composed = partial(compose_with_choices, config_name=config_name, given=given)
+    return restore(Path(checkpoint), device=torch.device(device)).network
+
+
+def restore(
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    device: torch.device | None = None,
+    command: str = "predict",
+    root: Path | None = None,
+) -> Restored:
+    """Open a checkpoint: the one way from a file to a network.
+
+    Args:
+        path: the file.
+        overrides: words of the command line, e.g. `inference=flip`.
+        device: where the network goes; None: the CPU.
+        command: file in `conf/` that says what can be overridden.
+        root: folder of the data set, in place of the checkpoint's.
+
+    Raises:
+        UserError: a checkpoint that cannot be read or is not trusted, or overrides that do not fit it.
+    """
+    checkpoint = read_checkpoint(path)
+    config, protocol = compose_again(checkpoint, overrides, command)
+    if root is not None:
+        config.dataset.root = str(root)
+    data = build_data(config)
+    if checkpoint.classes != list(data.classes):
+        raise UserError(
+            f"{path}: predicts {len(checkpoint.classes)} classes, {checkpoint.classes[0]} first, which are not those "
+            f"of {data.title}; leave dataset= out, or give a checkpoint that was trained on it"
+        )
+    network = build_network(config, len(checkpoint.classes))
+    network.protocol = build_protocol(config, data)
+    load_weights(network, checkpoint)
+    return Restored(checkpoint, network.eval().to(device or "cpu"), data, config, protocol)
+
+
+def carried_config(checkpoint: Checkpoint) -> Plain:
+    """What a checkpoint says of its network, data set and protocol, without what only a training needs.
+
+    Augmentation is not built, ImageNet weights are not loaded, and no cache is written where another machine had one.
+
+    Raises:
+        UserError: the config names targets that no config file of this installation names.
+    """
+    config: Plain = {group: checkpoint.config.get(group) for group in GROUPS}
+    if isinstance(config["dataset"], dict):
+        config["dataset"] = config["dataset"] | {"augment": [], "cache": None}
+    model = config["model"]
+    if isinstance(model, dict) and isinstance(model.get("backbone"), dict):
+        config["model"] = model | {"backbone": model["backbone"] | {"pretrained": False, "weights": None}}
+    require_known_targets(config, GROUPS, f"checkpoint={checkpoint.path}")
+    return config
+
+
+def compose_again(checkpoint: Checkpoint, overrides: Sequence[str], command: str) -> tuple[DictConfig, str]:
+    """The config of a command on a checkpoint, and the name of its protocol.
+
+    Raises:
+        UserError: overrides that do not exist or do not fit the checkpoint, or targets that are not known.
+    """
+    overrides = _without_head(checkpoint, overrides)
+    composed = partial(compose_with_choices, config_name=command, given=carried_config(checkpoint))
     config, choices = composed(*overrides)
     refuse_other_kinds(config, overrides, lambda *groups: composed(*groups)[0])
     refuse_impossible(config)
-    return config, choices
+    chosen = choices["inference"]
+    return config, checkpoint.inference if chosen == GIVEN else chosen
 
 
-def restore(path: Path, overrides: Sequence[str], device: torch.device) -> Restored:
-    """A checkpoint under `conf/predict.yaml`.
-
-    Raises:
-        UserError: a checkpoint that cannot be read, or overrides that do not fit it.
-    """
-    content = read_checkpoint(path)
-    config, _ = compose_again(path, content, overrides, config_name="predict")
-    data = build_data(config)
-    refuse_other_classes(path, content, data)
-    return Restored(build_trained(config, content, path, data).to(device), data, plain(config))
-
-
-def refuse_other_classes(path: Path, content: dict[str, Any], data: SegmentationDataModule) -> None:
-    """Raises: UserError: the checkpoint predicts other classes than the data set has."""
-    if content["classes"] != list(data.classes):
-        raise UserError(
-            f"{path}: predicts {len(content['classes'])} classes, {content['classes'][0]} first, which are not those "
-            f"of {data.title}; leave dataset= out, or give a checkpoint that was trained on it"
-        )
-
-
-def _without_head(path: Path, choices: dict[str, str], overrides: Sequence[str]) -> list[str]:
+def _without_head(checkpoint: Checkpoint, overrides: Sequence[str]) -> list[str]:
     """The head is the checkpoint's; saying so again is allowed, saying another is not."""
+    head = checkpoint.head
     for override in overrides:
-        if override.startswith("model/head=") and override != f"model/head={choices['model/head']}":
+        if override.startswith("model/head=") and override != f"model/head={head}":
             raise UserError(
-                f"checkpoint={path}: is a network with the head {choices['model/head']}, not {override.split('=')[1]}; "
+                f"checkpoint={checkpoint.path}: is a network with the head {head}, not {override.split('=')[1]}; "
                 "leave model/head out, or give a checkpoint of that head"
             )
     return [override for override in overrides if not override.startswith("model/head=")]

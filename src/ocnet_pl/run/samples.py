@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from ocnet_pl.dataset.base import SegmentationDataModule
-from ocnet_pl.dataset.reading import Bytes, read_image, read_label
+from ocnet_pl.dataset.reading import Bytes, read_image
 from ocnet_pl.model.ocnet import OCNet
 from ocnet_pl.rendering.overlay import colour_table, paletted
 
@@ -25,7 +25,7 @@ def write_samples(network: OCNet, data: SegmentationDataModule, folder: Path, co
         image = read_image(image_path)
         pictures = {
             "input": Image.fromarray(_shrink(image, smooth=True)),
-            "truth": paletted(_shrink(data.decode(read_label(label_path)), smooth=False), colours),
+            "truth": paletted(_shrink(data.truth(label_path), smooth=False), colours),
             "prediction": paletted(_shrink(network.predict(image), smooth=False), colours),
         }
         for kind, picture in pictures.items():

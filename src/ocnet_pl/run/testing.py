@@ -1,4 +1,4 @@
-"""A network, tested on a split over all processes: the counts of every image, of which all scores are made."""
+"""Test of a network on a split over all processes: the counts of every image, of which all scores are made."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,44 +8,108 @@ import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
 
+from ocnet_pl.counting import Counted
 from ocnet_pl.dataset.base import SegmentationDataModule
-from ocnet_pl.module import SegmentationModule
+from ocnet_pl.dataset.fingerprint import Fingerprint
+from ocnet_pl.metrics import Absent
+from ocnet_pl.module import EvaluationModule
+from ocnet_pl.run.images import Keys, images_trained_on
 from ocnet_pl.run.result import Evaluation
 from ocnet_pl.whole_file import whole_file
 
 
 @dataclass(frozen=True)
-class Tested:
-    """What became of a test, in every process the same.
+class TestCounts:
+    """Outcome of a test, the same in every process.
 
     Attributes:
-        counts: of every image, (images, 3, K).
-        confusion: of all images, (K, K).
-        images: names of their files.
+        counts: true positives, false positives and false negatives of every tested image, (images, 3, K).
+        confusion: confusion matrix of all images together, (K, K).
+        names: file names of the tested images.
+        keys: their keys, of name, image and label.
+        split: fingerprint of the whole split.
         classes: names of the classes.
+        absent_classes: rule of the mIoU.
+        trained_on: how many images of the split the network was trained on; None: not known.
     """
+
+    __test__ = False  # not a class of tests
 
     counts: NDArray[np.int64]
     confusion: NDArray[np.int64]
-    images: Sequence[str]
+    names: Sequence[str]
+    keys: Sequence[str]
+    split: Fingerprint
     classes: Sequence[str]
+    absent_classes: Absent
+    trained_on: int | None
+
+    @property
+    def whole(self) -> bool:
+        """True when every image of the split was counted."""
+        return len(self.names) == len(self.split.keys)
 
     def evaluation(self, kept: Path | None = None) -> Evaluation:
-        """The scores; `kept` is where the counts are, if anywhere."""
-        return Evaluation.of(self.counts, self.classes, kept.name if kept else None)
+        """The scores; `kept` is the file of the counts, if there is one."""
+        return Evaluation.of_counts(
+            self.counts,
+            self.classes,
+            kept.name if kept else None,
+            absent_classes=self.absent_classes,
+            of=len(self.split.keys),
+            data=self.split.sha256,
+            trained_on=self.trained_on,
+        )
 
     def keep(self, path: Path) -> Evaluation:
-        """Writes the counts, in one process and beside the run's result."""
+        """Write the counts, in one process and beside the run's result."""
         with whole_file(path) as file:
             np.savez_compressed(
-                file, counts=self.counts, confusion=self.confusion, images=self.images, classes=self.classes
+                file,
+                counts=self.counts,
+                confusion=self.confusion,
+                images=self.names,
+                keys=np.array(self.keys),
+                classes=self.classes,
             )
         return self.evaluation(path)
 
 
-def test(trainer: pl.Trainer, module: SegmentationModule, data: SegmentationDataModule, split: str) -> Tested:
-    """Tests the module on a split."""
+def test(
+    trainer: pl.Trainer,
+    module: EvaluationModule,
+    data: SegmentationDataModule,
+    split: str,
+    images: Fingerprint,
+    trained: Keys | None,
+) -> TestCounts:
+    """Test the module on a split.
+
+    Args:
+        trainer: the Trainer.
+        module: network and protocol.
+        data: the data set.
+        split: its split.
+        images: fingerprint of that split.
+        trained: keys of the images that the network was trained on; None: not known.
+    """
     data.trainer = trainer
+    module.tested = None
     trainer.test(module, dataloaders=data.evaluation_dataloader(split), verbose=False, weights_only=True)
-    counts, confusion = (counted.numpy() for counted in module.tested)
-    return Tested(counts, confusion, [image.name for image, _ in data.pairs(split)], data.classes)
+    tested = module.tested
+    if tested is None:  # trainer.limit_test_batches=0 leaves the test out
+        tested = Counted.nothing(len(data.classes))
+    index = tested.index.tolist()
+    if len(set(index)) < len(index):
+        raise RuntimeError(f"{split}: images were counted more than once")
+    names = [image.name for image, _ in data.pairs(split)]
+    return TestCounts(
+        tested.counts.numpy(),
+        tested.confusion.numpy(),
+        [names[i] for i in index],
+        [images.keys[i] for i in index],
+        images,
+        data.classes,
+        data.absent_classes,
+        images_trained_on(images, trained),
+    )

@@ -4,7 +4,7 @@ import errno
 import shutil
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 
@@ -16,51 +16,53 @@ from pytorch_lightning.loggers import CSVLogger
 from ocnet_pl.build import build_data, build_loggers, build_module, build_trainer
 from ocnet_pl.config import plain
 from ocnet_pl.dataset.base import SegmentationDataModule
-from ocnet_pl.dataset.overlap import shared_images
+from ocnet_pl.dataset.cautions import cautions
+from ocnet_pl.dataset.fingerprint import Fingerprint
 from ocnet_pl.errors import UserError
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.process import is_process_zero
 from ocnet_pl.rendering.text import percent
 from ocnet_pl.run import provenance
 from ocnet_pl.run.checkpoint import CheckpointConfig, checkpoint_callbacks, load_weights, read_checkpoint
-from ocnet_pl.run.curves import log_version, read_curves
+from ocnet_pl.run.curves import Curves, log_version, read_curves, start_of
 from ocnet_pl.run.directory import RunDirectory, State, write_json
+from ocnet_pl.run.divergence import StopOnDivergence
 from ocnet_pl.run.identity import config_hash
+from ocnet_pl.run.images import fingerprints, record_images, record_trained, recorded_images, refuse_other_images
 from ocnet_pl.run.missed_validation import MissedValidation
 from ocnet_pl.run.progress import TrainingProgress
-from ocnet_pl.run.result import Result, evaluation_key
+from ocnet_pl.run.result import Result, SplitImages, evaluation_key
 from ocnet_pl.run.samples import write_samples
 from ocnet_pl.run.stopping import SameConfigEverywhere, StopAfterStep
-from ocnet_pl.run.testing import test
+from ocnet_pl.run.testing import TestCounts, test
 
 
-def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overrides: list[str]) -> None:
-    """Trains, tests and writes `result.json`; reads on from the last checkpoint where there is one.
+def train(config: DictConfig, run: RunDirectory, choices: dict[str, str | None], overrides: list[str]) -> None:
+    """Train, test and write `result.json`; go on from the last checkpoint where there is one.
 
     Every process of a distributed run calls this; process 0 writes.
 
     Raises:
-        UserError: wrong input, or a directory that holds a run of another config.
+        UserError: wrong input, a training that diverged, or a directory that holds another run.
     """
     with _attempt(run, config), ExitStack() as until_the_end:
         resolved = plain(config)
         if config.threads:
             torch.set_num_threads(config.threads)
-        data = build_data(config)
-        data.prepare_data()
-        for split in {data.train_split, data.val_split, *config.evaluate_on}:
-            data.pairs(split)  # missing files are told now, not after the first hour
-        if is_process_zero():
-            _warn_of_shared_images(data)
+        data, images = prepare_data(config)
+        refuse_other_images(run, images)
         module = build_module(config, data)
         start = _step_of(run)
-        if config.parent and not start:
-            start_from_parent(module, run.sibling(config.parent))
-        timer = Timer(verbose=False)
+        parent = run.sibling(config.parent) if config.parent else None
+        if parent and not start:
+            start_from_parent(module, parent)
+        # Beside a timer of ours Lightning would ignore its own `max_time`.
+        timer = Timer(config.trainer.get("max_time"), verbose=False)
         callbacks = [
             timer,
             StopAfterStep(run.last_checkpoint),  # before what may take long
             CheckpointConfig(resolved, choices, data.classes),
+            StopOnDivergence(config.schedule.log_every),  # before anything is saved
             SameConfigEverywhere(config_hash(resolved)),
             MissedValidation(config.schedule.val_every),
             *checkpoint_callbacks(run.checkpoints, config.schedule.checkpoint_every),
@@ -70,17 +72,26 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overri
         mirrors = [until_the_end.enter_context(logger) for logger in build_loggers(config, run.path)]
         trainer = build_trainer(config, callbacks, [_csv_logger(run, start), *mirrors], run.path)
         data.micro_batch_size(trainer.world_size, trainer.accumulate_grad_batches)  # fails before any process starts
+        trained = None
+        if is_process_zero():
+            for line in cautions(data):
+                print(f"ocnet-train: warning: {line}", file=sys.stderr, flush=True)
+            record_images(run, images)
+            trained = record_trained(run, images[data.train_split] if config.schedule.max_steps else None, parent)
         if config.schedule.max_steps:  # else its network is its parent's
             trainer.fit(module, datamodule=data, ckpt_path=run.last_checkpoint if start else None, weights_only=True)
             trainer.save_checkpoint(run.last_checkpoint)
         tested = {
-            evaluation_key("last", split, choices["inference"]): test(trainer, module, data, split)
+            evaluation_key("last", split, str(choices["inference"])): test(
+                trainer, module, data, split, images[split], trained
+            )
             for split in config.evaluate_on
         }
         if not config.schedule.max_steps:
             trainer.save_checkpoint(run.last_checkpoint)  # its parent's weights with this row's protocol
         if not trainer.is_global_zero:
             return
+        curves = read_curves(run.logs)
         network = module.network.eval().to(trainer.strategy.root_device)
         result = Result(
             table=config.name,
@@ -100,36 +111,82 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str], overri
             weights_sha256=provenance.weights_sha256(network),
             parameters=provenance.parameter_counts(network),
             evaluations={key: one.keep(run.counts(key)) for key, one in tested.items()},
-            curves=read_curves(run.logs),
+            curves=curves,
             samples=write_samples(network, data, run.samples),
+            data={split: SplitImages(len(one.keys), one.sha256) for split, one in images.items()},
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            rehearsal=_shortcomings(
+                config, trainer.global_step, module, tested, curves, len(images[data.val_split].keys)
+            ),
         )
         result.write(run.result)
         for key, evaluation in result.evaluations.items():
             print(f"{key}: mIoU {percent(evaluation.miou)} %", flush=True)
+        if result.rehearsal:
+            print(f"a rehearsal, never compared: {'; '.join(result.rehearsal)}", flush=True)
+
+
+def refuse_changed_data(config: DictConfig, run: RunDirectory) -> None:
+    """Refuse to take a run for this one where the data set holds other images than it was trained and tested on.
+
+    Raises:
+        UserError: other images, or a data set that is not there.
+    """
+    if recorded_images(run):
+        refuse_other_images(run, prepare_data(config)[1])
+
+
+def prepare_data(config: DictConfig) -> tuple[SegmentationDataModule, dict[str, Fingerprint]]:
+    """The data set, and the fingerprints of all splits that a run reads.
+
+    Raises:
+        UserError: files that are missing: reported now, not after the first hour.
+    """
+    data = build_data(config)
+    data.prepare_data()
+    return data, fingerprints(data, [data.train_split, data.val_split, *config.evaluate_on])
+
+
+def _shortcomings(
+    config: DictConfig,
+    steps: int,
+    module: SegmentationModule,
+    tested: Mapping[str, TestCounts],
+    curves: Curves,
+    val_images: int,
+) -> list[str]:
+    """Reasons why a run is only a rehearsal: steps that it did not make, images that it did not see or count."""
+    planned = config.schedule.max_steps
+    found = []
+    if steps < planned:
+        found.append(f"trained {steps} of {planned} steps")
+    if module.repeats_batches:
+        found.append("trained on the same batches again in place of the whole training split")
+    validations = planned // config.schedule.val_every
+    if validations and not curves.get("val/miou"):
+        found.append("never validated")
+    found += [
+        f"validated on {count} of {val_images} images" for count in sorted(module.validated_images - {val_images})
+    ]
+    found += [
+        f"tested {len(one.names)} of {len(one.split.keys)} images in {key}"
+        for key, one in tested.items()
+        if not one.whole
+    ]
+    return found
 
 
 def start_from_parent(module: SegmentationModule, parent: RunDirectory) -> None:
-    """Takes the weights of the finished run that this one builds on.
+    """Take the weights of the finished run that this one starts from.
 
     Raises:
-        UserError: it is not finished.
+        UserError: it is not finished, or only a rehearsal.
     """
     if parent.state() is not State.DONE:
         raise UserError(f"{parent.path}: this run starts from it, but it is {parent.state()}; train that row first")
-    load_weights(module.network, read_checkpoint(parent.last_checkpoint), parent.last_checkpoint)
-
-
-def _warn_of_shared_images(data: SegmentationDataModule) -> None:
-    trained, tested = ([image for image, _ in data.pairs(split)] for split in (data.train_split, data.val_split))
-    if shared := shared_images(trained, tested):
-        first, second = shared[0]
-        print(
-            f"ocnet-train: warning: {second}: the same image as {first}, which is trained on; there are {len(shared)} "
-            f"such images in {data.val_split}, and scores on it say too much; 'ocnet-data check' names them all",
-            file=sys.stderr,
-            flush=True,
-        )
+    if short := Result.read(parent.result).rehearsal:
+        raise UserError(f"{parent.path}: this run starts from it, but it is a rehearsal ({short[0]}); train it whole")
+    load_weights(module.network, read_checkpoint(parent.last_checkpoint))
 
 
 @contextmanager
@@ -157,7 +214,7 @@ def _step_of(run: RunDirectory) -> int:
     """Steps done by the last checkpoint; 0 where there is none."""
     if not run.last_checkpoint.is_file():
         return 0
-    return int(read_checkpoint(run.last_checkpoint)["global_step"])
+    return read_checkpoint(run.last_checkpoint).step
 
 
 def _csv_logger(run: RunDirectory, start: int) -> CSVLogger:
@@ -165,6 +222,6 @@ def _csv_logger(run: RunDirectory, start: int) -> CSVLogger:
     if is_process_zero():
         # What an earlier attempt logged from here on is repeated, value by value.
         for later in run.logs.glob("step-*"):
-            if later.name >= version:
+            if (of_later := start_of(later)) is not None and of_later >= start:
                 shutil.rmtree(later)
     return CSVLogger(run.path, name=run.logs.name, version=version, flush_logs_every_n_steps=1)

@@ -1,11 +1,12 @@
 """Validate every run before a sweep starts and summarise the outcome at the end."""
 
+import json
 import os
 import shutil
 import traceback
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,14 +14,14 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ocnet_pl.command_line import CONF_VARIABLE
 from ocnet_pl.config import readable_config_errors, typed_overrides
 from ocnet_pl.config_values import refuse_impossible, refuse_misfits, refuse_other_kinds, refuse_other_places
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.process import refuse_other_group
-from ocnet_pl.run.directory import RunDirectory, State
+from ocnet_pl.run.directory import DATA, RunDirectory, State
 from ocnet_pl.run.result import Result
 from ocnet_pl.sweep.expansion import PlannedRun, expand, refuse_circle, refuse_missing_parents, run_directory
 from ocnet_pl.sweep.launching import CLUSTER_LAUNCHERS, START_VARIABLE, stop_on_interrupt
@@ -65,6 +66,7 @@ class SweepCallback(Callback):
             for run in self.runs:
                 RunDirectory(run.directory).refuse_unwritable()
                 RunDirectory(run.directory).refuse_other_config(run.config)
+            _refuse_changed_data(self.runs)
             refuse_missing_parents(self.runs)
             start = uuid.uuid4().hex[:12]
             self.sweeps: dict[Path, list[PlannedRun]] = defaultdict(list)
@@ -106,6 +108,27 @@ def _problem(planned: PlannedRun, state: State) -> str:
     except UserError as error:
         return str(error)
     return ""
+
+
+def _refuse_changed_data(runs: Sequence[PlannedRun]) -> None:
+    """Compare the images of runs that will be skipped or resumed with those that they recorded.
+
+    Raises:
+        UserError: the data set holds other images now.
+    """
+    begun = [run for run in runs if (run.directory / DATA).is_file()]
+    by_data: dict[str, list[PlannedRun]] = defaultdict(list)
+    for run in begun:
+        by_data[json.dumps([run.config["dataset"], run.config["evaluate_on"]], sort_keys=True)].append(run)
+    if not begun:
+        return
+    from ocnet_pl.run.images import refuse_other_images
+    from ocnet_pl.run.training import prepare_data
+
+    for sharing in by_data.values():
+        _, images = prepare_data(OmegaConf.create(sharing[0].config))
+        for run in sharing:
+            refuse_other_images(RunDirectory(run.directory), images)
 
 
 def _pass_on(config: DictConfig, environment: Mapping[str, str]) -> None:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ocnet_pl.errors import UserError
-from ocnet_pl.run.directory import RunDirectory, read_json, readable_os_errors, write_json
+from ocnet_pl.errors import UserError, readable_os_errors
+from ocnet_pl.run.directory import RunDirectory, read_json, write_json
 from ocnet_pl.run.lock import LockedError, locked
 
 PLAN = "sweep.json"

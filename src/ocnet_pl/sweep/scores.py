@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ocnet_pl.errors import UserError
-from ocnet_pl.run.directory import read_json, write_json
-from ocnet_pl.run.result import Result, read_results
+from ocnet_pl.run.directory import write_json
+from ocnet_pl.run.record import Amount, Whole, read_record, sealed
+from ocnet_pl.run.result import Found, Result, find_results
+from ocnet_pl.whole_file import refuse_unwritable
 
 FILE_NAME = "scores.json"
+_REMEDY = "restore it, or delete it and enter the scores again"
 _FORM = "write <table>/<row>=<mIoU>, for example table2/ohem=78.9"
 
 
@@ -26,8 +29,8 @@ class Score:
     """
 
     row: str
-    seed: int
-    miou: float
+    seed: Whole
+    miou: Amount
     entered: str
     weights_sha256: str
 
@@ -45,20 +48,21 @@ def enter_scores(folder: Path, texts: Sequence[str]) -> list[Path]:
     Raises:
         UserError: not of this form, no such run, or a number that is none.
     """
-    results = read_results(folder)
+    found = find_results(folder)
     entered: dict[Path, list[Score]] = {}
     for text in texts:
         place, equals, number = text.rpartition("=")
         if not equals:
             raise UserError(f"--score {text}: {_FORM}")
-        run = _find(folder, results, place)
+        run = _find(folder, found, place)
         score = Score(
             run.row, run.seed, _miou(text, number), datetime.now(UTC).isoformat(timespec="seconds"), run.weights_sha256
         )
         entered.setdefault(run.sweep / FILE_NAME, []).append(score)
     contents = {path: [*_read(path), *scores] for path, scores in entered.items()}
+    refuse_unwritable(*contents)
     for path, scores in contents.items():
-        write_json(path, [asdict(score) for score in scores])
+        write_json(path, [sealed(asdict(score)) for score in scores])
     return list(contents)
 
 
@@ -71,13 +75,11 @@ def newest_scores(sweep: Path, results: Sequence[Result]) -> list[Score]:
 
 def _read(path: Path) -> list[Score]:
     """All that were ever entered, oldest first."""
-    try:
-        return [Score(**score) for score in read_json(path)] if path.is_file() else []
-    except TypeError as error:
-        raise UserError(f"{path}: not a file of ocnet-report --score; restore or delete it") from error
+    return read_record(path, list[Score], "a file of ocnet-report --score", _REMEDY) if path.is_file() else []
 
 
-def _find(folder: Path, results: Sequence[Result], place: str) -> Result:
+def _find(folder: Path, found: Found, place: str) -> Result:
+    results = found.results
     table, _, rest = place.partition("/")
     row, _, seed = rest.partition("/")
     if not row:
@@ -85,16 +87,18 @@ def _find(folder: Path, results: Sequence[Result], place: str) -> Result:
     of_table = [result for result in results if result.table == table]
     if not of_table:
         names = ", ".join(dict.fromkeys(result.table for result in results)) or "none"
-        raise UserError(f"--score {place}: no finished run of {table} below {folder}; tables there: {names}")
+        also = "".join(f"; {why}" for why in found.unreadable.values())
+        raise UserError(f"--score {place}: no finished run of {table} below {folder}; tables there: {names}{also}")
     of_row = [result for result in of_table if result.row == row]
     if not of_row:
         names = ", ".join(dict.fromkeys(result.row for result in of_table))
-        raise UserError(f"--score {place}: {table} has no finished row {row}; it has {names}")
-    found = [result for result in of_row if seed in ("", f"seed-{result.seed}")]
-    if len(found) != 1:
+        also = "".join(f"; {why}" for why in found.unreadable.values())
+        raise UserError(f"--score {place}: {table} has no finished row {row}; it has {names}{also}")
+    of_run = [result for result in of_row if seed in ("", f"seed-{result.seed}")]
+    if len(of_run) != 1:
         runs = ", ".join(f"{table}/{row}/seed-{result.seed}" for result in of_row)
         raise UserError(f"--score {place}: say whose predictions the server scored, one of {runs}")
-    return found[0]
+    return of_run[0]
 
 
 def _miou(text: str, number: str) -> float:

@@ -8,9 +8,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ocnet_pl.errors import UserError
-from ocnet_pl.run.curves import last_logged_step
-from ocnet_pl.run.directory import RunDirectory, State, own_place, readable_os_errors
+from ocnet_pl.errors import UserError, readable_os_errors
+from ocnet_pl.run.curves import last_logged_step, start_of
+from ocnet_pl.run.directory import RunDirectory, State, own_place
 from ocnet_pl.run.result import Result, evaluation_key
 from ocnet_pl.sweep.plan import PLAN, planned_runs
 
@@ -140,7 +140,7 @@ def _max_steps(config: dict[str, Any]) -> int | None:
 def _seconds_left(run: RunDirectory, log: Path, steps: int | None, max_steps: int | None) -> float | None:
     if steps is None or max_steps is None:
         return None
-    since_start = steps - int(log.parent.name.removeprefix("step-"))
+    since_start = steps - (start_of(log.parent) or 0)
     took = _written(log) - _written(run.started)
     if since_start <= 0 or took <= 0:
         return None

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from ocnet_pl.run.result import Result, evaluation_key
+from ocnet_pl.run.result import Evaluation, Result, evaluation_key
 from ocnet_pl.sweep.scores import Score
 
 OWN = "own"
@@ -40,6 +40,10 @@ class Column(ABC):
         """The images of the data set that the number is of; None for others."""
         return None
 
+    def evaluation_of(self, result: Result) -> Evaluation | None:
+        """The evaluation that says which images the number is of; None where the run has none."""
+        return None
+
 
 @dataclass(frozen=True)
 class Tested(Column):
@@ -66,8 +70,11 @@ class Tested(Column):
         checkpoint = self.evaluation.split("/")[0]
         return evaluation_key(checkpoint, self.split, self.protocol or result.protocol)
 
+    def evaluation_of(self, result: Result) -> Evaluation | None:
+        return result.evaluations.get(self.key(result))
+
     def value(self, result: Result) -> float:
-        evaluation = result.evaluations.get(self.key(result))
+        evaluation = self.evaluation_of(result)
         return _percent(getattr(evaluation, self.metric) if evaluation else None)
 
     def by_class(self, result: Result) -> dict[str, float]:
@@ -87,6 +94,9 @@ class BestInTraining(Column):
     @property
     def split(self) -> str:
         return self.evaluation.split("/")[1]
+
+    def evaluation_of(self, result: Result) -> Evaluation | None:
+        return result.evaluations.get(evaluation_key("last", self.split, result.protocol))
 
 
 @dataclass(frozen=True)

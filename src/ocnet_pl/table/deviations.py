@@ -73,6 +73,20 @@ def unlike_seeds(rows: Mapping[str, Sequence[Result]]) -> list[str]:
     return found
 
 
+def unlike_images(rows: Mapping[str, Sequence[Result]]) -> list[str]:
+    """Where seeds that are averaged read other images under the same name: `PPM: val of seed 0 and of seed 1`."""
+    found = []
+    for label, results in rows.items():
+        for result in results[1:]:
+            shared = results[0].data.keys() & result.data.keys()
+            other = sorted(split for split in shared if results[0].data[split] != result.data[split])
+            if other:
+                found.append(
+                    f"{label}, seed {results[0].seed} and seed {result.seed}: other images of {', '.join(other)}"
+                )
+    return found
+
+
 def _protocol(paper: Mapping[str, Any], result: Result) -> dict[str, Any]:
     """What the paper's run of this row would say."""
     protocol = {key: value for key, value in paper["protocol"].items() if key != SEEDS}

@@ -1,16 +1,20 @@
 """A table, its rows and its cells."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from ocnet_pl.context.record import OnOwnClass
 from ocnet_pl.cost.record import Cost
-from ocnet_pl.run.directory import State
+from ocnet_pl.errors import UserError
 from ocnet_pl.run.result import Result
 from ocnet_pl.statistics import Interval, Spread, holm
 from ocnet_pl.sweep.scores import Score
 from ocnet_pl.table.columns import Column
 from ocnet_pl.table.deviations import Deviation
+
+T = TypeVar("T")
 
 LABELS = {
     "baseline": "Baseline",
@@ -36,7 +40,9 @@ class Cell:
         interval: where that difference lies, from the counts of every image; None where that is not known.
         unknown: why it is not; None where it is, or where there is no difference.
         paper: published mean and standard deviation; None where there is none.
-        trained_on: the images are among those that the row was trained on, so that the number tests nothing.
+        seen: (images, of images) of the number that the row was trained on; (0, 0) where none, or where the column is
+            meant to show training images.
+        trained_on: so many were seen that the number tests nothing.
         stand_in: score on the validation images, for a cell of a test set that has none; else None.
     """
 
@@ -46,8 +52,31 @@ class Cell:
     interval: Interval | None = None
     unknown: str | None = None
     paper: tuple[float, float | None] | None = None
+    seen: tuple[int, int] = (0, 0)
     trained_on: bool = False
     stand_in: Spread | None = None
+
+
+@dataclass
+class Notes:
+    """What is in the folder of a sweep and not in its table, a line each.
+
+    Attributes:
+        unreadable: files that are damaged or cannot be opened, and what to do.
+        copies: directories that hold the result of another run.
+    """
+
+    unreadable: list[str] = field(default_factory=list)
+    copies: list[str] = field(default_factory=list)
+
+    def readable(self, read: Callable[[], T], otherwise: T) -> T:
+        """Return what `read` reads; where it is damaged, keep the reason and return something else."""
+        try:
+            return read()
+        except UserError as error:
+            if str(error) not in self.unreadable:
+                self.unreadable.append(str(error))
+            return otherwise
 
 
 @dataclass
@@ -58,7 +87,8 @@ class Row:
         name: of the row, as in the run directories; empty for other people's rows, which only the paper has.
         label: for readers.
         results: finished runs by seed.
-        unfinished: state of the planned runs that are not done, by seed.
+        unfinished: state of the planned runs that are not done, by seed; "unreadable" where a result is damaged,
+            "rehearsal" where it is of a part of the steps or images.
         lineage: those runs, and the ones that they started from, of this sweep or another.
         cells: one for every column of the table.
         cost: of the row's head; None where no profile has it.
@@ -68,7 +98,7 @@ class Row:
     name: str
     label: str
     results: dict[int, Result]
-    unfinished: dict[int, State]
+    unfinished: dict[int, str]
     lineage: list[Result] = field(default_factory=list)
     cells: list[Cell] = field(default_factory=list)
     cost: Cost | None = None
@@ -90,6 +120,8 @@ class Table:
         deviations: from the protocol of that table.
         unlike: what differs between runs that are averaged, in words.
         scores: of a test server, the newest of every run.
+        rehearsals: runs that are not whole; they are named, and in no cell.
+        notes: what could not be read, and what is not counted.
     """
 
     name: str
@@ -102,6 +134,8 @@ class Table:
     deviations: list[Deviation] = field(default_factory=list)
     unlike: list[str] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
+    rehearsals: list[Result] = field(default_factory=list)
+    notes: Notes = field(default_factory=Notes)
 
     @property
     def main_column(self) -> int:

@@ -3,10 +3,10 @@
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from ocnet_pl.run.directory import RunDirectory
+from ocnet_pl.run.image_counts import read_counts
 from ocnet_pl.run.result import Result
+from ocnet_pl.run.sample_pictures import Kind, read_sample, sample_file
 
 STEP = "trainer/global_step"
 """The axis of the curves; Lightning's own name for it."""
@@ -50,19 +50,17 @@ def samples(result: Result) -> dict[str, Any]:
     """The drawn validation images, with truth and prediction as masks that wandb lays over them."""
     import wandb
 
-    folder = RunDirectory(result.directory).samples
     names = dict(enumerate(next(iter(result.evaluations.values())).iou))
 
-    def mask(name: str, kind: str) -> dict[str, Any]:
-        with Image.open(folder / f"{name}-{kind}.png") as picture:
-            return {"mask_data": np.asarray(picture), "class_labels": names}
+    def mask(name: str, kind: Kind) -> dict[str, Any]:
+        return {"mask_data": np.asarray(read_sample(sample_file(result.directory, name, kind))), "class_labels": names}
 
     return {
         SAMPLES: [
             wandb.Image(
-                str(folder / f"{name}-input.png"),
+                str(sample_file(result.directory, name, "input")),
                 caption=name,
-                masks={kind: mask(name, kind) for kind in ("truth", "prediction")},
+                masks={"truth": mask(name, "truth"), "prediction": mask(name, "prediction")},
             )
             for name in result.samples
         ]
@@ -74,11 +72,11 @@ def confusion_charts(result: Result) -> dict[str, Any]:
     import wandb
 
     charts = {}
-    for key, evaluation in result.evaluations.items():
-        if evaluation.counts is None:
+    for key in result.evaluations:
+        kept = read_counts(result, key)
+        if kept is None or not kept.confusion.size:
             continue
-        with np.load(result.directory / evaluation.counts) as file:
-            confusion, classes = file["confusion"], file["classes"].tolist()
+        confusion, classes = kept.confusion, kept.classes
         columns: list[str | int] = ["Actual", "Predicted", "nPredictions"]
         rows: list[list[Any]] = [[classes[i], classes[j], int(confusion[i, j])] for i, j in np.argwhere(confusion)]
         charts[f"{key}/confusion"] = wandb.plot_table(

@@ -32,6 +32,7 @@ class ASPOC(nn.Module):
         dilations: Sequence[int] = (12, 24, 36),
         share_query_key: bool = True,
         zero_init: bool = True,
+        key_momentum: float | None = None,
         dropout: float = 0.1,
         negative_slope: float = 0.01,
     ) -> None:
@@ -54,6 +55,7 @@ class ASPOC(nn.Module):
                 downsample=downsample,
                 share_query_key=share_query_key,
                 zero_init=zero_init,
+                key_momentum=key_momentum,
                 negative_slope=negative_slope,
             ),
             conv_norm_act(width, width, negative_slope=negative_slope),

@@ -24,6 +24,7 @@ class BaseOC(nn.Module):
         downsample: int = 1,
         share_query_key: bool = True,
         zero_init: bool = True,
+        key_momentum: float | None = None,
         dropout: float = 0.05,
         negative_slope: float = 0.01,
     ) -> None:
@@ -39,6 +40,7 @@ class BaseOC(nn.Module):
             downsample=downsample,
             share_query_key=share_query_key,
             zero_init=zero_init,
+            key_momentum=key_momentum,
             negative_slope=negative_slope,
         )
         self.fuse = conv_norm_act(2 * out_channels, out_channels, negative_slope=negative_slope)

@@ -29,6 +29,7 @@ class PyramidOC(nn.Module):
         grids: Sequence[int] = (1, 2, 3, 6),
         share_query_key: bool = True,
         zero_init: bool = True,
+        key_momentum: float | None = None,
         dropout: float = 0.05,
         negative_slope: float = 0.01,
         reduction_negative_slope: float | None = None,
@@ -48,6 +49,7 @@ class PyramidOC(nn.Module):
                 grid=grid,
                 share_query_key=share_query_key,
                 zero_init=zero_init,
+                key_momentum=key_momentum,
                 negative_slope=negative_slope,
             )
             for grid in grids

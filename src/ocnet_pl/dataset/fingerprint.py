@@ -1,0 +1,122 @@
+"""Identity of the images of a split, wherever the data set lies."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from ocnet_pl.dataset.listing import is_file, unreadable
+from ocnet_pl.dataset.reading import Pair
+
+_WHOLE = 1 << 16
+"""Files up to this many bytes are hashed in full."""
+_BLOCK = 1 << 12
+_BLOCKS_BETWEEN = 8
+_ENDS_IN_A_CHECKSUM = (b"\x89PNG", b"\xff\xd8\xff")
+"""PNG and JPEG: a change anywhere changes the last bytes of their pixels (Adler-32; the bits of the scan move)."""
+_THREADS = 16
+_DIGITS = 32
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Keys of the images of a split, in its order. A key is 32 hexadecimal digits.
+
+    Keys are computed from names, sizes and parts of the files: a moved or copied data set has the same ones, and a file
+    that is replaced changes them even if its name and size stay. `content_hashes` reads every byte.
+
+    Attributes:
+        keys: of the name below the data set's root, the image and its label: equal for one and the same pair.
+        images: of the image file alone, whatever its name or its label: equal for one and the same picture.
+    """
+
+    keys: tuple[str, ...]
+    images: tuple[str, ...]
+
+    @property
+    def sha256(self) -> str:
+        """One hash over all keys, in their order."""
+        return hashlib.sha256("\n".join(self.keys).encode()).hexdigest()
+
+    def summary(self) -> dict[str, int | str]:
+        """Entry for a result file: number of images, and the hash over all keys."""
+        return {"images": len(self.keys), "sha256": self.sha256}
+
+
+def fingerprint(pairs: Sequence[Pair], root: Path) -> Fingerprint:
+    """Fingerprint of the files of a split. Reads at most 64 KiB of each file, mostly 8.
+
+    Args:
+        pairs: files of image and label. A label may be missing, as in the test split of a benchmark.
+        root: folder of the data set, which keys do not depend on.
+
+    Raises:
+        UserError: an image that cannot be read.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        images = list(pool.map(_of_part, (image for image, _ in pairs)))
+        labels = list(pool.map(_of_label, (label for _, label in pairs)))
+    names = [_name(image, root) for image, _ in pairs]
+    keys = [_hash(name, *map(str.encode, files)) for name, *files in zip(names, images, labels, strict=True)]
+    return Fingerprint(tuple(keys), tuple(images))
+
+
+def content_hashes(paths: Iterable[Path]) -> list[str]:
+    """SHA-256 of all bytes of files, in hexadecimal digits.
+
+    Raises:
+        UserError: a file that cannot be read.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(_of_content, paths))
+
+
+def _name(path: Path, root: Path) -> bytes:
+    """Path below the root; of a file elsewhere, its last folder and its name."""
+    relative = path.relative_to(root) if path.is_relative_to(root) else Path(path.parent.name, path.name)
+    return os.fsencode(relative.as_posix())  # names need not be UTF-8
+
+
+def _of_label(path: Path) -> str:
+    return _of_part(path) if is_file(path) else ""
+
+
+def _of_part(path: Path) -> str:
+    try:
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            return _hash(str(size).encode(), *_parts(file, size))
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _parts(file: BinaryIO, size: int) -> list[bytes]:
+    if size <= _WHOLE:
+        return [file.read()]
+    start = file.read(_BLOCK)
+    between = 0 if start.startswith(_ENDS_IN_A_CHECKSUM) else _BLOCKS_BETWEEN
+    last = size - _BLOCK
+    parts = [start]
+    for number in range(1, between + 2):
+        file.seek(last * number // (between + 1))
+        parts.append(file.read(_BLOCK))
+    return parts
+
+
+def _of_content(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _hash(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8))
+        digest.update(part)
+    return digest.hexdigest()[:_DIGITS]

@@ -1,0 +1,86 @@
+"""Class ids of a label whose file format shows other numbers than it stores.
+
+A palette of greys in another order (PNG optimisers write it) stores indices, and shows the ids. A grey image of 2 or 4
+bits stores the ids, and decoders show them stretched to 255.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ocnet_pl.dataset.labels import UNKNOWN, Bytes
+from ocnet_pl.errors import UserError
+
+
+def stored_ids(path: Path, image: Image.Image, bits: int, table: Bytes) -> Bytes:
+    """Ids (H, W) of a label of one channel.
+
+    Args:
+        path: for the error.
+        image: of mode L or P.
+        bits: of a sample in the file.
+        table: stored id -> train id, (256,). It decides where a file can be read in two ways.
+
+    Raises:
+        UserError: both ways give ids of the table, and other classes.
+    """
+    pixels = np.asarray(image)
+    if image.mode == "P":
+        return _of_palette(path, pixels, image.getpalette() or [], table)
+    return _of_few_bits(path, pixels, bits, table) if bits < 8 else pixels
+
+
+def _of_palette(path: Path, indices: Bytes, palette: list[int], table: Bytes) -> Bytes:
+    colours = np.array(palette, np.uint8).reshape(-1, 3)
+    grey = (colours == colours[:, :1]).all(1)
+    used = np.unique(indices)
+    if used[-1] >= len(colours) or not grey[used].all():
+        return indices
+    shown = colours[:, 0]
+    if _same(used, shown[used], table):
+        ambiguous = False
+    elif grey.all():
+        # The shown grey is the id, but black and white may also be the display of 0 and 1.
+        ambiguous = set(shown[used]) <= {0, 255} and _known(used, table) and _known(shown[used], table)
+    else:
+        # A palette of colours, of which this label happens to use greys.
+        ambiguous = _known(used, table) and _known(shown[used], table)
+        shown = np.arange(len(colours), dtype=np.uint8) if not ambiguous else shown
+    if ambiguous:
+        raise _two_ways(path, used, shown[used], "a palette of grey")
+    lookup = np.zeros(256, np.uint8)
+    lookup[: len(shown)] = shown
+    return np.asarray(lookup[indices])
+
+
+def _of_few_bits(path: Path, stretched: Bytes, bits: int, table: Bytes) -> Bytes:
+    factor = 255 // (2**bits - 1)
+    stored = np.asarray(stretched // factor, np.uint8)
+    used = np.unique(stored)
+    shown = np.asarray(used * factor, np.uint8)
+    if not _known(shown, table) or _same(used, shown, table) or _fits(shown, bits // 2):
+        return stored
+    if _known(used, table):
+        raise _two_ways(path, used, shown, f"{bits} bits a pixel")
+    return stretched
+
+
+def _fits(shown: Bytes, bits: int) -> bool:
+    """Greys that an optimiser would have written in fewer bits, so that no optimiser wrote this file."""
+    return not (shown % (255 // (2**bits - 1))).any()
+
+
+def _known(ids: Bytes, table: Bytes) -> bool:
+    return bool((table[ids] != UNKNOWN).all())
+
+
+def _same(ids: Bytes, others: Bytes, table: Bytes) -> bool:
+    return bool((table[ids] == table[others]).all()) and _known(ids, table)
+
+
+def _two_ways(path: Path, stored: Bytes, shown: Bytes, how: str) -> UserError:
+    return UserError(
+        f"{path}: label with {how}, whose ids may be the stored {stored.tolist()} or the shown {shown.tolist()}; "
+        "save it as 8-bit grey"
+    )

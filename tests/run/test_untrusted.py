@@ -1,0 +1,196 @@
+"""A checkpoint is somebody else's file: nothing that it says is called, opened or filled in."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import Main, checkpoint
+
+import ocnet_pl
+from ocnet_pl.errors import UserError
+
+IMAGE = np.zeros((16, 24, 3), np.uint8)
+Change = Callable[[dict[str, Any]], object]
+
+
+def at(place: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The node of a config at `model.head`."""
+
+    def node(config: dict[str, Any]) -> dict[str, Any]:
+        for key in place.split("."):
+            config = config[key]
+        return config
+
+    return node
+
+
+def rewritten(runs: Path, change: Change, head: str = "base_oc") -> Path:
+    """A checkpoint with another config, in its run's place."""
+    path = Path(checkpoint(runs, head))
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+    return path
+
+
+def target(place: str, **node: Any) -> Change:
+    return lambda content: at(place)(content["config"]).update(node)
+
+
+def replace(place: str, value: Any) -> Change:
+    parent, _, key = place.rpartition(".")
+    return lambda content: at(parent)(content["config"]).update({key: value})
+
+
+def touching(path: str) -> dict[str, Any]:
+    return {"_target_": "pathlib.Path.touch", "_args_": [{"_target_": "pathlib.Path", "_args_": [path]}]}
+
+
+HOSTILE: dict[str, Change] = {
+    "another head": target("model.head", _target_="pathlib.Path.touch"),
+    "another network": target("model", _target_="torch.utils.collect_env.run"),
+    "another backbone": target("model.backbone", _target_="timm.create_model"),
+    "another data set": target("dataset", _target_="numpy.save"),
+    "another protocol": target("inference", _target_="pathlib.Path.unlink"),
+    "a known class in another place": target("dataset", _target_="ocnet_pl.model.head.gp.GP"),
+    "nested": replace("model.head.dropout", touching("touched")),
+    "nested in a list": replace("dataset.scale", [touching("touched"), 2.0]),
+    "nested in the protocol": replace("inference.flip", touching("touched")),
+    "positional arguments": target("model.head", _args_=[touching("touched")]),
+    "a partial": target("model.head", _partial_=True),
+    "a call mode": target("dataset", _recursive_=False),
+    "a conversion": target("model", _convert_="all"),
+    "a defaults list": target("model", defaults=[{"override /hydra/callbacks": "evil"}]),
+    "an environment variable": target("dataset", root="${oc.env:HOME}"),
+    "an interpolation in a list": replace("dataset.scale", ["${oc.decode:1}", 2.0]),
+    "an interpolated target": target("model.head", _target_="${oc.env:SHELL}"),
+    "Hydra's resolver": target("model.backbone", model_name="${hydra:runtime.cwd}"),
+    "a file of timm": target("model.backbone", checkpoint_path="weights.pth"),
+    "a configuration of timm": target("model.backbone", pretrained_cfg={"file": "weights.pth"}),
+    "an address for timm": target("model.backbone", pretrained_cfg_overlay={"url": "http://localhost/x.pth"}),
+    "a folder of timm": target("model.backbone", cache_dir="cache"),
+    "a hub's name": target("model.backbone", model_name="hf-hub:somebody/network"),
+    "a folder's name": target("model.backbone", model_name="local-dir:weights"),
+    "a missing group": lambda content: content["config"].pop("inference"),
+    "a group that is a word": lambda content: content["config"].update(dataset="x"),
+    "no plain value": target("model.head", dropout=torch.zeros(2)),
+    "a depth without end": lambda content: content["config"]["model"].update(head=deep(90)),
+    "keys that are numbers": lambda content: content["config"]["model"]["head"].update({3: 4}),
+    "choices that are numbers": lambda content: content.update(choices={"model/head": 3}),
+    "no classes": lambda content: content.update(classes=[]),
+    "classes that are numbers": lambda content: content.update(classes=[1, 2]),
+    "weights that are words": lambda content: content.update(state_dict={"network.x": "y"}),
+    "a config that is a list": lambda content: content.update(config=[1]),
+    "a negative step": lambda content: content.update(global_step=-1),
+}
+
+
+def deep(levels: int) -> dict[str, Any]:
+    node: dict[str, Any] = {}
+    for _ in range(levels):
+        node = {"a": node}
+    return node
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_checkpoint_is_refused_in_one_line(
+    name: str, runs: Path, trained: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = rewritten(runs, HOSTILE[name])
+    before = sorted(workplace.rglob("*"))
+    with pytest.raises(UserError) as refused:
+        ocnet_pl.load(path)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 600
+    assert sorted(workplace.rglob("*")) == before, "something was written"
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict", "figure", "measure", "serve"])
+def test_every_command_refuses_it(
+    command: str, runs: Path, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = rewritten(runs, HOSTILE["nested"])
+    (workplace / "image.png").write_bytes(b"")
+    arguments = {
+        "evaluate": ("evaluate", str(path), "trainer=cpu"),
+        "predict": ("predict", str(path), "image.png", "--device=cpu"),
+    }.get(command, ("explore", command, str(path), "--device=cpu"))
+    assert call(*arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert "model.head.dropout" in error
+    assert "pathlib.Path.touch" in error
+    assert not Path("touched").exists()
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [[touching("touched")], {"_target_": "torch.utils.collect_env.run", "command": "touch touched"}, ["${oc.env:X}"]],
+)
+def test_augmentation_is_not_built_to_load_a_network(augment: Any, runs: Path, workplace: Path) -> None:
+    plain = ocnet_pl.load(checkpoint(runs, "base_oc")).predict(IMAGE)
+    loaded = ocnet_pl.load(rewritten(runs, target("dataset", augment=augment)))
+    assert not Path("touched").exists()
+    assert np.array_equal(loaded.predict(IMAGE), plain)
+
+
+@pytest.mark.parametrize("group", ["loss", "schedule", "trainer", "logger"])
+def test_what_only_a_training_needs_is_never_built(group: str, runs: Path, workplace: Path, call: Main) -> None:
+    path = rewritten(runs, lambda content: content["config"].update({group: touching("touched")}))
+    assert ocnet_pl.load(path).predict(IMAGE).shape == IMAGE.shape[:2]
+    assert call("evaluate", str(path), "trainer=cpu", "trainer.precision=32-true") == 0
+    assert not Path("touched").exists()
+
+
+def test_no_cache_is_written_where_a_checkpoint_says(runs: Path, workplace: Path, call: Main) -> None:
+    path = rewritten(runs, target("dataset", cache=str(workplace / "cache")))
+    assert call("evaluate", str(path), "trainer=cpu") == 0
+    assert not (workplace / "cache").exists()
+
+
+def test_a_class_of_ones_own_is_known_by_its_config_file(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = rewritten(runs, target("model.head", _target_="collections.OrderedDict"))
+    with pytest.raises(UserError, match=r"model\.head says _target_=collections\.OrderedDict"):
+        ocnet_pl.load(path)
+    own = tmp_path / "own" / "model" / "head"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("_target_: collections.OrderedDict\n")
+    monkeypatch.setenv("OCNET_CONF", str(tmp_path / "own"))
+    with pytest.raises(UserError) as refused:  # it is trusted now, and turns out to be no head
+        ocnet_pl.load(path)
+    assert "says _target_" not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["network.classifier.weight", "network.backbone.bn1.running_var"])
+def test_weights_that_are_not_finite_are_not_tested(name: str, value: float, runs: Path, call: Main) -> None:
+    def damage(content: dict[str, Any]) -> None:
+        content["state_dict"][name].flatten()[0] = value
+
+    with pytest.raises(UserError, match=f"{name.removeprefix('network.')} is not finite"):
+        ocnet_pl.load(rewritten(runs, damage))
+
+
+def test_a_run_folder_that_says_anything_executes_nothing(
+    runs: Path, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Reports read JSON: a `_target_` in it is text."""
+    import json
+
+    shutil.copytree(runs, workplace / "outputs" / "runs")
+    for path in (workplace / "outputs").rglob("*.json"):
+        content = json.loads(path.read_text())
+        if isinstance(content, dict) and "config" in content:
+            content["config"]["dataset"]["augment"] = [touching("touched")]
+            content["config"]["model"]["head"] |= touching("touched")
+            content.pop("checksum", None)
+            path.write_text(json.dumps(content))
+    assert call("report", "outputs/runs") == 0
+    assert call("report", "outputs/runs", "--status") == 0
+    assert not Path("touched").exists()
