@@ -112,7 +112,7 @@ def test_a_suggestion_is_of_the_same_kind(
     ("key", "words"),
     [
         ("threads", "a setting of ocnet-train only"),
-        ("schedule.max_step", "did you mean schedule.max_steps?"),
+        ("dataset.num_worker", "did you mean dataset.num_workers?"),
         ("splitt", "did you mean split?"),
         ("evaluate_on", "a setting of ocnet-train only"),
         ("trainer.max_epochs", "no such setting of this command"),

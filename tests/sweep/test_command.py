@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import TINY, Main
 
-from ocnet_pl.process import EXIT_INTERRUPTED
+from ocnet_pl.errors import EXIT_INTERRUPTED
 from ocnet_pl.run.directory import RunDirectory, State
 from ocnet_pl.sweep import launching
 from ocnet_pl.sweep.plan import PLAN, planned_runs
