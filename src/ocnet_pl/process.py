@@ -41,7 +41,7 @@ def die_with_parent() -> None:
 
 
 def stop_children(patience: float) -> None:
-    """Ask the runs that this process and its workers started to save and end, end the workers, and wait.
+    """Ask the runs that this process and its workers started to save and end, wait for them, and end the workers.
 
     A run leads a session of its own, by which it is told from a worker; its ranks and loaders are its own matter.
     Without `/proc` nothing is signalled: the runs are asked when their parent ends.
@@ -61,12 +61,20 @@ def stop_children(patience: float) -> None:
                 pending += _children(process)
         except ProcessLookupError:
             continue
-    for process in (*workers, *runs):  # workers first: they would start other runs
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGTERM)
+    # Workers that are frozen start no other run; and a pool whose worker has died would kill the runs of all others.
+    _signal(workers, signal.SIGSTOP)
+    _signal(runs, signal.SIGTERM)
     until = time.monotonic() + patience
     while any(map(_is_alive, runs)) and time.monotonic() < until:
         time.sleep(0.1)
+    _signal(workers, signal.SIGTERM)
+    _signal(workers, signal.SIGCONT)
+
+
+def _signal(processes: Sequence[int], sign: signal.Signals) -> None:
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, sign)
 
 
 def _children(process: int) -> list[int]:
