@@ -17,9 +17,9 @@ def stored_ids(path: Path, image: Image.Image, bits: int, table: Bytes) -> Bytes
     """Ids (H, W) of a label of one channel.
 
     Args:
-        path: for the error.
-        image: of mode L or P.
-        bits: of a sample in the file.
+        path: path for the message of an error.
+        image: image of mode L or P.
+        bits: bits a sample in the file.
         table: stored id -> train id, (256,). It decides where a file can be read in two ways.
 
     Raises:
