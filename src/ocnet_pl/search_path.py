@@ -47,7 +47,7 @@ class OwnSearchPath(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Called by Hydra for every search path that it makes."""
-        for folder in reversed(own_dirs()):
+        for folder in own_dirs():
             search_path.prepend("ocnet-conf", f"file://{folder}", SearchPathQuery(provider="main"))
 
 

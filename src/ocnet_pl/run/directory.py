@@ -216,7 +216,9 @@ def own_place(directory: Path, name: str, row: str, seed: int) -> bool:
         seed: seed in the run's config or result.
     """
     whole = directory.absolute()
-    return whole.name == f"seed-{seed}" and whole.parent.name == row
+    # Bytes, because a terminal without UTF-8 gives the names of folders in another form than the files in them.
+    same_row = os.fsencode(whole.parent.name) == row.encode(errors="surrogateescape")
+    return whole.name == f"seed-{seed}" and same_row
 
 
 def write_json(path: Path, content: Any) -> None:

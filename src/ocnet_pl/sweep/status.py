@@ -69,7 +69,7 @@ def sweep_status(sweep: Path) -> tuple[list[RunStatus], list[str]]:
         run = RunDirectory(path.parent)
         if run in runs:
             continue
-        if (owner := _owner(run)) != f"{run.row}/{run.path.name}":
+        if owner := _owner(run):
             remarks.append(f"{run.path}: a copy of {owner}, left out; move it out of the sweep's folder or rename it")
         else:
             runs.append(run)
@@ -77,15 +77,13 @@ def sweep_status(sweep: Path) -> tuple[list[RunStatus], list[str]]:
 
 
 def _owner(run: RunDirectory) -> str:
-    """`<row>/seed-<n>` of the run whose files lie in a directory; the directory's own where they do not tell."""
+    """`<row>/seed-<n>` of the run of which a directory holds a copy; empty if the run is the directory's own."""
     try:
         config = run.read_started() or {}
     except UserError:
-        config = {}
-    row, seed = config.get("row", run.row), config.get("seed")
-    if seed is None:
-        return f"{row}/seed-{run.path.name.removeprefix('seed-').split('.')[0]}"
-    return f"{row}/{run.path.name}" if own_place(run.path, "", str(row), seed) else f"{row}/seed-{seed}"
+        config = {}  # its state tells
+    row, seed = str(config.get("row", run.row)), config.get("seed", run.path.name.removeprefix("seed-").split(".")[0])
+    return "" if own_place(run.path, "", row, seed) else f"{row}/seed-{seed}"
 
 
 def seconds_left(runs: Sequence[RunStatus]) -> float | None:
