@@ -126,11 +126,11 @@ def test_a_data_set_refuses_what_it_cannot_have(override: str) -> None:
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("evaluate_on=val", "a list is expected, as [val]"),
-        ("dataset.crop_size=64", "a list is expected, as [769,769]"),
-        ("dataset.augment=null", "a list is expected, as []"),
+        ("evaluate_on=val", "a list is expected, e.g. [val]"),
+        ("dataset.crop_size=64", "a list is expected, e.g. [769,769]"),
+        ("dataset.augment=null", "a list is expected, e.g. []"),
         ("model.head=asp_oc", "choose it as model/head=asp_oc"),
-        ("schedule.optimizer=adam", "change one of them, as schedule.optimizer.NAME=VALUE"),
+        ("schedule.optimizer=adam", "change one of them, e.g. schedule.optimizer.NAME=VALUE"),
     ],
 )
 def test_lists_and_groups_are_told_from_words(override: str, words: str) -> None:

@@ -1,8 +1,57 @@
-"""What the console scripts share of their command lines. Nothing heavy: `--help` waits for it."""
+"""The part that all console scripts share. Nothing heavy: `--help` waits for it."""
 
 import argparse
-from collections.abc import Callable
-from typing import Protocol
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from ocnet_pl import __version__
+
+CONF_VARIABLE = "OCNET_CONF"
+"""Environment variable: folders of configuration files of one's own, separated as in `PATH`."""
+
+
+def safe_output() -> None:
+    """Write characters that the terminal's encoding lacks (+-, names) as escapes; each command calls this first."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser with the options that every command has, before or after its subcommand."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.add_argument("--version", action="version", version=f"ocnet_pl {__version__}")
+        self.add_argument(
+            "--config-dir",
+            action=_AddConfigDir,
+            default=argparse.SUPPRESS,
+            metavar="DIR",
+            help=f"folder of your own configuration files, searched before the package's; also as {CONF_VARIABLE}=DIR",
+        )
+
+
+class _AddConfigDir(argparse.Action):
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        add_config_dirs([values])
+
+
+def add_config_dirs(folders: Sequence[str]) -> None:
+    """Search these folders for configuration files, before those that are searched already.
+
+    Args:
+        folders: the first is searched first.
+    """
+    before = os.environ.get(CONF_VARIABLE, "").split(os.pathsep)
+    paths = dict.fromkeys([*(str(Path(folder).expanduser().absolute()) for folder in folders), *filter(None, before)])
+    os.environ[CONF_VARIABLE] = os.pathsep.join(paths)
 
 
 class AddCommand(Protocol):
@@ -14,9 +63,9 @@ class AddCommand(Protocol):
 
 
 def parser_of_commands(prog: str, description: str, epilog: str) -> tuple[argparse.ArgumentParser, AddCommand]:
-    """A parser with subcommands, and what adds one: `arguments.run(arguments)` then does what was asked for."""
+    """A parser with subcommands, and a function that adds one: `arguments.run(arguments)` then runs the one chosen."""
     layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog=prog, description=description, epilog=epilog, formatter_class=layout)
+    parser = CommandParser(prog=prog, description=description, epilog=epilog, formatter_class=layout)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
 
     def add(run: Callable[[argparse.Namespace], None], summary: str, description: str) -> argparse.ArgumentParser:

@@ -1,9 +1,10 @@
-"""Where the configuration is, what it offers, and how a command or a notebook composes it."""
+"""The configuration: its groups and options, and how a command or a notebook composes it."""
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,39 +19,26 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ocnet_pl.errors import UserError
 from ocnet_pl.run.identity import Plain
-
-
-def config_dir() -> Path:
-    """`conf/`, beside `src/` in a checkout and inside the package in a wheel."""
-    package = Path(__file__).resolve().parent
-    for folder in (package / "conf", package.parents[1] / "conf"):
-        if (folder / "train.yaml").is_file():
-            return folder
-    raise FileNotFoundError("ocnet_pl was installed without its configuration: install the wheel or the checkout again")
-
-
-def config_dirs() -> list[Path]:
-    """Folders of config files."""
-    return [config_dir()]
+from ocnet_pl.search_path import config_dir, config_dirs
 
 
 def options(group: str) -> list[str]:
-    """Names that a config group takes, for example `options("model/head")`."""
-    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+    """Names that a config group takes, for example `options("model/head")`, those of one's own folders among them."""
+    return sorted({path.stem for folder in config_dirs() for path in (folder / group).glob("*.yaml")})
 
 
 def heads() -> list[str]:
-    """Names of all context heads: the files of `conf/model/head/` are the registry."""
+    """Names of all context heads: the files of `model/head/` in the config folders are the registry."""
     return options("model/head")
 
 
-def compose(*overrides: str, config_name: str = "train") -> DictConfig:
+def compose(*overrides: str, config_name: str = "train", given: Mapping[str, Any] | None = None) -> DictConfig:
     """The configuration that a command line gives, with every `${hydra:...}` filled in: `compose("model/head=gp")`.
 
     Raises:
         UserError: an override that does not exist or cannot be.
     """
-    return compose_with_choices(*overrides, config_name=config_name)[0]
+    return compose_with_choices(*overrides, config_name=config_name, given=given)[0]
 
 
 def compose_with_choices(
@@ -73,10 +61,14 @@ def compose_with_choices(
     before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     GlobalHydra.instance().clear()
     try:
-        with readable_config_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
+        bare = partial(compose, config_name=config_name, given=given)
+        with (
+            readable_config_errors(command=config_name, bare=bare),
+            initialize_config_dir(str(config_dir()), version_base="1.3"),
+        ):
             config = hydra_compose(config_name, list(overrides), return_hydra_config=True)
             HydraConfig.instance().cfg = config  # type: ignore[assignment]
-            OmegaConf.resolve(config)
+            _resolve(config)
     finally:
         GlobalHydra.instance().hydra, HydraConfig.instance().cfg = before
     OmegaConf.set_struct(config, False)
@@ -85,31 +77,59 @@ def compose_with_choices(
     return config, choices
 
 
+def _resolve(config: DictConfig) -> None:
+    """OmegaConf's `resolve`, whose errors name no setting."""
+    try:
+        OmegaConf.resolve(config)
+    except OmegaConfBaseException as error:
+        for key in _keys(config):
+            try:
+                OmegaConf.select(config, key)
+            except OmegaConfBaseException as cause:
+                raise UserError(f"{key}: {' '.join(str(cause.msg or cause).split())}; correct its ${{...}}") from error
+        raise
+
+
 def plain(config: DictConfig) -> Plain:
     """A config as dicts, lists and numbers: what checkpoints and results carry."""
     container: Plain = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     return container
 
 
+def typed_overrides(hydra: Any) -> list[str]:
+    """Overrides in a `hydra` node as they were typed: interpolations are not resolved.
+
+    Iterating over the list itself would resolve `row=lr-${schedule.lr}` against that config, and every run of a sweep
+    would get the same row.
+    """
+    typed: list[str] = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # type: ignore[assignment]
+    return typed
+
+
 @contextmanager
-def readable_config_errors(*, sweeps: bool = False) -> Iterator[None]:
-    """Turns what Hydra and OmegaConf say of a wrong override into one line that tells what to write.
+def readable_config_errors(
+    *, sweeps: bool = False, command: str = "train", bare: Callable[[], DictConfig] = compose
+) -> Iterator[None]:
+    """Turn errors of Hydra and OmegaConf about an override into one line.
 
     Args:
         sweeps: the command takes several values of a setting as several runs.
+        command: name of its file in `conf/`.
+        bare: gives the command's config without overrides.
+
+    Raises:
+        UserError: such an error in the block.
     """
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_explain(error, sweeps)) from error
+        raise UserError(_explain(error, sweeps, command, bare)) from error
 
 
-def _explain(error: Exception, sweeps: bool) -> str:
+def _explain(error: Exception, sweeps: bool, command: str, bare: Callable[[], DictConfig]) -> str:
     text = str(error)
     if isinstance(error, OverrideParseException):
-        return (
-            f"{error.override!r} is no override: write key=value, with quotes round values that hold spaces or commas"
-        )
+        return _explain_syntax(error.override)
     if several := re.search(r"Ambiguous value for argument '([^=]+)=(.*?)'\s", text, re.DOTALL):
         key, values = several.groups()
         return (
@@ -123,25 +143,95 @@ def _explain(error: Exception, sweeps: bool) -> str:
         hint = f"did you mean {group}={near[0]}? " if near else ""
         return f"{group}={name}: no such option; {hint}choose one of {', '.join(choices)}"
     if wrong := re.search(r"Could not override '([^']+)'", text):
-        key = wrong.group(1)
-        if "/" in key:
-            groups = _groups()
-            near = difflib.get_close_matches(key, groups, 1, 0.6)
-            return f"{key}: no such group; {f'did you mean {near[0]}? ' if near else ''}there are {', '.join(groups)}"
-        return f"{key}: no such setting; {_suggest(key)}see 'ocnet-train --cfg job' for all of them"
-    return " ".join(text.split())
+        return _explain_key(wrong.group(1), command, bare)
+    key = getattr(error, "full_key", None)
+    return " ".join(f"{key}: {text}".split() if key and key not in text else text.split())
+
+
+def _explain_syntax(override: str) -> str:
+    key, equals, value = override.partition("=")
+    if equals and value.startswith("~"):
+        return f"{override}: '~' is not expanded here; write {key}={Path(value).expanduser()}"
+    if equals and re.search(r"[\s,:{}\[\]()]", value):
+        return f"{override!r} is not a valid override: put quotes round the value, '{key}=\"VALUE\"'"
+    return f"{override!r} is not a valid override: write key=value"
+
+
+def _explain_key(key: str, command: str, bare: Callable[[], DictConfig]) -> str:
+    if "/" in key:
+        groups = _groups()
+        near = difflib.get_close_matches(key, groups, 1, 0.6)
+        return f"{key}: no such group; {f'did you mean {near[0]}? ' if near else ''}there are {', '.join(groups)}"
+    if advice := _trainer_advice(key, command):
+        return f"{key}: {advice}"
+    config = bare()
+    keys = list(_keys(config))
+    if (meant := _near(key, keys)) is not None:
+        hint = f"did you mean {meant}? "
+    elif command != "train" and key in _keys(compose()):
+        hint = "it is a setting of ocnet-train only; "
+    else:
+        hint = ""
+    if command == "train":
+        return f"{key}: no such setting; {hint}see 'ocnet-train --cfg job' for all of them"
+    return f"{key}: no such setting of this command; {hint}there are {', '.join(map(str, config))}"
+
+
+def _trainer_advice(key: str, command: str) -> str:
+    """Advice for an argument of Lightning's `Trainer` that no file of `conf/trainer` sets; empty for other settings."""
+    group, _, name = key.rpartition(".")
+    if group not in ("", "trainer") or name in compose().trainer:  # e.g. `devices` alone
+        return ""
+    if name in SET_BY_PROGRAM:
+        return SET_BY_PROGRAM[name] if command == "train" else ""
+    import inspect
+
+    from pytorch_lightning import Trainer  # seconds, for an error message only
+
+    if name not in inspect.signature(Trainer).parameters:
+        return ""
+    return f"not in conf/trainer, but Lightning's Trainer has it; add it as +trainer.{name}=VALUE"
+
+
+SET_BY_PROGRAM = {
+    "max_steps": "the length of a training is schedule.max_steps",
+    "max_epochs": "trainings are counted in steps here; use schedule.max_steps",
+    "min_steps": "a training does schedule.max_steps steps",
+    "min_epochs": "trainings are counted in steps here; use schedule.max_steps",
+    "val_check_interval": "use schedule.val_every (steps)",
+    "check_val_every_n_epoch": "trainings are counted in steps here; use schedule.val_every",
+    "log_every_n_steps": "use schedule.log_every (steps)",
+    "enable_checkpointing": "use schedule.checkpoint_every (steps)",
+    "logger": "choose it as logger=csv or logger=wandb",
+    "default_root_dir": "use outputs=",
+    "num_sanity_val_steps": "no validation runs before the first step; dataset.* is checked by 'ocnet-data check'",
+    "use_distributed_sampler": "the samplers of this project divide the images over the processes",
+    "enable_model_summary": "see 'ocnet-profile' for the size of a network",
+    "callbacks": "callbacks are set by ocnet-train",
+    "plugins": "plugins are set by ocnet-train",
+    "resume": "the same command resumes an interrupted run by itself",
+    "resume_from_checkpoint": "the same command resumes an interrupted run by itself; parent= starts from another row",
+    "ckpt_path": "the same command resumes an interrupted run by itself; parent= starts from another row",
+    "gpus": "use trainer.devices",
+}
+"""Arguments of Lightning's `Trainer`, of this and of older versions, in whose place this project has its own."""
 
 
 def _groups() -> list[str]:
     """Names of all groups that have options."""
-    return sorted({path.parent.relative_to(config_dir()).as_posix() for path in config_dir().glob("*/**/*.yaml")})
+    found = {path.parent.relative_to(folder) for folder in config_dirs() for path in folder.glob("*/**/*.yaml")}
+    return sorted(group.as_posix() for group in found)
 
 
-def _suggest(key: str) -> str:
-    keys = list(_keys(compose()))
-    tail = key.rsplit(".", 1)[-1]
-    near = difflib.get_close_matches(key, keys, 1, 0.6) or [k for k in keys if k.rsplit(".", 1)[-1] == tail][:1]
-    return f"did you mean {near[0]}? " if near else ""
+def _near(key: str, keys: list[str]) -> str | None:
+    """The setting that was probably meant: the same name elsewhere, or a name or a path that is nearly the same."""
+    group, _, name = key.rpartition(".")
+    if elsewhere := [k for k in keys if k.rsplit(".", 1)[-1] == name]:
+        return elsewhere[0]
+    siblings = {k.rpartition(".")[2]: k for k in keys if k.rpartition(".")[0] == group}
+    if near := difflib.get_close_matches(name, siblings, 1, 0.75):
+        return siblings[near[0]]
+    return next(iter(difflib.get_close_matches(key, keys, 1, 0.85)), None)
 
 
 def _keys(config: Any, prefix: str = "") -> Iterator[str]:

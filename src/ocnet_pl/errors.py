@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from ocnet_pl.escaping import printable
 
@@ -54,6 +55,23 @@ def unusable(error: OSError) -> str:
     return f"{os.fsdecode(error.filename or '')}: {error.strerror or error}; {remedy}"
 
 
+@contextmanager
+def readable_os_errors(path: Path) -> Iterator[None]:
+    """Turn errors of the file system into one line.
+
+    Args:
+        path: named where the error itself names none.
+
+    Raises:
+        UserError: any `OSError` in the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise UserError(unusable(error)) from error
+
+
 _PERMISSION = "change its permissions, or give another path"
 _ROOM = "free some space and rerun the same command"
 _REMEDIES = {
@@ -65,8 +83,9 @@ _REMEDIES = {
     errno.EFBIG: _ROOM,
     errno.ENAMETOOLONG: "give a shorter name",
     errno.EISDIR: "give the path of a file",
-    errno.ENOTDIR: "give a path below a folder",
-    errno.EEXIST: "give another path",
+    errno.ENOTDIR: "a file is in the way; move it, or give another path",
+    errno.ENOENT: "restore it, or give another path",
+    errno.EEXIST: "a file is in the way; move it, or give another path",
     errno.ELOOP: "a link leads back to itself; give another path",
     errno.EIO: "check the disk",
     errno.ESTALE: "the network file system lost it; rerun the same command",

@@ -1,4 +1,4 @@
-"""What a number of the configuration must be, and the one line for one that is not."""
+"""Checks of single values of the configuration, and the one line for a wrong one."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,10 @@ from ocnet_pl.errors import UserError
 def expect(setting: str, value: Any, holds: bool, expected: str) -> None:
     """Raises: UserError: `holds` is false; the line says what was given and what is expected."""
     if not holds:
-        raise UserError(f"{setting}={written(value)}: {expected} is expected")
+        text = written(value)
+        if not text.isprintable() or text != text.strip():
+            text = repr(text)
+        raise UserError(f"{setting}={text if len(text) <= 80 else f'{text[:77]}...'}: {expected} is expected")
 
 
 def is_whole(value: Any, least: int) -> bool:

@@ -1,15 +1,33 @@
-"""Processes that start processes: none outlives the one that started it."""
+"""Processes: none outlives the one that started it, and which of them train one run together."""
 
 import ctypes
 import os
 import signal
 import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ocnet_pl.errors import UserError
 
 EXIT_STOPPED = 75
 """Exit code of a run that was asked to stop and can go on: EX_TEMPFAIL of sysexits.h."""
 
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+"""Exit code after Ctrl-C, as shells report it."""
+
 PARENT_VARIABLE = "OCNET_PARENT"
 """Process id of the one that started this one."""
+
+_RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+_SLURM_RANKS = ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID")
+GROUP_VARIABLES = (
+    *_RANKS, *_SLURM_RANKS, "JSM_NAMESPACE_RANK", "MASTER_ADDR", "MASTER_PORT",
+    "PL_GLOBAL_SEED", "WANDB_RUN_ID", "WANDB_SERVICE",
+)  # fmt: skip
+"""Variables that a process group or a cluster's job leaves in the environment. A run that inherits them joins somebody
+else's group, or takes the job's one task for all of its processes."""
 
 
 def die_with_parent() -> None:
@@ -25,6 +43,142 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(ask_for_signal, signal.SIGTERM)
 
 
+def stop_children(patience: float) -> None:
+    """Ask the runs that this process and its workers started to save and end, end the workers, and wait.
+
+    A run leads a session of its own, by which it is told from a worker; its ranks and loaders are its own matter.
+    Without `/proc` nothing is signalled: the runs are asked when their parent ends.
+
+    Args:
+        patience: seconds to wait at most.
+    """
+    runs, workers = [], []
+    pending = _children(os.getpid())
+    while pending:
+        process = pending.pop()
+        try:
+            if os.getsid(process) == process:
+                runs.append(process)
+            else:
+                workers.append(process)
+                pending += _children(process)
+        except ProcessLookupError:
+            continue
+    for process in (*workers, *runs):  # workers first: they would start other runs
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGTERM)
+    until = time.monotonic() + patience
+    while any(map(_is_alive, runs)) and time.monotonic() < until:
+        time.sleep(0.1)
+
+
+def _children(process: int) -> list[int]:
+    files = Path(f"/proc/{process}/task").glob("*/children")
+    with suppress(OSError):
+        return [int(child) for file in files for child in file.read_text().split()]
+    return []
+
+
+def _is_alive(process: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    return False
+
+
 def all_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def leave_stale_group(command: str) -> None:
+    """Remove from the environment what describes no process group that this process is in, with a warning.
+
+    Lightning and torch read these variables on import, so this comes first. A group is described completely by
+    torchrun and by Lightning's own launcher (`LOCAL_RANK`, `WORLD_SIZE` above 1, and `RANK` or `NODE_RANK`) and by srun
+    (`SLURM_PROCID`, `SLURM_NTASKS` above 1, in a job that is not interactive); by hand, the first process of each
+    machine has `NODE_RANK` and `MASTER_ADDR`. Anything else was left by another tool or an interactive job.
+
+    Args:
+        command: that warns, where a removed variable would have changed what it does.
+    """
+    environment = os.environ
+    launched = "LOCAL_RANK" in environment and _number("WORLD_SIZE") > 1 and {"RANK", "NODE_RANK"} & set(environment)
+    by_hand = "LOCAL_RANK" not in environment and {"NODE_RANK", "MASTER_ADDR"} <= set(environment)
+    interactive = environment.get("SLURM_JOB_NAME") in ("bash", "interactive")  # salloc, srun --pty bash
+    tasks = "SLURM_PROCID" in environment and _number("SLURM_NTASKS") > 1 and not interactive
+    stale = [] if launched or by_hand else [name for name in (*_RANKS, "JSM_NAMESPACE_RANK") if name in environment]
+    if launched or not tasks:
+        stale += [name for name in _SLURM_RANKS if name in environment]
+    misleading = [f"{name}={environment[name]}" for name in stale
+                  if not launched and (_number(name) > 1 if name in _SIZES else environment[name] != "0")]  # fmt: skip
+    for name in stale:
+        del environment[name]
+    if misleading:
+        print(
+            f"{command}: warning: {', '.join(misleading)} in the environment: describes no process group of this run, "
+            "ignored",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+_SIZES = ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE")
+
+
+def refuse_other_group(devices: int | str | Sequence[int], num_nodes: int) -> None:
+    """Compare the process group of the environment with the number of processes that a trainer will have.
+
+    Args:
+        devices: of Lightning's trainer, on each machine; -1 or "auto" for all GPUs.
+        num_nodes: machines.
+
+    Raises:
+        UserError: another number of processes was started, so that runs would wait for each other or train twice.
+    """
+    slurm = _number("SLURM_NTASKS") if "SLURM_PROCID" in os.environ else 0
+    started = slurm or (_number("WORLD_SIZE") if "LOCAL_RANK" in os.environ else 0)
+    if started > 1:
+        wanted = _devices(devices) * num_nodes
+        if started != wanted:
+            what, variables = (
+                ("SLURM tasks", "SLURM_NTASKS and SLURM_PROCID")
+                if slurm
+                else ("processes", "WORLD_SIZE and LOCAL_RANK")
+            )
+            raise UserError(
+                f"{started} {what} were started, but trainer.devices={devices} x trainer.num_nodes={num_nodes} makes "
+                f"{wanted}; set trainer.devices= to those of one machine and trainer.num_nodes= to the machines (and "
+                f"trainer=ddp), or start one process; if there is only this one, unset {variables}"
+            )
+    elif _number("NODE_RANK") >= num_nodes:
+        raise UserError(
+            f"NODE_RANK={os.environ['NODE_RANK']} in the environment, but trainer.num_nodes={num_nodes}; "
+            "set trainer.num_nodes=, or unset NODE_RANK"
+        )
+
+
+def is_process_zero() -> bool:
+    """Return whether this process writes for its process group, before the group is formed."""
+    if "RANK" in os.environ:
+        return _number("RANK") == 0
+    return all(_number(name) == 0 for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+def _number(name: str) -> int:
+    """The value of an environment variable; 0 where it is not a number."""
+    text = os.environ.get(name, "")
+    return int(text) if text.isdecimal() else 0
+
+
+def _devices(devices: int | str | Sequence[int]) -> int:
+    if isinstance(devices, str):
+        if "," in devices:
+            return len(devices.split(","))
+        devices = int(devices) if devices.lstrip("-").isdecimal() else -1
+    if not isinstance(devices, int):
+        return len(devices)
+    if devices >= 0:
+        return devices
+    from torch import cuda  # late: `--help` must not wait for it
+
+    return max(cuda.device_count(), 1)

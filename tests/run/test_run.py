@@ -91,7 +91,7 @@ def test_evaluating_again_gives_the_same_and_loses_nothing(
     assert call("evaluate", checkpoint, "trainer=cpu", "inference=flip", "trainer.precision=bf16-mixed") == 0
     assert "precision: 32-true -> bf16-mixed" in capsys.readouterr().out
     assert call("evaluate", checkpoint, "inference=multi_scale", "inference.scales=1.0") == 2
-    assert "inference.scales=1.0: a list is expected, as [0.75,1.0,1.25]" in capsys.readouterr().err
+    assert "inference.scales=1.0: a list is expected, e.g. [0.75,1.0,1.25]" in capsys.readouterr().err
     assert call("evaluate", "split=val") == 2
     assert "which checkpoint?" in capsys.readouterr().err
     assert call("evaluate", checkpoint, "val") == 2
@@ -117,7 +117,7 @@ def test_the_same_command_again_does_nothing(
     assert call("train", *TINY) == 0
     before = (workplace / "outputs/runs/base_oc/seed-0/result.json").read_bytes()
     assert call("train", *TINY) == 0
-    assert "finished before" in capsys.readouterr().out
+    assert "already finished" in capsys.readouterr().out
     monkeypatch.setenv("SLURM_PROCID", "1")  # another process of the same job waits for nobody
     assert call("train", *TINY) == 0
     monkeypatch.delenv("SLURM_PROCID")
@@ -196,7 +196,7 @@ def test_a_sweep_survives_a_failure_and_repeats_only_that(workplace: Path, citys
     obstacle.unlink()
     second = spawn("train", *command, cwd=workplace)
     assert second.returncode == 0, second.stdout + second.stderr
-    assert "baseline/seed-0 finished before, skipped" in second.stdout
+    assert "baseline/seed-0 already finished, skipped" in second.stdout
     assert result(workplace / "outputs/runs/baseline/seed-0") == baseline
     assert result(workplace / "outputs/runs/base_oc/seed-0")["processes"] == 2
     assert sorted(p.name for p in (workplace / "outputs/runs").iterdir() if p.is_dir()) == ["base_oc", "baseline"]

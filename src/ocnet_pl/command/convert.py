@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 from ocnet_pl.authors.naming import INPUTS, LAYOUTS
+from ocnet_pl.command_line import CommandParser, safe_output
 from ocnet_pl.errors import UserError, one_line_errors
 
 DESCRIPTION = """\
@@ -31,7 +32,8 @@ examples:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
+    safe_output()
+    parser = CommandParser(
         prog="ocnet-convert",
         usage="ocnet-convert FILE.pth (--head NAME OUT.ckpt | --backbone OUT.pth) [--input NAME] [--dataset NAME] "
         "[key=value ...]",

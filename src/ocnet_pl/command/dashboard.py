@@ -1,11 +1,11 @@
 """`ocnet-dashboard`: the workspace on wandb that compares the heads of a table."""
 
-import argparse
 import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ocnet_pl.command_line import CommandParser, safe_output
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.escaping import printable
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
+    safe_output()
+    parser = CommandParser(
         prog="ocnet-dashboard",
         description="Makes a workspace on wandb for a table trained with logger=wandb, and prints its address: "
         "validation mIoU and training loss of every row as mean and standard deviation over its seeds, IoU by class as "

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ocnet_pl.command_line import parser_of_commands, whole_number
+from ocnet_pl.command_line import parser_of_commands, safe_output, whole_number
 from ocnet_pl.errors import UserError, one_line_errors
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ spent inside the image decoder is told apart: no loader without a cache can be f
 
 def main() -> None:
     """Entry point."""
+    safe_output()
     parser = _parser()
     arguments, more = parser.parse_known_args()  # overrides may also stand behind options
     if options := [word for word in more if word.startswith("-")]:

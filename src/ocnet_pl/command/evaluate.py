@@ -3,8 +3,10 @@
 import argparse
 from pathlib import Path
 
+from ocnet_pl.command_line import CommandParser, safe_output
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.escaping import printable
+from ocnet_pl.process import leave_stale_group
 
 DESCRIPTION = """\
 Tests a checkpoint. The network, the data set and its settings come from the checkpoint; all but the head can be
@@ -20,7 +22,8 @@ examples:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
+    safe_output()
+    parser = CommandParser(
         prog="ocnet-evaluate",
         usage="ocnet-evaluate CHECKPOINT [key=value ...]",
         description=DESCRIPTION,
@@ -36,6 +39,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with one_line_errors("ocnet-evaluate"):
         checkpoint, overrides = _divided(arguments.words)
+        leave_stale_group("ocnet-evaluate")
         from ocnet_pl.rendering.terminal import print_evaluation
         from ocnet_pl.run.evaluation import evaluate_checkpoint
 

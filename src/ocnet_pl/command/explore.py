@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ocnet_pl.command_line import parser_of_commands, whole_number
+from ocnet_pl.command_line import parser_of_commands, safe_output, whole_number
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.escaping import printable
 from ocnet_pl.whole_file import refuse_unwritable
@@ -53,6 +53,7 @@ _IMAGES = 6
 
 def main() -> None:
     """Entry point."""
+    safe_output()
     with one_line_errors("ocnet-explore"):
         arguments = _parser().parse_args()
         arguments.run(arguments)

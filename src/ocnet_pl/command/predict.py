@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ocnet_pl.command_line import CommandParser, safe_output
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.escaping import printable
 
@@ -46,7 +47,8 @@ _OVERRIDE = re.compile(r"[~+]{0,2}[\w./@]+=.*", re.DOTALL)
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
+    safe_output()
+    parser = CommandParser(
         prog="ocnet-predict",
         usage="ocnet-predict CHECKPOINT (PICTURES... | split=NAME) [key=value ...] [options]",
         description=DESCRIPTION,

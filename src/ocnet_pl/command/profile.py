@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from ocnet_pl.command_line import CommandParser, safe_output
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.whole_file import refuse_unwritable
 
@@ -30,13 +31,14 @@ examples:
 
 def main() -> None:
     """Entry point."""
+    safe_output()
     with one_line_errors("ocnet-profile"):
         arguments = _parser().parse_args()
         _profile(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="ocnet-profile",
         description=DESCRIPTION,
         epilog=EXAMPLES,

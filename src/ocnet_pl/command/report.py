@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ocnet_pl.command_line import CommandParser, safe_output
 from ocnet_pl.errors import one_line_errors
 from ocnet_pl.escaping import printable
 
@@ -23,7 +24,8 @@ examples:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
+    safe_output()
+    parser = CommandParser(
         prog="ocnet-report",
         description=_DESCRIPTION,
         epilog=_EPILOG,

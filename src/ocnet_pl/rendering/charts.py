@@ -86,7 +86,7 @@ def class_dots(table: Table) -> tuple[Figure, int]:
     for place in range(1, len(drawn)):
         axes.axhline(place - 0.5, color="0.9", linewidth=0.8)
     axes.set_yticks(range(len(drawn)), [figure_text(name) for name in drawn])
-    axes.set_ylim(len(drawn) - 0.5, -0.5)
+    axes.set_ylim(max(len(drawn), 1) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("IoU (%)")
     axes.grid(axis="x", color="0.92")

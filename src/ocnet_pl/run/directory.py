@@ -1,29 +1,32 @@
-"""One run is one directory: what lies where in it, and in which state the run is."""
+"""One run is one directory: its files and its state."""
 
+import errno
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
-from filelock import FileLock, Timeout
-
-from ocnet_pl.errors import UserError, unusable
+from ocnet_pl.errors import UserError, readable_os_errors, unusable
 from ocnet_pl.run.identity import Plain, config_difference
+from ocnet_pl.run.lock import LockedError, is_locked, locked
 from ocnet_pl.whole_file import UNFINISHED, write_text
+
+DATA = "data.json"
+"""Number of images of each split, and one hash over them, as the run found them when it started."""
 
 
 class State(StrEnum):
-    """Of a run, read off its directory."""
+    """State of a run, read from its directory."""
 
     DONE = "done"
     RUNNING = "running"
     FAILED = "failed"
     BROKEN = "broken"
-    """Stopped in the middle; it resumes from its last checkpoint, or starts again where there is none."""
+    """Interrupted; it resumes from its last checkpoint, or starts again where there is none."""
     WAITING = "waiting"
 
 
@@ -42,12 +45,12 @@ class RunDirectory:
 
     @property
     def row(self) -> str:
-        """Of the table."""
+        """Row name within the table."""
         return self.path.parent.name
 
     @property
     def seed(self) -> int:
-        """Of the run."""
+        """Seed of the run."""
         return int(self.path.name.removeprefix("seed-"))
 
     @property
@@ -99,62 +102,105 @@ class RunDirectory:
         return RunDirectory(Path(os.path.normpath(self.path.parent.parent / row / self.path.name)))
 
     def state(self) -> State:
-        """Read off the files, whoever wrote them."""
-        if self.result.is_file():
-            return State.DONE
-        if self._is_locked():
-            return State.RUNNING
-        if self.failure.is_file():
-            return State.FAILED
-        return State.BROKEN if self.started.is_file() else State.WAITING
+        """State of the run, whoever trains it; looking changes nothing and is in nobody's way.
+
+        Raises:
+            UserError: the directory cannot be read.
+        """
+        with readable_os_errors(self.path):
+            if self.result.is_file():
+                return State.DONE
+            if is_locked(self.path):
+                return State.RUNNING
+            if self.failure.is_file():
+                return State.FAILED
+            return State.BROKEN if self.started.is_file() else State.WAITING
 
     def read_started(self) -> dict[str, Any] | None:
-        """The config of the first start; None before it."""
-        return read_json(self.started) if self.started.is_file() else None
+        """The config of the first start; None before it.
+
+        Raises:
+            UserError: `config.json` is damaged.
+        """
+        return read_object(self.started) if self.started.is_file() else None
+
+    def read_failure(self) -> str:
+        """The error that ended the last attempt.
+
+        Raises:
+            UserError: `failure.json` is damaged.
+        """
+        error = read_object(self.failure).get("error")
+        if not isinstance(error, str):
+            raise UserError(f"{self.failure}: its 'error' is not a text; delete it and run the same command again")
+        return error
 
     def refuse_other_config(self, config: Plain) -> None:
-        """Raises: UserError: it holds a run, finished or not, of a config that gives other numbers."""
-        before = self.read_started()
-        kept = self.result.is_file() or self.last_checkpoint.is_file()  # else there is nothing to lose
-        if before is None or not kept or not (difference := config_difference(before, config)):
+        """Compare a config with that of the run in this directory.
+
+        Raises:
+            UserError: the directory contains a run, finished or not, whose config gives other numbers.
+        """
+        with readable_os_errors(self.path):
+            if not self.result.is_file() and not self.last_checkpoint.is_file():  # then there is nothing to lose
+                return
+            before = self.read_started()
+            if before is None and self.result.is_file():
+                before = read_object(self.result).get("config")
+        if not isinstance(before, dict):
+            raise UserError(
+                f"{self.started}: missing, so the run beside it cannot be compared with this command; "
+                "restore it, or delete the directory"
+            )
+        if not (difference := config_difference(before, config)):
             return
         more = f"; and {len(difference) - 4} more" if len(difference) > 4 else ""
         raise UserError(
-            f"{self.path}: holds a run of another config ({'; '.join(difference[:4])}{more}): "
-            "give this one another name= or row=, or delete the directory"
+            f"{self.path}: already contains a run with a different config ({'; '.join(difference[:4])}{more}); "
+            "choose another name= or row=, or delete it"
         )
+
+    def refuse_unwritable(self) -> None:
+        """Check that the directory is there, or can be made, and that files can be made in it.
+
+        Raises:
+            UserError: they cannot.
+        """
+        with readable_os_errors(self.path):
+            place = next(folder for folder in (self.path.absolute(), *self.path.absolute().parents) if folder.exists())
+            if not place.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
+            if not os.access(place, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+
+    def create(self) -> None:
+        """Make the directory, with those above it.
+
+        Raises:
+            UserError: it cannot be made.
+        """
+        with readable_os_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Keeps every other process out, on this machine and on those that share the file system.
+        """Keep every other process out, on this machine and on those that share the file system.
 
         Raises:
-            UserError: another process has it.
+            UserError: another process has it, or it cannot be written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        try:
-            # Who only asks for the state holds the lock for a moment, too.
-            with FileLock(self._lock_file, timeout=1):
-                for left in self.path.rglob(f".*{UNFINISHED}"):
-                    left.unlink()
-                yield
-        except Timeout:
-            raise UserError(
-                f"{self.path}: another process is training this run; wait for it or choose another name="
-            ) from None
-
-    @property
-    def _lock_file(self) -> Path:
-        return self.path / ".lock"
-
-    def _is_locked(self) -> bool:
-        if not self._lock_file.exists():
-            return False
-        try:
-            with FileLock(self._lock_file, blocking=False):
-                return False
-        except Timeout:
-            return True
+        self.create()
+        with ExitStack() as stack:
+            try:
+                with readable_os_errors(self.path):
+                    stack.enter_context(locked(self.path))
+                    for left in self.path.rglob(f".*{UNFINISHED}"):
+                        left.unlink()
+            except LockedError:
+                raise UserError(
+                    f"{self.path}: another process is training this run; wait for it or choose another name="
+                ) from None
+            yield
 
 
 def own_place(directory: Path, name: str, row: str, seed: int) -> bool:
@@ -200,3 +246,15 @@ def read_json(path: Path) -> Any:
         raise UserError(unusable(error)) from error
     except (ValueError, RecursionError) as error:  # not UTF-8 is a ValueError, too
         raise UserError(f"{path}: not valid JSON ({error}); restore or delete it") from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Content of a JSON file that holds an object.
+
+    Raises:
+        UserError: it cannot be read or holds something else.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected a JSON object, found {type(content).__name__}; restore or delete it")
+    return content

@@ -9,6 +9,7 @@ from ocnet_pl.build import build_tester
 from ocnet_pl.config import plain
 from ocnet_pl.dataset.fingerprint import Fingerprint
 from ocnet_pl.module import EvaluationModule
+from ocnet_pl.process import refuse_other_group
 from ocnet_pl.run.directory import RunDirectory
 from ocnet_pl.run.identity import Plain, config_difference
 from ocnet_pl.run.images import fingerprints, recorded_images, trained_keys
@@ -42,6 +43,7 @@ def evaluate_checkpoint(path: Path, overrides: Sequence[str]) -> Outcome | None:
     """
     restored = restore(path, overrides, command="evaluate")
     config, data, trained = restored.config, restored.data, restored.checkpoint.config
+    refuse_other_group(config.trainer.devices, config.trainer.num_nodes)
     if not any(override.startswith("trainer.precision=") for override in overrides):
         config.trainer.precision = trained.get("trainer", {}).get("precision", config.trainer.precision)
     data.prepare_data()

@@ -18,7 +18,7 @@ class KeptCounts:
         images: names of the image files.
         counts: of every image, (images, 3, K).
         classes: names of the classes; empty where the file does not name them.
-        confusion: of all images, (K, K); empty where the file has none.
+        confusion: confusion matrix of all images together, (K, K); empty where the file has none.
         keys: keys of the images, of name and content; empty in files of older versions.
     """
 
@@ -53,8 +53,8 @@ def read_counts(result: Result, key: str) -> KeptCounts | None:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files}
         images, counts = arrays["images"], arrays["counts"]
-        classes, confusion = arrays.get("classes", np.empty(0, "U")), arrays.get("confusion", np.empty((0, 0), int))
-        keys = arrays.get("keys", np.empty(0, "U"))
+        classes, keys = (arrays.get(name, np.empty(0, "U")) for name in ("classes", "keys"))
+        confusion = arrays.get("confusion", np.empty((0, 0), int))
     except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise all kinds
         raise UserError(f"{path}: cannot be read, damaged or not a file of counts; {_remedy(key)}") from error
     number = result.evaluations[key].images

@@ -8,14 +8,12 @@ from numpy.typing import NDArray
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.dataset.fingerprint import Fingerprint, fingerprint
 from ocnet_pl.errors import UserError
-from ocnet_pl.run.directory import RunDirectory, read_json, write_json
+from ocnet_pl.run.directory import DATA, RunDirectory, read_json, write_json
 from ocnet_pl.whole_file import whole_file
 
 Keys = NDArray[np.uint64]
 """Images by the first 64 bits of their hashes."""
 
-DATA = "data.json"
-"""Number of images of each split, and one hash over them, as the run found them when it started."""
 TRAINED = "trained_images.npz"
 """Keys of all images that the network was trained on, by this run and by those that it started from."""
 

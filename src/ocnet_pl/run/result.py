@@ -135,7 +135,7 @@ class Result:
     table: str
     row: str
     seed: Whole
-    choices: dict[str, str | None]
+    choices: Mapping[str, str | None]
     overrides: list[str]
     config: dict[str, Any]
     config_hash: str
@@ -188,7 +188,7 @@ class Result:
                 return f"config.{group}: a group of settings is expected"
         if not isinstance(self.config.get("parent"), str | None):
             return "config.parent: a row is expected"
-        missing = [f"choices.{key}" for key in ("model/head", "inference") if self.choices.get(key) is None]
+        missing = [f"choices.{key}" for key in ("model/head", "inference") if not self.choices.get(key)]
         missing += ["parameters.total"] * ("total" not in self.parameters)
         return f"{missing[0]}: missing" if missing else "directory: unknown" if self.directory != Path() else None
 

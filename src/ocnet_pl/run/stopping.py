@@ -1,5 +1,6 @@
-"""Stopping in good order: a signal ends the run after the step in which it came, with everything saved."""
+"""Graceful shutdown: on a signal, finish the step, save and exit."""
 
+import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,32 +10,41 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from ocnet_pl.process import EXIT_STOPPED
+from ocnet_pl.process import EXIT_INTERRUPTED, EXIT_STOPPED, is_process_zero
 from ocnet_pl.run.checkpoint import ends_step
 
 
 class StopAfterStep(Callback):
-    """On SIGTERM (a launcher, a cluster) or SIGUSR2 (submitit before a time limit): finish the step, save, exit.
+    """On SIGTERM (launcher, cluster), SIGUSR2 (submitit before a time limit) or Ctrl-C: finish the step, save, exit.
+
+    A second Ctrl-C ends the process at once; what was saved before is whole.
 
     Saving inside a handler can tear a checkpoint; here the handler only raises a flag, on which all processes agree
     at the end of the step. It takes the place of Lightning's handler, which would also break off a validation.
 
     Args:
         checkpoint: where to save.
-        signals: that ask for it.
+        signals: the signals to react to.
     """
 
-    def __init__(self, checkpoint: Path, signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGUSR2)) -> None:
+    def __init__(
+        self,
+        checkpoint: Path,
+        signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT),
+    ) -> None:
         self.checkpoint = checkpoint
         self.signals = signals
         self.asked = False
+        self.exit_code = EXIT_STOPPED
         self.leaving = False
         self._start = self._saved = 0
         self._before: dict[signal.Signals, Any] = {}
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._listen()
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._start = self._saved = trainer.global_step
-        self._listen()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for sign, handler in self._before.items():
@@ -66,9 +76,6 @@ class StopAfterStep(Callback):
         self._save(trainer)
         self._leave(trainer)
 
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._listen()
-
     def on_test_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
         self._leave_now(trainer)
 
@@ -91,12 +98,19 @@ class StopAfterStep(Callback):
         """Not before here: Lightning logs a step after its end."""
         if self.leaving:
             # Lightning kills process 0 when another ends with a code: only process 0 tells.
-            raise SystemExit(EXIT_STOPPED if trainer.is_global_zero else 0)
+            raise SystemExit(self.exit_code if trainer.is_global_zero else 0)
 
     def _listen(self) -> None:
         self._before = {sign: signal.signal(sign, self._ask) for sign in self.signals}
 
     def _ask(self, signum: int, frame: FrameType | None) -> None:
+        if signum == signal.SIGINT:
+            if self.asked:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                signal.raise_signal(signal.SIGINT)
+            self.exit_code = EXIT_INTERRUPTED
+            if is_process_zero():  # unbuffered: the signal may have come in the middle of a print
+                os.write(2, b"\nfinishing the step and saving; Ctrl-C again ends at once\n")
         self.asked = True
 
 

@@ -1,7 +1,6 @@
 """One run: from its config to its `result.json`."""
 
 import errno
-import os
 import shutil
 import sys
 import traceback
@@ -21,6 +20,7 @@ from ocnet_pl.dataset.fingerprint import Fingerprint
 from ocnet_pl.dataset.overlap import shared_images
 from ocnet_pl.errors import UserError
 from ocnet_pl.module import SegmentationModule
+from ocnet_pl.process import is_process_zero
 from ocnet_pl.rendering.text import percent
 from ocnet_pl.run import provenance
 from ocnet_pl.run.checkpoint import CheckpointConfig, checkpoint_callbacks, load_weights, read_checkpoint
@@ -28,7 +28,7 @@ from ocnet_pl.run.curves import Curves, log_version, read_curves, start_of
 from ocnet_pl.run.directory import RunDirectory, State, write_json
 from ocnet_pl.run.divergence import StopOnDivergence
 from ocnet_pl.run.identity import config_hash
-from ocnet_pl.run.images import fingerprints, record_images, record_trained, refuse_other_images
+from ocnet_pl.run.images import fingerprints, record_images, record_trained, recorded_images, refuse_other_images
 from ocnet_pl.run.missed_validation import MissedValidation
 from ocnet_pl.run.progress import TrainingProgress
 from ocnet_pl.run.result import Result, SplitImages, evaluation_key
@@ -125,6 +125,16 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str | None],
             print(f"a rehearsal, never compared: {'; '.join(result.rehearsal)}", flush=True)
 
 
+def refuse_changed_data(config: DictConfig, run: RunDirectory) -> None:
+    """Refuse to take a run for this one where the data set holds other images than it was trained and tested on.
+
+    Raises:
+        UserError: other images, or a data set that is not there.
+    """
+    if recorded_images(run):
+        refuse_other_images(run, prepare_data(config)[1])
+
+
 def prepare_data(config: DictConfig) -> tuple[SegmentationDataModule, dict[str, Fingerprint]]:
     """The data set, and the fingerprints of all splits that a run reads.
 
@@ -209,11 +219,6 @@ def _attempt(run: RunDirectory, config: DictConfig) -> Iterator[None]:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise UserError(f"{run.path}: {error.strerror}; make room, and the same command goes on") from error
             raise
-
-
-def is_process_zero() -> bool:
-    """Of a distributed run, before there is a process group."""
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
 def _step_of(run: RunDirectory) -> int:

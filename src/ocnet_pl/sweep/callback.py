@@ -1,8 +1,12 @@
-"""Around runs: all is checked before anything starts, and at the end of a multirun it is told what became of it."""
+"""Validate every run before a sweep starts and summarise the outcome at the end."""
 
+import json
+import os
 import shutil
 import traceback
-from collections.abc import Iterator, Sequence
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,21 +14,26 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from ocnet_pl.config_values import refuse_impossible, refuse_other_kinds
+from ocnet_pl.command_line import CONF_VARIABLE
+from ocnet_pl.config import readable_config_errors, typed_overrides
+from ocnet_pl.config_values import refuse_impossible, refuse_misfits, refuse_other_kinds, refuse_other_places
 from ocnet_pl.errors import UserError, one_line_errors
-from ocnet_pl.run.directory import RunDirectory, State, read_json, write_json
-from ocnet_pl.sweep.expansion import PlannedRun, expand
-from ocnet_pl.sweep.launching import CLUSTER_LAUNCHERS
-from ocnet_pl.sweep.plan import PLAN
+from ocnet_pl.process import refuse_other_group
+from ocnet_pl.run.directory import DATA, RunDirectory, State
+from ocnet_pl.run.result import Result
+from ocnet_pl.sweep.expansion import PlannedRun, expand, refuse_circle, refuse_missing_parents, run_directory
+from ocnet_pl.sweep.launching import CLUSTER_LAUNCHERS, START_VARIABLE, stop_on_interrupt
+from ocnet_pl.sweep.plan import add_start
 
 
 @contextmanager
 def _no_way_on() -> Iterator[None]:
     """Hydra goes on with a warning when a callback raises; what was not checked must not start."""
     try:
-        yield
+        with readable_config_errors():
+            yield
     except UserError:
         raise
     except Exception:
@@ -33,45 +42,100 @@ def _no_way_on() -> Iterator[None]:
 
 
 class SweepCallback(Callback):
-    """Checks a run, or all of a multirun, before anything starts, and tells at a multirun's end what became of it."""
+    """Checks of a run, or of all runs of a sweep, before anything starts, and the summary of a sweep."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Before Hydra makes the run's directory, which a wrong name would put anywhere."""
         with one_line_errors("ocnet-train"), _no_way_on():
             HydraConfig.instance().set_config(config)  # for the name of the row; Hydra does so a moment later
-            refuse_other_kinds(config, list(config.hydra.overrides.task))
+            refuse_other_places(config.hydra, run_directory(config))
+            refuse_other_kinds(config, typed_overrides(config.hydra))
+            refuse_misfits(config, typed_overrides(config.hydra))
             refuse_impossible(config)
+            refuse_other_group(config.trainer.devices, config.trainer.num_nodes)
+            run = RunDirectory(run_directory(config))
+            refuse_circle(run.path, {"parent": config.parent})
+            run.create()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         with one_line_errors("ocnet-train"), _no_way_on():
             _refuse_missing_cluster(config.hydra.runtime.choices["hydra/launcher"])
+            refuse_other_places(config.hydra)
             params = config.hydra.sweeper.get("params") or {}
-            runs = expand([*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task])
-            for run in runs:
+            self.runs = expand([*(f"{key}={value}" for key, value in params.items()), *typed_overrides(config.hydra)])
+            for run in self.runs:
+                RunDirectory(run.directory).refuse_unwritable()
                 RunDirectory(run.directory).refuse_other_config(run.config)
-            _refuse_missing_parents(runs)
-            plan = Path(config.hydra.sweep.dir, PLAN)
-            known = read_json(plan) if plan.is_file() else []
-            write_json(plan, known + [str(r.directory) for r in runs if str(r.directory) not in known])
-            self.runs = [RunDirectory(run.directory) for run in runs]
-            print(
-                f"{len(runs)} runs in {plan.parent}; what they print goes to console.log in their directories",
-                flush=True,
-            )
+            _refuse_changed_data(self.runs)
+            refuse_missing_parents(self.runs)
+            start = uuid.uuid4().hex[:12]
+            self.sweeps: dict[Path, list[PlannedRun]] = defaultdict(list)
+            for run in self.runs:
+                self.sweeps[run.directory.parents[1]].append(run)
+            for sweep, runs in self.sweeps.items():
+                add_start(sweep, [RunDirectory(run.directory) for run in runs], start)
+                print(f"{len(runs)} runs in {sweep}; output: console.log in their directories", flush=True)
+            stop_on_interrupt(config.hydra.runtime.choices["hydra/launcher"])
+            _pass_on(config, {START_VARIABLE: start, CONF_VARIABLE: os.environ.get(CONF_VARIABLE, "")})
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Ends the process with exit code 1 when a run failed."""
-        states = [run.state() for run in self.runs]
-        counts = ", ".join(f"{states.count(state)} {state}" for state in State if state in states)
-        print(f"{config.hydra.sweep.dir}: {counts}", flush=True)
-        for run, state in zip(self.runs, states, strict=True):
-            if state is State.FAILED:
-                print(f"  {run.path}: {read_json(run.failure)['error']}\n    see {run.console}", flush=True)
-            elif state is State.BROKEN:
-                print(f"  {run.path}: stopped in the middle\n    see {run.console}", flush=True)
-        if any(state in (State.FAILED, State.BROKEN, State.WAITING) for state in states):
-            print("  the same command again runs just what is missing", flush=True)
-            raise SystemExit(1)
+        with one_line_errors("ocnet-train"), _no_way_on():
+            states = [RunDirectory(run.directory).state() for run in self.runs]
+            counts = ", ".join(f"{states.count(state)} {state}" for state in State if state in states)
+            print(f"{', '.join(map(str, self.sweeps))}: {counts}", flush=True)
+            problems = [
+                problem for run, state in zip(self.runs, states, strict=True) if (problem := _problem(run, state))
+            ]
+            for problem in problems:
+                print(f"  {problem}", flush=True)
+            if problems or any(state in (State.FAILED, State.BROKEN, State.WAITING) for state in states):
+                print("  the same command again runs just what is missing", flush=True)
+                raise SystemExit(1)
+
+
+def _problem(planned: PlannedRun, state: State) -> str:
+    """What is wrong with a run at the end of its sweep, with its log; empty if nothing is."""
+    run = RunDirectory(planned.directory)
+    try:
+        if state is State.FAILED:
+            return f"{run.path}: {run.read_failure()}\n    see {run.console}"
+        if state is State.BROKEN:
+            return f"{run.path}: interrupted\n    see {run.console}"
+        if state is State.DONE:
+            run.refuse_other_config(planned.config)  # another command may have trained it meanwhile
+            Result.read(run.result)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def _refuse_changed_data(runs: Sequence[PlannedRun]) -> None:
+    """Compare the images of runs that will be skipped or resumed with those that they recorded.
+
+    Raises:
+        UserError: the data set holds other images now.
+    """
+    begun = [run for run in runs if (run.directory / DATA).is_file()]
+    by_data: dict[str, list[PlannedRun]] = defaultdict(list)
+    for run in begun:
+        by_data[json.dumps([run.config["dataset"], run.config["evaluate_on"]], sort_keys=True)].append(run)
+    if not begun:
+        return
+    from ocnet_pl.run.images import refuse_other_images
+    from ocnet_pl.run.training import prepare_data
+
+    for sharing in by_data.values():
+        _, images = prepare_data(OmegaConf.create(sharing[0].config))
+        for run in sharing:
+            refuse_other_images(RunDirectory(run.directory), images)
+
+
+def _pass_on(config: DictConfig, environment: Mapping[str, str]) -> None:
+    """Set environment variables in every run of this sweep, whatever launcher starts it, on whatever machine."""
+    for name, value in environment.items():
+        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+        config.hydra.overrides.hydra.append(f"+hydra.job.env_set.{name}='{quoted}'")
 
 
 def _refuse_missing_cluster(launcher: str) -> None:
@@ -83,16 +147,3 @@ def _refuse_missing_cluster(launcher: str) -> None:
             f"hydra/launcher={launcher}: there is no srun on this machine; start the sweep where SLURM jobs are "
             "submitted, or try it here with hydra/launcher=submitit_local"
         )
-
-
-def _refuse_missing_parents(runs: Sequence[PlannedRun]) -> None:
-    coming = {run.directory for run in runs}
-    for run in runs:
-        if run.config["parent"] is None:
-            continue
-        parent = RunDirectory(run.directory).sibling(run.config["parent"])
-        if parent.path not in coming and parent.state() not in (State.DONE, State.RUNNING):
-            raise UserError(
-                f"{run.directory} starts from {parent.path}, which is {parent.state()} and no part of this sweep: "
-                f"train it first (ocnet-train experiment={parent.path.parents[1].name}), or add its row"
-            )

@@ -1,17 +1,20 @@
 """All runs of a sweep, composed before the first of them starts, and what is refused then."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
 
 from ocnet_pl.config import compose, plain, readable_config_errors
-from ocnet_pl.config_values import refuse_impossible, refuse_other_kinds
+from ocnet_pl.config_values import refuse_impossible, refuse_misfits, refuse_other_kinds
 from ocnet_pl.errors import UserError
+from ocnet_pl.run.directory import RunDirectory, State
 from ocnet_pl.run.identity import Plain
 
 
@@ -28,12 +31,13 @@ def expand(overrides: Sequence[str]) -> list[PlannedRun]:
     """All runs of a sweep, composed, in the order in which they start.
 
     Args:
-        overrides: those of the experiment's sweeper and those typed, the latter counting.
+        overrides: as typed, those of the experiment's sweeper first; the last of a setting counts. Interpolations are
+            those of each run.
 
     Raises:
         UserError: a run that cannot be composed or that no run can be, or two that would share a directory.
     """
-    with readable_config_errors():
+    with readable_config_errors(sweeps=True):
         hydra = GlobalHydra.instance().hydra  # while a command is at work it knows what glob(*) stands for
         loader = None if hydra is None else hydra.config_loader
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
@@ -44,13 +48,18 @@ def expand(overrides: Sequence[str]) -> list[PlannedRun]:
     for job, one in zip(jobs, composed, strict=True):
         if not seen.issuperset(job):  # to compose takes a while, and the runs of a sweep say much the same
             refuse_other_kinds(one, job)
+            refuse_misfits(one, job)
         seen.update(job)
         refuse_impossible(one)
         config = plain(one)
-        directory = Path(config["outputs"], config["name"], str(config["row"]), f"seed-{config['seed']}")
-        runs.append(PlannedRun(tuple(job), directory, config))
+        runs.append(PlannedRun(tuple(job), run_directory(one), config))
     _refuse_shared_directories(runs)
     return runs
+
+
+def run_directory(config: DictConfig) -> Path:
+    """Where the run of a config lies."""
+    return Path(config.outputs, config.name, str(config.row), f"seed-{config.seed}")
 
 
 def _refuse_shared_directories(runs: Sequence[PlannedRun]) -> None:
@@ -58,11 +67,65 @@ def _refuse_shared_directories(runs: Sequence[PlannedRun]) -> None:
     for run in runs:
         by_directory[run.directory].append(run)
     for directory, sharing in by_directory.items():
-        if len(sharing) > 1:
-            swept = [o for o in sharing[0].overrides if o not in sharing[1].overrides]
-            key = swept[0].split("=", 1)[0] if swept else "schedule.lr"
-            name = "${hydra:runtime.choices." + key + "}" if "/" in key else "${" + key + "}"
+        if len(sharing) == 1:
+            continue
+        settings = [dict(override.lstrip("+").split("=", 1) for override in run.overrides if "=" in override)
+                    for run in sharing]  # fmt: skip
+        swept = [key for key in settings[0] if len({one.get(key) for one in settings}) > 1]
+        if not swept:
+            raise UserError(f"{directory}: planned {len(sharing)} times by this sweep; give every value once")
+        parts = [f"{_short(key)}-{_interpolation(key)}" for key in swept]
+        raise UserError(
+            f"{len(sharing)} runs of this sweep would share {directory}: give every row its own name, "
+            f"e.g. 'row={'-'.join(parts)}'"
+        )
+
+
+def _short(key: str) -> str:
+    return key.rsplit(".", 1)[-1].rsplit("/", 1)[-1].split("@")[0]
+
+
+def _interpolation(key: str) -> str:
+    return "${hydra:runtime.choices." + key + "}" if "/" in key else "${" + key + "}"
+
+
+def refuse_missing_parents(runs: Sequence[PlannedRun]) -> None:
+    """Check that every parent is finished, being trained, or part of the same sweep.
+
+    Raises:
+        UserError: it is none of these, or a row starts from itself, directly or through other rows.
+    """
+    configs = {run.directory: run.config for run in runs}
+    for run in runs:
+        refuse_circle(run.directory, run.config, configs)
+        if run.config["parent"] is None:
+            continue
+        parent = RunDirectory(run.directory).sibling(run.config["parent"])
+        if parent.path not in configs and parent.state() not in (State.DONE, State.RUNNING):
             raise UserError(
-                f"{len(sharing)} runs of this sweep want {directory}: give every row a name of its own, "
-                f"for example 'row={key.rsplit('.', 1)[-1].rsplit('/', 1)[-1]}-{name}'"
+                f"{run.directory} starts from {parent.path}, which is {parent.state()} and not part of this sweep: "
+                "train that row first, or add it to this sweep"
             )
+
+
+def refuse_circle(directory: Path, config: Plain, coming: Mapping[Path, Plain] = MappingProxyType({})) -> None:
+    """Follow a run's parents to the first that has none.
+
+    Args:
+        directory: of the run.
+        config: of the run.
+        coming: configs of other runs that are started with it; those of all others are in their directories.
+
+    Raises:
+        UserError: the run starts from itself, directly or through other rows.
+    """
+    chain, following = [directory], config
+    while (row := following.get("parent")) is not None:
+        parent = RunDirectory(chain[-1]).sibling(str(row))
+        if parent.path in chain:
+            rows = " -> ".join(path.parent.name for path in [*chain, parent.path])
+            raise UserError(
+                f"parent={config['parent']}: a row cannot start from itself ({rows}); choose another parent="
+            )
+        chain.append(parent.path)
+        following = coming.get(parent.path) or parent.read_started() or {}

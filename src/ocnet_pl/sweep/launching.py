@@ -1,4 +1,4 @@
-"""What a run of a sweep is: a fresh process in a directory of its own, skipped when done, resumed when broken."""
+"""One run of a sweep: a fresh process in its own directory, skipped when done, resumed when interrupted."""
 
 import os
 import re
@@ -9,90 +9,137 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from ocnet_pl.process import EXIT_STOPPED, die_with_parent
+from ocnet_pl.config import plain
+from ocnet_pl.errors import UserError
+from ocnet_pl.process import EXIT_INTERRUPTED, EXIT_STOPPED, GROUP_VARIABLES, die_with_parent, stop_children
 from ocnet_pl.run.directory import RunDirectory, State, write_json
 from ocnet_pl.run.result import Result
 from ocnet_pl.sweep.gpus import borrowed, visible_gpus
-from ocnet_pl.sweep.plan import PLAN, planned_runs
+from ocnet_pl.sweep.plan import planned_runs, runs_of_start
 
 CLUSTER_LAUNCHERS = ("slurm", "submitit_slurm")
 """Under which a run is a job of its own, queued again when it is preempted."""
 
-RANK_VARIABLES = (
-    "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
-    "PL_GLOBAL_SEED", "WANDB_RUN_ID", "WANDB_SERVICE",
-    "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID",
-)  # fmt: skip
-"""What a process group or a cluster's job leaves in the environment: a run that inherits it joins somebody else's
-group, or takes the job's one task for all of its processes."""
+START_VARIABLE = "OCNET_START"
+"""Environment variable: identity of the command that started the sweep, as in `sweep.json`."""
 
 
 def start_run(config: DictConfig, overrides: Sequence[str]) -> float | None:
     """Trains one run of a sweep in a process of its own, unless it is finished.
 
-    A failure costs this run only: it is kept in the run's directory and told at the end of the sweep.
+    A failure costs this run only: it is kept in the run's directory and reported at the end of the sweep.
 
     Returns:
-        The validation mIoU, for sweepers that search; None when there is none.
+        The validation mIoU, for sweepers that search; None without one.
     """
     die_with_parent()
     run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
+    try:
+        return _start(run, config, overrides)
+    except UserError as error:
+        _tell(run, f"not started: {error}")
+    except OSError as error:  # a full disk takes neither a log nor a failure; the other runs go on
+        _tell(run, f"cannot write in its directory: {error.strerror}")
+    return None
+
+
+def _start(run: RunDirectory, config: DictConfig, overrides: Sequence[str]) -> float | None:
+    start = os.environ.get(START_VARIABLE, "")
+    if run not in runs_of_start(run.path.parents[1], start):
+        raise UserError("this sweep planned other runs; name=, row= and seed= must not depend on time or machine")
+    run.refuse_other_config(plain(config))
     state, began = run.state(), time.monotonic()
-    if state in (State.DONE, State.RUNNING):
-        _tell(
-            run, "finished before, skipped" if state is State.DONE else "is being trained by another process, skipped"
-        )
-    elif reason := _wait_for_parent(run, config.parent):
+    if state is State.DONE:
+        _tell(run, "already finished, skipped")
+        return _score(run, config)
+    if state is State.RUNNING:
+        _tell(run, "is being trained by another process, skipped")
+        return None
+    run.create()
+    if reason := _wait_for_parent(run, config.parent, start):
         write_json(run.failure, {"error": reason, "traceback": ""})
-        state = run.state()
+        _record_end(run, start)
         _tell(run, f"not started: {reason}")
-    else:
-        _tell(run, "resumes" if run.last_checkpoint.is_file() else "starts")
-        try:
-            with borrowed(visible_gpus(), _gpus_wanted(config)) as gpus:
-                code = _train_in_fresh_process(run, overrides, gpus)
-            if code not in (0, EXIT_STOPPED, -signal.SIGTERM) and run.state() is not State.RUNNING:
-                _record_failure(run, code)
-        except OSError as error:  # a full disk takes neither a log nor a failure; the other runs go on
-            _tell(run, f"cannot write in its directory: {error.strerror}")
-        state = run.state()
-        outcome = f"{state} in {time.monotonic() - began:.0f} s"
-        _tell(run, outcome + (f", mIoU {_score(run, config):.1%}" if state is State.DONE else f"; see {run.console}"))
-    return _score(run, config) if state is State.DONE else None
+        return None
+    _tell(run, "resumes" if run.last_checkpoint.is_file() else "starts")
+    try:
+        with borrowed(visible_gpus(), _gpus_wanted(config)) as gpus:
+            code = _train_in_fresh_process(run, overrides, gpus)
+        if code not in (0, EXIT_STOPPED, EXIT_INTERRUPTED, -signal.SIGTERM) and run.state() is not State.RUNNING:
+            _record_failure(run, code)
+    finally:
+        _record_end(run, start)
+    state = run.state()
+    outcome = f"{state} in {time.monotonic() - began:.0f} s"
+    if state is not State.DONE:
+        _tell(run, f"{outcome}; see {run.console}")
+        return None
+    score = _score(run, config)
+    _tell(run, f"{outcome}, mIoU {score:.1%}")
+    return score
 
 
-def _wait_for_parent(run: RunDirectory, row: str | None, *, every: float = 2.0) -> str:
+def stop_on_interrupt(launcher: str) -> None:
+    """Let Ctrl-C end a sweep as SIGTERM ends a run: its runs save after their step.
+
+    Without this the launcher's workers, and with them their runs, would be killed.
+
+    Args:
+        launcher: Hydra's name of it.
+    """
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if launcher not in CLUSTER_LAUNCHERS:
+            print("\nstopping: the runs finish their step and save", file=sys.stderr, flush=True)
+            stop_children(patience=_PATIENCE)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+
+
+_PATIENCE = 120.0
+"""Seconds that a run may take to save."""
+
+
+def _wait_for_parent(run: RunDirectory, row: str | None, start: str, *, every: float = 2.0) -> str:
     """Waits while the run that this one starts from is being trained, by whomever; says why it cannot start, if so."""
     if row is None:
         return ""
     parent = run.sibling(row)
-    if _comes(parent, run):
+    if _comes(parent, run, start):
         _tell(run, f"waits for {row}")
-    while _comes(parent, run):
+    while _comes(parent, run, start):
         time.sleep(every)
     return "" if parent.state() is State.DONE else f"its parent {parent.path} is {parent.state()}"
 
 
-def _comes(parent: RunDirectory, run: RunDirectory) -> bool:
-    """Whether the parent is being trained, or will be by this sweep."""
+def _comes(parent: RunDirectory, run: RunDirectory, start: str) -> bool:
+    """Return whether the parent is being trained, or will be by this start of the sweep."""
     state, launcher = parent.state(), HydraConfig.get().runtime.choices["hydra/launcher"]
     if state in (State.RUNNING, State.DONE) or launcher == "basic":  # one after another it would have started
         return state is State.RUNNING
-    sweep = run.path.parents[1]
-    if parent.path not in [planned.path for planned in planned_runs(sweep)]:
+    if parent not in runs_of_start(run.path.parents[1], start):
         return False
     if state is State.BROKEN and launcher in CLUSTER_LAUNCHERS:
-        return True
-    last_attempt = {State.FAILED: parent.failure, State.BROKEN: parent.started}.get(state)
-    try:
-        # What it died of before this sweep began is what the sweep makes good.
-        return last_attempt is None or last_attempt.stat().st_mtime < (sweep / PLAN).stat().st_mtime
-    except FileNotFoundError:
-        return True  # it has just begun
+        return True  # preempted
+    return not _end_of(parent, start).exists()  # an earlier start's failure is what this one makes good
+
+
+def _end_of(run: RunDirectory, start: str) -> Path:
+    """An empty file, there when an attempt of this start ended; it fits on a full disk."""
+    return run.path / f".ended-{start}"
+
+
+def _record_end(run: RunDirectory, start: str) -> None:
+    for earlier in run.path.glob(_end_of(run, "*").name):
+        earlier.unlink(missing_ok=True)
+    _end_of(run, start).touch()
 
 
 def _tell(run: RunDirectory, what: str) -> None:
@@ -117,7 +164,7 @@ def _gpus_wanted(config: DictConfig) -> int:
 
 
 def _train_in_fresh_process(run: RunDirectory, overrides: Sequence[str], gpus: Sequence[str] = ()) -> int:
-    environment = {k: v for k, v in os.environ.items() if k not in RANK_VARIABLES}
+    environment = {k: v for k, v in os.environ.items() if k not in GROUP_VARIABLES}
     if gpus:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     command = [sys.executable, "-m", "ocnet_pl.command.train", *overrides, "hydra.mode=RUN"]
@@ -139,7 +186,7 @@ def _train_in_fresh_process(run: RunDirectory, overrides: Sequence[str], gpus: S
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Ends a run and all its ranks: first asked, then made to."""
-    for sign, patience in ((signal.SIGTERM, 20), (signal.SIGKILL, 5)):
+    for sign, patience in ((signal.SIGTERM, _PATIENCE), (signal.SIGKILL, 5)):
         try:
             os.killpg(process.pid, sign)
         except ProcessLookupError:
