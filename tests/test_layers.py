@@ -9,7 +9,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "ocnet_pl"
 
 LAYERS = {
     0: ["errors", "escaping", "randomness", "metrics", "counting", "loss", "statistics", "process", "command_line",
-        "device", "whole_file", "resizing", "run/identity", "run/curves", "sweep/gpus", "cost/measuring", "expect",
+        "device", "whole_file", "resizing", "run/identity", "run/lock", "run/curves", "sweep/gpus", "cost/measuring",
+        "expect", "arguments",
         "model/layers", "model/blocked_attention", "model/attention", "model/partition", "model/object_context_pooling",
         "model/positions", "model/head/*", "dataset/transforms", "dataset/reading", "dataset/headers",
         "dataset/stored_ids", "dataset/labels", "dataset/listing", "dataset/fingerprint"],
@@ -18,18 +19,19 @@ LAYERS = {
         "sweep/plan", "sweep/scores", "sweep/status", "cost/record", "context/record",
         "authors/naming", "wandb_mirror/account", "wandb_mirror/content", "table/*",
         "dataset/report", "dataset/timing", "rendering/*"],
-    2: ["module", "prediction", "run/checkpoint", "run/missed_validation", "run/progress", "run/samples",
-        "run/stopping", "run/testing", "wandb_mirror/logger", "context/measuring", "dataset/*"],
-    3: ["config", "config_values", "build", "run/training", "run/evaluation", "run/restoring", "sweep/*",
-        "cost/profiling", "authors/conversion", "context/*", "explore/*"],
+    2: ["module", "prediction", "run/checkpoint", "run/divergence", "run/images", "run/missed_validation", "run/progress",
+        "run/samples", "run/stopping", "run/testing", "wandb_mirror/logger", "context/measuring", "dataset/*"],
+    3: ["search_path", "known_targets", "config", "config_values", "build", "run/training", "run/evaluation", "run/restoring",
+        "sweep/*", "cost/profiling", "authors/conversion", "context/*", "explore/*"],
     4: ["command/*"],
 }  # fmt: skip
 
 HEAVY = {"torch", "torchvision", "torchmetrics", "pytorch_lightning", "timm", "albumentations"}
 LIGHT = {
-    "config", "config_values", "expect", "metrics", "statistics", "paper", "command", "sweep", "table", "rendering",
-    "run/directory", "run/record", "run/result", "run/image_counts", "run/image_scores", "run/sample_pictures",
-    "run/identity", "run/curves", "cost/record", "context/record",
+    "search_path", "known_targets", "config", "config_values", "expect", "metrics", "statistics", "paper",
+    "command", "sweep", "table", "rendering",
+    "run/directory", "run/lock", "process", "run/record", "run/result", "run/image_counts", "run/image_scores",
+    "run/sample_pictures", "run/identity", "run/curves", "cost/record", "context/record",
     "authors/naming", "wandb_mirror/account", "wandb_mirror/content",
     "dataset/reading", "dataset/headers", "dataset/stored_ids", "dataset/listing", "dataset/fingerprint",
     "dataset/labels", "dataset/inspection", "dataset/parallel", "dataset/pictures",

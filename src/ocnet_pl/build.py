@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 
+from ocnet_pl.arguments import ArgumentError
 from ocnet_pl.config import plain
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.errors import UserError
@@ -27,12 +28,14 @@ def _build(node: Any, **arguments: Any) -> Any:
     try:
         return instantiate(node, **arguments)
     except InstantiationException as error:
+        place = node._get_full_key(None) if isinstance(node, DictConfig) else ""
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
+            if isinstance(cause, ArgumentError):
+                raise UserError(f"{place}.{cause}" if place else str(cause)) from None
             if isinstance(cause, UserError):
                 raise cause from None
-        place = node._get_full_key(None) if isinstance(node, DictConfig) else ""
         raise UserError(f"{place or 'config'}: {cause}") from error
 
 

@@ -82,11 +82,11 @@ def _resolve(config: DictConfig) -> None:
     try:
         OmegaConf.resolve(config)
     except OmegaConfBaseException as error:
-        for key in _keys(config):
+        for key in sorted(_keys(config), key=lambda key: key.startswith("hydra")):  # whose settings follow from ours
             try:
                 OmegaConf.select(config, key)
             except OmegaConfBaseException as cause:
-                raise UserError(f"{key}: {' '.join(str(cause.msg or cause).split())}; correct its ${{...}}") from error
+                raise UserError(f"{key}: {str(cause).splitlines()[0]}; correct its ${{...}}") from error
         raise
 
 
@@ -144,8 +144,8 @@ def _explain(error: Exception, sweeps: bool, command: str, bare: Callable[[], Di
         return f"{group}={name}: no such option; {hint}choose one of {', '.join(choices)}"
     if wrong := re.search(r"Could not override '([^']+)'", text):
         return _explain_key(wrong.group(1), command, bare)
-    key = getattr(error, "full_key", None)
-    return " ".join(f"{key}: {text}".split() if key and key not in text else text.split())
+    key = getattr(error, "full_key", None)  # of OmegaConf, which puts it into the lines below the first
+    return f"{key}: {text.splitlines()[0]}" if key else " ".join(text.split())
 
 
 def _explain_syntax(override: str) -> str:

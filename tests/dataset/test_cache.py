@@ -1,6 +1,7 @@
 """The decoded cache: the same samples, made once, whole or not there."""
 
 import errno
+import json
 import os
 import pickle
 import shutil
@@ -142,6 +143,93 @@ def test_what_is_not_whole_is_made_again(
     cache = prepared(tmp_path, pairs)
     assert len(decodings) == 2 * len(pairs)
     assert np.array_equal(cache.read(pairs[0])[1], read_pair(pairs[0], TABLE)[1])
+
+
+def edit(index: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    content = json.loads(index.read_text())
+    change(content)
+    index.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda index: index["sizes"].reverse(),
+        lambda index: index["sizes"][0].reverse(),
+        lambda index: index["checksums"].reverse(),
+        lambda index: index.update(sizes=[[60, 40], *index["sizes"][1:]]),
+        lambda index: index.update(sha256="0" * 64),
+        lambda index: index.pop("sha256"),
+    ],
+)
+def test_an_edited_index_makes_it_again(
+    tmp_path: Path, pairs: list[Pair], change: Callable[[dict[str, Any]], object], decodings: list[Pair]
+) -> None:
+    prepared(tmp_path, pairs)
+    edit(the_file(tmp_path).parent / "index.json", change)
+    cache = prepared(tmp_path, pairs)
+    assert len(decodings) == 2 * len(pairs)
+    for pair in pairs:
+        assert all(np.array_equal(*both) for both in zip(cache.read(pair), read_pair(pair, TABLE), strict=True))
+
+
+def test_another_table_makes_it_again(tmp_path: Path, pairs: list[Pair], decodings: list[Pair]) -> None:
+    """Which of two readings a label gets depends on it."""
+    prepared(tmp_path, pairs)
+    DecodedCache(tmp_path / "cache", "test", pairs, TABLE[::-1].copy()).prepare()
+    assert len(decodings) == 2 * len(pairs)
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(30, "Read-only file system")])
+def test_a_whole_cache_of_somebody_else_is_read(
+    tmp_path: Path, pairs: list[Pair], error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared(tmp_path, pairs)
+    monkeypatch.setattr(module.FileLock, "acquire", raising(error))
+    assert np.array_equal(prepared(tmp_path, pairs).read(pairs[0])[1], read_pair(pairs[0], TABLE)[1])
+    os.utime(pairs[0][0], (1, 1))
+    with pytest.raises(UserError, match=rf"dataset.cache=.*: cannot be written \({error.strerror}\)"):
+        prepared(tmp_path, pairs)
+
+
+def raising(error: BaseException) -> Callable[..., None]:
+    def fail(*arguments: Any, **named: Any) -> None:
+        raise error
+
+    return fail
+
+
+def test_a_file_system_without_locks(tmp_path: Path, pairs: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.FileLock, "acquire", raising(NotImplementedError("no flock")))
+    with pytest.raises(UserError, match=r"cannot be written \(no flock\)"):
+        prepared(tmp_path, pairs)
+
+
+def test_a_cache_that_vanishes_is_named(tmp_path: Path, pairs: list[Pair]) -> None:
+    cache = prepared(tmp_path, pairs)
+    shutil.rmtree(cache.folder)
+    with pytest.raises(UserError, match=r"cannot be read .*; start again"):
+        cache.read(pairs[0])
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "ü" * 200, "caf\udce9", "a/b", "../up"])
+def test_any_name_will_do(tmp_path: Path, pairs: list[Pair], name: str) -> None:
+    cache = DecodedCache(tmp_path / "cache", name, pairs, TABLE)
+    cache.prepare()
+    assert cache.folder.parent == tmp_path / "cache"
+    assert np.array_equal(cache.read(pairs[0])[0], read_pair(pairs[0], TABLE)[0])
+
+
+def test_files_whose_names_are_no_utf8(tmp_path: Path, pairs: list[Pair]) -> None:
+    odd = [
+        tuple(Path(os.fsdecode(os.fsencode(path.parent) + b"/\xe9" + os.fsencode(path.name))) for path in pair)
+        for pair in pairs
+    ]
+    for pair, others in zip(pairs, odd, strict=True):
+        for path, other in zip(pair, others, strict=True):
+            path.rename(other)
+    image, label = prepared(tmp_path, odd).read(odd[0])
+    assert image.shape[:2] == label.shape == (40, 60)
 
 
 def test_a_full_disk_is_told_before(tmp_path: Path, pairs: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,20 +75,78 @@ def test_colours_can_be_given(tree: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"classes": ["a", "a"]}, "dataset.classes: expected names, each once"),
-        ({"classes": []}, "dataset.classes: expected names"),
-        ({"classes": "leaf"}, "dataset.classes: expected a list"),
-        ({"classes": [False, True]}, "no, yes, on, off are names in quotes only"),
-        ({"ids": [1, 2]}, "dataset.ids: expected one id for each class"),
-        ({"ids": [1, 2, 256]}, "dataset.ids: expected ids from 0 to 255"),
-        ({"ids": [1, 2, 255], "ignore_id": 255}, "dataset.ignore_id: expected an id that is no class's"),
-        ({"palette": [[1, 2, 3]]}, "dataset.palette: expected"),
-        ({"mirror_pairs": [["leaf", "root"]]}, "dataset.mirror_pairs: expected"),
+        ({"classes": ["a", "a"]}, r"classes=\[a,a\]: expected .* names, each once"),
+        ({"classes": []}, r"classes=\[\]: expected"),
+        ({"classes": "leaf"}, "classes=leaf: expected a list"),
+        ({"classes": [False, True]}, "classes=.*: expected a word; write yes, no, on, off"),
+        ({"classes": [1, 2]}, r"classes=\[1,2\]: expected a valid string; \[0\] is 1"),
+        ({"ids": [1, 2]}, r"ids=\[1,2\]: expected one id for each of the 3 classes"),
+        ({"ids": [1, 1, 2]}, r"ids=.*each once"),
+        ({"ids": [1, 2, 256]}, r"ids=.*255; \[2\] is 256"),
+        ({"ids": [-1, 2, 3]}, r"ids=.*0; \[0\] is -1"),
+        ({"ids": ["0", "1", "2"]}, r"ids=\[0,1,2\]: expected a valid integer; \[0\] is '0'"),
+        ({"ids": [0, 1, 2.0]}, r"ids=.*expected a valid integer; \[2\] is 2.0"),
+        ({"ids": [True, 2, 3]}, r"ids=.*expected a valid integer; \[0\] is True"),
+        ({"ids": [1, 2, 255], "ignore_id": 255}, "ignore_id=255: expected an id that is no class's"),
+        ({"ignore_id": 300}, "ignore_id=300: expected less than or equal to 255"),
+        ({"ignore_id": -1}, "ignore_id=-1: expected"),
+        ({"ignore_id": "7"}, "ignore_id=7: expected a valid integer"),
+        ({"palette": [[1, 2, 3]]}, r"palette=.*expected 3 colours"),
+        ({"palette": [[0.5, 0, 0], [0, 0.2, 0], [0, 0, 1]]}, r"palette=.*expected a valid integer; \[0\]\[0\] is 0.5"),
+        ({"palette": [[1, 0, 0], [0, 1, 0], [0, 0, 1]]}, r"palette=.*from 0 to 255, not from 0 to 1"),
+        ({"palette": [[1, 2, 3], [4, 5, 300], [7, 8, 9]]}, r"palette=.*255; \[1\]\[2\] is 300"),
+        ({"palette": [[1, 2, 3], [4, 5, -6], [7, 8, 9]]}, r"palette=.*\[1\]\[2\] is -6"),
+        ({"palette": [[1, 2, 3], [4, 5], [7, 8, 9]]}, r"palette=.*at least 3 items"),
+        ({"palette": ["red", "green", "blue"]}, r"palette=.*expected a list; \[0\] is 'red'"),
+        ({"mirror_pairs": [["leaf", "root"]]}, r"mirror_pairs=\[\[leaf,root\]\]: expected pairs"),
+        ({"mirror_pairs": [["leaf", "stem"], ["stem", "background"]]}, "mirror_pairs=.*in one pair at most"),
+        ({"mirror_pairs": [["leaf", "stem"], ["stem", "leaf"]]}, "mirror_pairs=.*in one pair at most"),
+        ({"mirror_pairs": [["leaf", "leaf"]]}, "mirror_pairs=.*two different classes"),
+        ({"mirror_pairs": [["leaf", "stem", "background"]]}, r"mirror_pairs=.*at most 2 items"),
+        ({"mirror_pairs": [["leaf"]]}, r"mirror_pairs=.*at least 2 items"),
+        ({"mirror_pairs": ["leaf", "stem"]}, r"mirror_pairs=.*expected a list; \[0\] is 'leaf'"),
+        ({"class_weights": [1, 2]}, r"class_weights=\[1.*,2.*\]: expected 3 numbers"),
+        ({"class_weights": [1, 2, -3]}, r"class_weights=.*greater than or equal to 0; \[2\] is -3"),
+        ({"class_weights": [0, 0, 0]}, r"class_weights=.*at least one number above 0"),
+        ({"class_weights": [1, 2, float("nan")]}, r"class_weights=.*\[2\] is nan"),
+        ({"class_weights": [1, 2, "x"]}, r"class_weights=.*expected a valid number; \[2\] is 'x'"),
+        ({"val_split": True}, "val_split=true: expected a word"),
+        ({"batch_size": 0}, "batch_size=0: expected"),
+        ({"leaves": 3}, "leaves=3: unexpected"),
     ],
 )
 def test_wrong_settings_are_told(settings: dict[str, object], words: str, tree: Path) -> None:
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=f"^{words}") as caught:
         data(tree, **settings)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("dataset.ignore_id=300", "dataset.ignore_id=300: expected"),
+        ('dataset.ids=["0","1","2"]', "dataset.ids=[0,1,2]: expected a valid integer; [0] is '0'"),
+        ("dataset.mirror_pairs=[[a,b],[b,c]]", "dataset.mirror_pairs=[[a,b],[b,c]]: expected pairs"),
+        ("dataset.palette=[[0.5,0,0],[0,0.2,0],[0,0,1]]", "dataset.palette=[[0.5,0,0],[0,0.2,0],[0,0,1]]: expected"),
+        ("+dataset.leaves=3", "dataset.leaves=3: unexpected"),
+    ],
+)
+def test_a_command_names_the_setting(
+    setting: str, words: str, tree: Path, call: Main, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("train", *SHORT, "dataset=folder", f"dataset.root={tree}", "dataset.classes=[a,b,c]", setting) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith(f"ocnet-train: error: {words}")
+    assert "\n" not in error
+
+
+def test_a_split_may_be_called_by_a_number(tree: Path) -> None:
+    for kind in ("images", "masks"):
+        (tree / kind / "val").rename(tree / kind / "1")
+    module = data(tree, val_split=1)
+    assert module.val_split == "1"
+    assert len(module.pairs(module.val_split)) == 2
+    assert len(list(module.val_dataloader())) == 2
 
 
 def test_what_is_missing_is_told(tree: Path) -> None:

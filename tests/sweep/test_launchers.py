@@ -1,7 +1,6 @@
 """Where the runs of a sweep go: side by side on one machine, or to a cluster."""
 
 import json
-import os
 import threading
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ from omegaconf import DictConfig
 from ocnet_pl.run.directory import RunDirectory, write_json
 from ocnet_pl.sweep import launching
 from ocnet_pl.sweep.gpus import borrowed, visible_gpus
-from ocnet_pl.sweep.plan import PLAN
+from ocnet_pl.sweep.plan import add_start
 
 
 @pytest.mark.slow
@@ -91,29 +90,43 @@ class Launched:
     [
         ("basic", None, "", False),  # one after another: it was before this one
         ("joblib", None, "", True),
-        ("joblib", "failure.json", "before", True),
-        ("joblib", "failure.json", "since", False),
-        ("joblib", "config.json", "before", True),
-        ("joblib", "config.json", "since", False),
-        ("slurm", "config.json", "since", True),  # preempted
-        ("slurm", "failure.json", "since", False),
-        ("joblib", "result.json", "since", False),
+        ("joblib", "failure.json", "earlier", True),
+        ("joblib", "failure.json", "mine", False),
+        ("joblib", "config.json", "earlier", True),
+        ("joblib", "config.json", "mine", False),
+        ("slurm", "config.json", "mine", True),  # preempted
+        ("slurm", "failure.json", "mine", False),
+        ("joblib", "result.json", "mine", False),
     ],
 )
+@pytest.mark.parametrize("later", [False, True], ids=["", "another sweep of the name started since"])
 def test_who_waits_for_its_parent(
-    launcher: str, state: str | None, ended: str, comes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    launcher: str,
+    state: str | None,
+    ended: str,
+    comes: bool,
+    later: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(launching, "HydraConfig", Launched(launcher))
     parent, child = (RunDirectory(tmp_path / row / "seed-0") for row in ("ohem", "ms_flip"))
-    write_json(tmp_path / PLAN, [str(run.path) for run in (parent, child)])
+    for start in ("earlier", "mine"):
+        add_start(tmp_path, [parent, child], start)
     if state is not None:
-        parent.path.mkdir(parents=True)
         write_json(parent.path / state, {})
-        began = (tmp_path / PLAN).stat().st_mtime + {"before": -5, "since": 5}[ended]
-        os.utime(parent.path / state, (began, began))
-    assert launching._comes(parent, child) is comes
+        launching._record_end(parent, ended)
+    if later:
+        add_start(tmp_path, [parent, child], "later")
+    assert launching._comes(parent, child, "mine") is comes
     stranger = RunDirectory(tmp_path / "plain" / "seed-0")
-    assert not launching._comes(stranger, child), "no run of this sweep"
+    assert not launching._comes(stranger, child, "mine"), "no run of this sweep"
+
+
+def test_only_the_last_end_of_a_run_is_kept(tmp_path: Path) -> None:
+    for start in ("first", "second"):
+        launching._record_end(RunDirectory(tmp_path), start)
+    assert [path.name for path in tmp_path.iterdir()] == [".ended-second"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def sweep(workplace: Path) -> Path:
 
 def test_every_run_is_told_as_far_as_it_is(sweep: Path) -> None:
     with RunDirectory(sweep / "e/seed-0").claimed():
-        done, failed, broken, waiting, running = sweep_status(sweep)
+        done, failed, broken, waiting, running = sweep_status(sweep)[0]
     assert (done.state, done.steps, done.note) == (State.DONE, 1000, "val mIoU 71.00")
     assert (failed.state, failed.note) == (State.FAILED, "CUDA out of memory")
     assert (broken.state, broken.steps, broken.max_steps) == (State.BROKEN, 300, 1000)
@@ -56,7 +57,7 @@ def test_a_resume_is_timed_from_its_own_start(sweep: Path) -> None:
     run = RunDirectory(sweep / "c/seed-0")
     start(run, 600, first=300, began=30, logged=0)
     with run.claimed():
-        status = sweep_status(sweep)[2]
+        status = sweep_status(sweep)[0][2]
     assert status.steps == 600
     assert status.seconds_left == pytest.approx(30 / 300 * 400, abs=2)
 
@@ -65,7 +66,7 @@ def test_a_resume_that_has_not_logged_yet_promises_nothing(sweep: Path) -> None:
     run = RunDirectory(sweep / "c/seed-0")
     write_json(run.started, {"schedule": {"max_steps": 1000}})
     with run.claimed():
-        status = sweep_status(sweep)[2]
+        status = sweep_status(sweep)[0][2]
     assert (status.steps, status.seconds_left, status.note) == (None, None, "starts")
 
 
@@ -102,18 +103,42 @@ def test_an_error_is_one_line_below_the_table() -> None:
     assert not any("CUDA" in line for line in grid)
 
 
-def test_who_asks_is_not_in_the_way_of_who_starts(sweep: Path) -> None:
-    """The state is read with the lock in hand, for a moment; a run that starts then waits it out."""
-    from threading import Thread
+DAMAGES = (b"", b"{", b"[]", b"3", b'"text"', b"\xff\xfe", b"9" * 5000, b"[" * 100_000)
 
-    from filelock import FileLock
 
-    run = RunDirectory(sweep / "e/seed-0")
-    lock = FileLock(run.path / ".lock", thread_local=False)
-    lock.acquire()
-    Thread(target=lambda: (time.sleep(0.2), lock.release())).start()
-    with run.claimed():
-        assert run.state() is State.RUNNING
+@pytest.mark.parametrize("content", DAMAGES, ids=range(len(DAMAGES)))
+@pytest.mark.parametrize(
+    "file", ["sweep.json", "b/seed-0/failure.json", "c/seed-0/config.json", "a/seed-0/result.json"]
+)
+def test_status_reports_what_can_be_read(
+    file: str, content: bytes, sweep: Path, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (sweep / file).write_bytes(content)
+    assert call("report", "outputs", "--status") == 0
+    shown = "".join(capsys.readouterr().out.split())  # lines are wrapped
+    assert Path(file).name in shown or (file == "sweep.json" and content == b"[]")  # an empty plan is one
+    assert "200of1000" in shown
+
+
+def test_a_damaged_log_is_named(sweep: Path) -> None:
+    (log,) = (sweep / "c/seed-0").rglob("metrics.csv")
+    log.write_bytes(b"step,\xff\n")
+    (broken,) = (run for run in sweep_status(sweep)[0] if run.name == "c/seed-0")
+    assert (broken.state, broken.steps) == (State.BROKEN, None)
+    assert str(log) in broken.note
+
+
+@pytest.mark.parametrize("copy", ["c/seed-0.bak", "c/seed-0-old", "c_old/seed-0", "zz_c/seed-0", "c/seed-7"])
+def test_a_copy_of_a_run_is_named_and_not_counted(copy: str, sweep: Path) -> None:
+    run = RunDirectory(sweep / "c/seed-0")
+    write_json(run.started, {"row": "c", "seed": 0, "schedule": {"max_steps": 1000}})
+    before, remarks = sweep_status(sweep)
+    assert not remarks
+    shutil.copytree(run.path, sweep / copy)
+    after, (remark,) = sweep_status(sweep)
+    assert after == before
+    assert copy in remark
+    assert "copy of c/seed-0" in remark
 
 
 def test_where_there_is_no_sweep(call: Main, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """`ocnet-data`: a data set looked at before the first GPU hour."""
 
 import argparse
+import io
 import json
 import sys
 import tempfile
@@ -58,6 +59,8 @@ def main() -> None:
     if options := [word for word in more if word.startswith("-")]:
         parser.error(f"no such option: {' '.join(options)}")
     arguments.overrides += more
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need be neither UTF-8 nor of the terminal
     with one_line_errors("ocnet-data"):
         arguments.run(arguments)
 

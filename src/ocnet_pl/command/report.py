@@ -103,7 +103,10 @@ def status(directory: Path) -> None:
 
     console = Console()
     for sweep in find_sweeps(directory):
-        print_status(str(sweep), sweep_status(sweep), console)
+        runs, remarks = sweep_status(sweep)
+        print_status(str(sweep), runs, console)
+        for remark in remarks:
+            console.print(remark, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def score(directory: Path, texts: list[str]) -> None:

@@ -5,18 +5,19 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 import albumentations as A
 import numpy as np
+from pydantic import Field
 
+from ocnet_pl.arguments import Name, Positive, checked
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.dataset.labels import decoding_table
 from ocnet_pl.dataset.listing import files_below
 from ocnet_pl.dataset.reading import Bytes, Pair, read_size
 from ocnet_pl.dataset.transforms import ResizeShortSide
 from ocnet_pl.errors import UserError
-from ocnet_pl.expect import expect, is_list, is_whole
 from ocnet_pl.metrics import IGNORE, Absent
 from ocnet_pl.resizing import Size, round_up, short_side_size
 
@@ -46,20 +47,17 @@ class ADE20K(SegmentationDataModule):
     pad_multiple = 8
     absent_classes: Absent = "zero"  # the benchmark's utils_eval.py
 
+    @checked
     def __init__(
         self,
-        root: str,
+        root: Name,
         *,
-        short_sides: Sequence[int] = (300, 375, 450, 525, 600),
-        max_long_side: int = 1000,
-        test_short_side: int = 450,
+        short_sides: Annotated[Sequence[Positive], Field(min_length=1)] = (300, 375, 450, 525, 600),
+        max_long_side: Positive = 1000,
+        test_short_side: Positive = 450,
         **settings: Any,
     ) -> None:
         super().__init__(root, **settings)
-        sides = is_list(short_sides) and len(short_sides) > 0 and all(is_whole(side, 1) for side in short_sides)
-        expect("dataset.short_sides", short_sides, sides, "a list of whole numbers from 1 up")
-        expect("dataset.max_long_side", max_long_side, is_whole(max_long_side, 1), "a whole number from 1 up")
-        expect("dataset.test_short_side", test_short_side, is_whole(test_short_side, 1), "a whole number from 1 up")
         self.short_sides = tuple(short_sides)
         self.max_long_side = max_long_side
         self.test_short_side = test_short_side

@@ -5,16 +5,18 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import Annotated, Any
 
 import albumentations as A
 import cv2
 import pytorch_lightning as pl
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ocnet_pl.dataset.augmenting import Transform, safe_augment
+from ocnet_pl.arguments import Name, Number, Positive, PositiveNumber, Whole, checked, refuse
+from ocnet_pl.dataset.augmenting import safe_augment
 from ocnet_pl.dataset.cache import DecodedCache
 from ocnet_pl.dataset.collate import pad_to_largest, stack
 from ocnet_pl.dataset.labels import encoding_table, ignored_id, mirroring_table
@@ -24,7 +26,6 @@ from ocnet_pl.dataset.sampler import ShardSampler, StepBatchSampler
 from ocnet_pl.dataset.segmentation_dataset import SegmentationDataset
 from ocnet_pl.dataset.transforms import RandomScaleCrop, training_transform
 from ocnet_pl.errors import UserError
-from ocnet_pl.expect import expect, is_list, is_number, is_size, is_whole
 from ocnet_pl.metrics import Absent
 from ocnet_pl.resizing import Size
 
@@ -69,34 +70,30 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
     absent_classes: Absent = "skip"
     """Rule of the mIoU for classes that occur neither in truth nor prediction, where the argument does not say."""
 
+    @checked
     def __init__(
         self,
-        root: str,
+        root: Name,
         *,
-        crop_size: Sequence[int] = (),
-        scale: Sequence[float] = (0.5, 2.0),
-        scale_step: float | None = None,
-        train_split: str = "train",
-        val_split: str = "val",
-        batch_size: int = 8,
-        val_batch_size: int = 1,
-        num_workers: int = 4,
-        cache: str | None = None,
-        augment: Sequence[Transform] = (),
-        class_weights: Sequence[float] | None = None,
+        crop_size: Sequence[Positive] = (),
+        scale: Annotated[Sequence[PositiveNumber], Field(min_length=2, max_length=2)] = (0.5, 2.0),
+        scale_step: PositiveNumber | None = None,
+        train_split: Name = "train",
+        val_split: Name = "val",
+        batch_size: Positive = 8,
+        val_batch_size: Positive = 1,
+        num_workers: Whole = 4,
+        cache: Name | None = None,
+        augment: Sequence[Any] = (),
+        class_weights: Sequence[Number] | None = None,
         absent_classes: Absent | None = None,
-        seed: int = 0,
+        seed: Whole = 0,
     ) -> None:
         super().__init__()
-        cut = is_size(crop_size) or (is_list(crop_size) and len(crop_size) == 0)
-        expect("dataset.crop_size", crop_size, cut, "[height,width] from 1 up, or [],")
-        rising = is_list(scale) and len(scale) == 2 and all(map(is_number, scale)) and 0 < scale[0] <= scale[1]
-        expect("dataset.scale", scale, rising, "[lowest,highest] above 0, as [0.5,2.0],")
-        stepping = scale_step is None or (is_number(scale_step) and scale_step > 0)
-        expect("dataset.scale_step", scale_step, stepping, "a number above 0, or null,")
-        expect("schedule.batch_size", batch_size, is_whole(batch_size, 1), "a whole number from 1 up")
-        expect("dataset.val_batch_size", val_batch_size, is_whole(val_batch_size, 1), "a whole number from 1 up")
-        expect("dataset.num_workers", num_workers, is_whole(num_workers, 0), "a whole number from 0 up")
+        if len(crop_size) not in (0, 2):
+            raise refuse("crop_size", crop_size, "[height,width], or []")
+        if scale[0] > scale[1]:
+            raise refuse("scale", scale, "[lowest,highest], e.g. [0.5,2.0]")
         self.root = Path(root)
         self.crop_size = tuple(crop_size)
         self.scale = tuple(scale)
@@ -110,17 +107,13 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         self.augment = tuple(augment)
         self.seed = seed
         if absent_classes is not None:
-            known = absent_classes in get_args(Absent)
-            expect("dataset.absent_classes", absent_classes, known, "skip or zero, or null,")
             self.absent_classes = absent_classes
         if class_weights is not None:
-            numbers = is_list(class_weights) and all(is_number(weight) for weight in class_weights)
-            expect("dataset.class_weights", class_weights, numbers, "a list of numbers from 0 up")
             if len(class_weights) != len(self.classes):
-                raise UserError(
-                    f"dataset.class_weights: holds {len(class_weights)} numbers for {len(self.classes)} classes; "
-                    "give one for each"
-                )
+                count = f"{len(self.classes)} numbers, one for each class, not {len(class_weights)}"
+                raise refuse("class_weights", class_weights, count)
+            if not any(class_weights):
+                raise refuse("class_weights", class_weights, "at least one number above 0")
             self.class_weights = tuple(class_weights)
 
     @property

@@ -34,7 +34,7 @@ class _Counted:
         images: images that show each stored id, (256,).
         right_of: for each mirror pair: images that show both parts, and those whose left part lies on the right.
         without_class: labels in which every pixel is ignored.
-        turned: images with the orientation that their EXIF data ask for, where it is not upright.
+        turned: (file, EXIF orientation) of those whose orientation is not 1.
         problems: (what is wrong, file, message).
     """
 
@@ -45,7 +45,7 @@ class _Counted:
     images: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
     right_of: list[Counter[bool]] = field(default_factory=list)
     without_class: list[Path] = field(default_factory=list)
-    turned: list[tuple[Path, int]] = field(default_factory=list)
+    turned: list[tuple[str, int]] = field(default_factory=list)
     problems: list[tuple[str, str, str]] = field(default_factory=list)
 
 
@@ -138,10 +138,9 @@ def _candidates(data: SegmentationDataModule, name: str, listed: dict[str, list[
 def _count(one: _Counted, facts: Sequence[Facts], data: SegmentationDataModule) -> None:
     split = one.split
     one.right_of = [Counter() for _ in data.mirror_pairs]
-    for (image, label), fact in zip(one.pairs, facts, strict=True):
+    for (_, label), fact in zip(one.pairs, facts, strict=True):
         one.problems += fact.problems
-        if fact.orientation != 1:
-            one.turned.append((image, fact.orientation))
+        one.turned += fact.turned
         if fact.size:
             split.sizes["{}x{}".format(*fact.size)] += 1
         if fact.image_mode:
@@ -170,9 +169,11 @@ def _of_files(name: str, one: _Counted) -> Iterator[Finding]:
         yield Finding("note", "split without labels", name, "", f"{name}: no image has a label")
     for kind, file, message in one.problems:
         yield Finding("error" if one.used else "warning", kind, name, file, message)
-    for image, orientation in one.turned:
-        message = f"{image}: EXIF orientation {orientation} is ignored; its label must be of the pixels as stored"
-        yield Finding("warning", "image with an EXIF orientation", name, str(image), message)
+    for file, orientation in one.turned:
+        message = (
+            f"{file}: EXIF orientation {orientation} is ignored; image and label must agree in the pixels as stored"
+        )
+        yield Finding("warning", "EXIF orientation that is ignored", name, file, message)
 
 
 def _of_split(name: str, one: _Counted, data: SegmentationDataModule) -> Iterator[Finding]:

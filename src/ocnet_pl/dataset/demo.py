@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torchvision.datasets import Cityscapes as Official
 
+from ocnet_pl.arguments import Name, Positive, Size, Whole, checked
 from ocnet_pl.dataset.cityscapes import Cityscapes
 from ocnet_pl.dataset.reading import Bytes
 from ocnet_pl.errors import UserError
-from ocnet_pl.expect import expect, is_size, is_whole
 from ocnet_pl.randomness import derive_seed
 
 _IDS = {c.name: c.id for c in Official.classes}
@@ -41,21 +41,19 @@ class Demo(Cityscapes):
         cityscapes: arguments of `Cityscapes`.
     """
 
+    @checked
     def __init__(
         self,
-        root: str,
+        root: Name,
         *,
-        image_size: Sequence[int] = (96, 192),
-        num_images: dict[str, int],
-        drawing_seed: int = 0,
+        image_size: Size = (96, 192),
+        num_images: dict[str, Positive],
+        drawing_seed: Whole = 0,
         **cityscapes: Any,
     ) -> None:
         super().__init__(root, **cityscapes)
-        expect("dataset.image_size", image_size, is_size(image_size), "[height,width] from 1 up")
-        for split, number in num_images.items():
-            expect(f"dataset.num_images.{split}", number, is_whole(number, 1), "a whole number from 1 up")
-        self.image_size = (int(image_size[0]), int(image_size[1]))
-        self.num_images = dict(num_images)
+        self.image_size = (image_size[0], image_size[1])
+        self.num_images = num_images
         self.published_counts = self.num_images
         self.drawing_seed = drawing_seed
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import matplotlib as mpl
 import numpy as np
+from pydantic import Field
 
+from ocnet_pl.arguments import Byte, Name, checked, refuse
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.dataset.labels import UNKNOWN, decoding_table
 from ocnet_pl.dataset.listing import files_below, is_file, read_list
@@ -14,6 +16,7 @@ from ocnet_pl.dataset.reading import IMAGE_SUFFIXES, Bytes, Pair
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
 
+Colour = Annotated[Sequence[Byte], Field(min_length=3, max_length=3)]
 _MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 """JPEG is none of them: it changes ids."""
 
@@ -36,34 +39,31 @@ class Folder(SegmentationDataModule):
         settings: arguments of `SegmentationDataModule`.
     """
 
+    @checked
     def __init__(
         self,
-        root: str,
+        root: Name,
         *,
         classes: Sequence[str],
-        images: str = "images",
-        masks: str = "masks",
-        palette: Sequence[Sequence[int]] | None = None,
-        ids: Sequence[int] | None = None,
-        ignore_id: int | None = None,
-        mirror_pairs: Sequence[Sequence[str]] = (),
+        images: Name = "images",
+        masks: Name = "masks",
+        palette: Sequence[Colour] | None = None,
+        ids: Sequence[Byte] | None = None,
+        ignore_id: Byte | None = None,
+        mirror_pairs: Sequence[Annotated[Sequence[str], Field(min_length=2, max_length=2)]] = (),
         **settings: Any,
     ) -> None:
-        _require("classes", not isinstance(classes, str), "a list of names")
-        words = all(isinstance(name, str) for name in classes)
-        _require("classes", words, "names; numbers and no, yes, on, off are names in quotes only")
         self.classes = tuple(classes)
-        _require("classes", 0 < len(set(self.classes)) == len(self.classes) < UNKNOWN, "names, each once")
+        if not 0 < len(set(self.classes)) == len(self.classes) < UNKNOWN:
+            raise refuse("classes", classes, f"1 to {UNKNOWN - 1} names, each once")
         stored = list(range(len(self.classes)) if ids is None else ids)
-        _require("ids", len(set(stored)) == len(self.classes) == len(stored), "one id for each class, each once")
-        _require("ids", all(0 <= number < 256 for number in stored), "ids from 0 to 255")
-        _require("ignore_id", ignore_id not in stored, "an id that is no class's, or null")
+        if not len(set(stored)) == len(self.classes) == len(stored):
+            raise refuse("ids", stored, f"one id for each of the {len(self.classes)} classes, each once")
+        if ignore_id in stored:
+            raise refuse("ignore_id", ignore_id, "an id that is no class's, or null")
         self.table = _table(stored, ignore_id)
-        self.palette = _default_palette(len(self.classes)) if palette is None else np.array(palette, np.uint8)
-        _require("palette", self.palette.shape == (len(self.classes), 3), "[red, green, blue] for each class")
-        named = {name for pair in mirror_pairs for name in pair}
-        _require("mirror_pairs", named <= set(self.classes), "pairs of names of classes")
-        self.mirror_pairs = tuple((self.classes.index(left), self.classes.index(right)) for left, right in mirror_pairs)
+        self.palette = _default_palette(len(self.classes)) if palette is None else _palette(palette, len(self.classes))
+        self.mirror_pairs = _pairs(mirror_pairs, self.classes)
         super().__init__(root, **settings)
         self.images = images
         self.masks = masks
@@ -138,6 +138,19 @@ def _default_palette(count: int) -> Bytes:
     return np.round(255 * colours(np.arange(count))[:, :3]).astype(np.uint8)
 
 
-def _require(setting: str, holds: bool, expected: str) -> None:
-    if not holds:
-        raise UserError(f"dataset.{setting}: expected {expected}")
+def _palette(palette: Sequence[Sequence[int]], count: int) -> Bytes:
+    colours = np.array(palette, np.uint8)
+    if len(palette) != count:
+        raise refuse("palette", palette, f"{count} colours [red,green,blue], one for each class")
+    if count > 1 and colours.max() <= 1:
+        raise refuse("palette", palette, "numbers from 0 to 255, not from 0 to 1")
+    return colours
+
+
+def _pairs(named: Sequence[Sequence[str]], classes: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    names = [name for pair in named for name in pair]
+    if not set(names) <= set(classes) or len(set(names)) < len(names):
+        raise refuse(
+            "mirror_pairs", named, "pairs of two different classes, [left,right], each class in one pair at most"
+        )
+    return tuple((classes.index(left), classes.index(right)) for left, right in named)

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+import zlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any, BinaryIO
 from PIL import ExifTags, Image
 from PIL.ImageFile import ImageFile
 
-from ocnet_pl.dataset.listing import unreadable
 from ocnet_pl.errors import UserError
 
-_FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "WEBP", "GIF")
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
 MOST_PIXELS = 178_956_970
 """Pixels of an image, Pillow's own limit: 0.5 GB in colour."""
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # at half of it
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd EXIF data and tags, about which nobody can do anything
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _LOSSLESS_TIFF = {
     "raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "lzma", "zstd",
@@ -59,6 +61,27 @@ def too_many_pixels(path: Path) -> UserError:
     return UserError(f"{path}: more than {MOST_PIXELS:,} pixels are too many for one image; cut it into tiles")
 
 
+def refuse_damaged_png(path: Path, found: bytes) -> None:
+    """Refuse a PNG of which a chunk does not have its checksum: decoders may give other pixels without a word.
+
+    Args:
+        path: for the error.
+        found: content of the file; of another format than PNG it passes.
+
+    Raises:
+        UserError: a chunk is damaged or missing.
+    """
+    if not found.startswith(PNG_SIGNATURE):
+        return
+    view, position, kind = memoryview(found), len(PNG_SIGNATURE), b""
+    while kind != b"IEND":
+        end = position + 8 + int.from_bytes(view[position : position + 4])
+        kind = bytes(view[position + 4 : position + 8])
+        if end + 4 > len(found) or zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4]):
+            raise undecodable(path)
+        position = end + 4
+
+
 def refuse_what_is_not_read(path: Path, image: ImageFile, modes: tuple[str, ...], expected: str) -> None:
     """Refuse files of which the decoder would give a part: the first of several images, or the upper bits.
 
@@ -69,7 +92,8 @@ def refuse_what_is_not_read(path: Path, image: ImageFile, modes: tuple[str, ...]
         expected: the same in words.
 
     Raises:
-        UserError: another mode, more than 8 bits a sample, or several images in one file.
+        UserError: another mode, more than 8 bits a sample, several images in one file, or a turned TIFF, which Pillow
+            turns (as it does no other file).
     """
     bits = bits_of(image)
     if image.mode not in modes or bits > 8:
@@ -79,6 +103,8 @@ def refuse_what_is_not_read(path: Path, image: ImageFile, modes: tuple[str, ...]
     count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if count > 1:
         raise UserError(f"{path}: contains {count} images (pages or frames), expected one; save each as a file")
+    if image.format == "TIFF" and (orientation := _orientation(image)) != _UPRIGHT:
+        raise UserError(f"{path}: TIFF with EXIF orientation {orientation}, expected 1; save it upright")
 
 
 def refuse_lossy_label(path: Path, image: ImageFile) -> None:
@@ -123,34 +149,35 @@ def orientation_of(path: Path, source: BinaryIO) -> int:
         UserError: no image.
     """
     image = open_image(path, source)
-    try:
-        exif = Image.Image.getexif(image)  # PNG's own method decodes the pixels first
-        if image.format == "PNG" and not exif:
-            exif.load(_exif_behind_pixels(source))
-        value = exif.get(ExifTags.Base.Orientation, _UPRIGHT)
-    except Exception:  # damaged EXIF data, which viewers ignore as well
-        return _UPRIGHT
-    return value if value in range(1, 9) else _UPRIGHT
+    behind = _exif_behind_pixels(source) if image.format == "PNG" else b""
+    return _orientation(image, behind)
 
 
 def turned_images(paths: Iterable[Path]) -> list[tuple[Path, int]]:
-    """Images whose viewers turn or mirror them, with their orientation (2 to 8).
-
-    Raises:
-        UserError: a file that is no image.
-    """
+    """Images that viewers turn or mirror, with their orientation (2 to 8). Files that cannot be read are left out."""
     paths = list(paths)
     with ThreadPoolExecutor() as pool:
         found = list(zip(paths, pool.map(_orientation_of_file, paths), strict=True))
     return [(path, orientation) for path, orientation in found if orientation != _UPRIGHT]
 
 
+def _orientation(image: ImageFile, exif_elsewhere: bytes = b"") -> int:
+    try:
+        exif = Image.Image.getexif(image)  # PNG's own method decodes the pixels first
+        if exif_elsewhere and not exif:
+            exif.load(exif_elsewhere)
+    except Exception:  # damaged EXIF data, which viewers ignore as well
+        return _UPRIGHT
+    value = exif.get(ExifTags.Base.Orientation, _UPRIGHT)
+    return int(value) if value in range(1, 9) else _UPRIGHT
+
+
 def _orientation_of_file(path: Path) -> int:
     try:
         with path.open("rb") as file:
             return orientation_of(path, file)
-    except OSError as error:
-        raise unreadable(path, error) from error
+    except (OSError, UserError):  # the reader says it better
+        return _UPRIGHT
 
 
 def _exif_behind_pixels(source: BinaryIO) -> bytes:

@@ -35,18 +35,18 @@ class Facts:
         size: (width, height) of the image.
         image_mode: Pillow's name of how the image stores pixels.
         label_mode: the same of the label.
-        orientation: of the image by its EXIF data, which is ignored; 1 is upright.
         counts: pixels of each stored id, (256,) int64; None when the label cannot be read.
         right_of: for each mirror pair, whether its left part lies right of its right part; None unless both are there.
+        turned: (file, EXIF orientation) of those whose orientation is not 1 (upright), which reading ignores.
         problems: (what is wrong, file, message).
     """
 
     size: tuple[int, int] | None = None
     image_mode: str | None = None
     label_mode: str | None = None
-    orientation: int = 1
     counts: NDArray[np.int64] | None = None
     right_of: list[bool | None] = field(default_factory=list)
+    turned: list[tuple[str, int]] = field(default_factory=list)
     problems: list[tuple[str, str, str]] = field(default_factory=list)
 
 
@@ -107,8 +107,9 @@ def _image(path: Path, found: bytes, facts: Facts) -> Bytes | None:
     try:
         image = open_image(path, io.BytesIO(found))
         facts.image_mode, facts.size = image.mode, image.size
-        facts.orientation = orientation_of(path, io.BytesIO(found))
-        return decode_image(path, found)
+        decoded = decode_image(path, found)
+        _note_orientation(path, found, facts)
+        return decoded
     except UserError as error:
         facts.problems.append(("image cannot be read", str(path), str(error)))
         return None
@@ -123,10 +124,17 @@ def _label(pair: Pair, facts: Facts, table: Bytes) -> Bytes | None:
     try:
         found = content(pair[1])
         facts.label_mode = open_image(pair[1], io.BytesIO(found)).mode
-        return decode_label(pair[1], found, table)
+        decoded = decode_label(pair[1], found, table)
+        _note_orientation(pair[1], found, facts)
+        return decoded
     except UserError as error:
         facts.problems.append(("label cannot be read", str(pair[1]), str(error)))
         return None
+
+
+def _note_orientation(path: Path, found: bytes, facts: Facts) -> None:
+    if (orientation := orientation_of(path, io.BytesIO(found))) != 1:
+        facts.turned.append((str(path), orientation))
 
 
 def _histogram(label: Bytes) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """Look Into Person (Gong et al. 2017), the archives as they unpack."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -8,14 +8,14 @@ from typing import Any
 import albumentations as A
 import numpy as np
 
+from ocnet_pl import resizing
+from ocnet_pl.arguments import Name, Size, checked
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.dataset.labels import decoding_table
 from ocnet_pl.dataset.listing import read_list
 from ocnet_pl.dataset.reading import Bytes, Pair
 from ocnet_pl.dataset.transforms import Resize
 from ocnet_pl.errors import UserError
-from ocnet_pl.expect import expect, is_size
-from ocnet_pl.resizing import Size
 
 _IMAGES, _LABELS, _TEST = "TrainVal_images", "TrainVal_parsing_annotations", "Testing_images"
 
@@ -49,10 +49,10 @@ class LIP(SegmentationDataModule):
     table: Bytes = decoding_table({train_id: train_id for train_id in range(len(_CLASSES))})
     published_counts: Mapping[str, int] = MappingProxyType({"train": 30462, "val": 10000, "test": 10000})
 
-    def __init__(self, root: str, *, size: Sequence[int] = (473, 473), **settings: Any) -> None:
+    @checked
+    def __init__(self, root: Name, *, size: Size = (473, 473), **settings: Any) -> None:
         super().__init__(root, **settings)
-        expect("dataset.size", size, is_size(size), "[height,width] from 1 up")
-        self.size = (int(size[0]), int(size[1]))
+        self.size = (size[0], size[1])
 
     def candidates(self, split: str) -> list[Pair]:
         if split not in self.published_counts:
@@ -81,5 +81,5 @@ class LIP(SegmentationDataModule):
     def geometry(self) -> list[A.BasicTransform]:
         return [Resize(self.size), *super().geometry()]
 
-    def test_size(self, height: int, width: int) -> Size:
+    def test_size(self, height: int, width: int) -> resizing.Size:
         return self.size

@@ -14,9 +14,11 @@ from PIL.ImageFile import ImageFile
 
 from ocnet_pl.dataset.headers import (
     MOST_PIXELS,
+    PNG_SIGNATURE,
     bits_of,
     open_image,
     orientation_of,
+    refuse_damaged_png,
     refuse_lossy_label,
     refuse_what_is_not_read,
     too_many_pixels,
@@ -39,7 +41,6 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 IMAGE_MODES = ("RGB", "L", "P", "RGBA", "LA")
 LABEL_MODES = ("L", "P")
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\0\0\0\0IEND\xae\x42\x60\x82"
 _HEADER_BYTES = 33  # signature and IHDR
 _GREY, _RGB = 0, 2
@@ -143,6 +144,7 @@ def content(path: Path) -> bytes:
 
 def decode_image(path: Path, found: bytes, wanted: Wanted | None = None) -> Bytes:
     """What `read_image` gives, of a file whose content is known."""
+    refuse_damaged_png(path, found)
     if (header := _plain_png(path, found)) and header.colour == _RGB:
         decoded = _decode_png(path, found, header, wanted, cv2.IMREAD_COLOR_RGB)
         if decoded is not None:
@@ -156,6 +158,7 @@ def decode_image(path: Path, found: bytes, wanted: Wanted | None = None) -> Byte
 
 def decode_label(path: Path, found: bytes, table: Bytes, wanted: Wanted | None = None) -> Bytes:
     """What `read_label` gives, of a file whose content is known."""
+    refuse_damaged_png(path, found)
     if (header := _plain_png(path, found)) and header.colour == _GREY:
         decoded = _decode_png(path, found, header, wanted, cv2.IMREAD_GRAYSCALE)
         if decoded is not None:
@@ -196,9 +199,9 @@ def _plain_png(path: Path, found: bytes) -> _Header | None:
 
     OpenCV is given nothing else: it turns palettes into colours and prints to stderr about a file that is cut short.
     """
-    if not (found.startswith(_SIGNATURE) and found.endswith(_END) and len(found) > _HEADER_BYTES):
+    if not (found.startswith(PNG_SIGNATURE) and found.endswith(_END) and len(found) > _HEADER_BYTES):
         return None
-    position = len(_SIGNATURE)
+    position = len(PNG_SIGNATURE)
     while (kind := found[position + 4 : position + 8]) in _COMMON_CHUNKS:
         position += 12 + int.from_bytes(found[position : position + 4])
     width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", found[16:29])

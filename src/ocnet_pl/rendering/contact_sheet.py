@@ -74,6 +74,7 @@ def _wrapped(lengths: Sequence[int], width: int) -> list[int]:
 
 
 def _fitting(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
+    text = text.encode(errors="replace").decode()  # names of files need not be UTF-8
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "...") > width:

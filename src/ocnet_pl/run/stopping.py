@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -41,10 +41,12 @@ class StopAfterStep(Callback):
         self._before: dict[signal.Signals, Any] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        self._listen()
+        # Lightning sets its own handlers after this, but none for Ctrl-C, on which it would end with exit code 1.
+        self._listen({signal.SIGINT} & set(self.signals))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._start = self._saved = trainer.global_step
+        self._listen(self.signals)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for sign, handler in self._before.items():
@@ -76,6 +78,9 @@ class StopAfterStep(Callback):
         self._save(trainer)
         self._leave(trainer)
 
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._listen(self.signals)
+
     def on_test_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
         self._leave_now(trainer)
 
@@ -100,8 +105,9 @@ class StopAfterStep(Callback):
             # Lightning kills process 0 when another ends with a code: only process 0 tells.
             raise SystemExit(self.exit_code if trainer.is_global_zero else 0)
 
-    def _listen(self) -> None:
-        self._before = {sign: signal.signal(sign, self._ask) for sign in self.signals}
+    def _listen(self, signals: Collection[signal.Signals]) -> None:
+        for sign in signals:
+            self._before.setdefault(sign, signal.signal(sign, self._ask))
 
     def _ask(self, signum: int, frame: FrameType | None) -> None:
         if signum == signal.SIGINT:

@@ -16,8 +16,8 @@ from pytorch_lightning.loggers import CSVLogger
 from ocnet_pl.build import build_data, build_loggers, build_module, build_trainer
 from ocnet_pl.config import plain
 from ocnet_pl.dataset.base import SegmentationDataModule
+from ocnet_pl.dataset.cautions import cautions
 from ocnet_pl.dataset.fingerprint import Fingerprint
-from ocnet_pl.dataset.overlap import shared_images
 from ocnet_pl.errors import UserError
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.process import is_process_zero
@@ -74,7 +74,8 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str | None],
         data.micro_batch_size(trainer.world_size, trainer.accumulate_grad_batches)  # fails before any process starts
         trained = None
         if is_process_zero():
-            _warn_of_shared_images(data)
+            for line in cautions(data):
+                print(f"ocnet-train: warning: {line}", file=sys.stderr, flush=True)
             record_images(run, images)
             trained = record_trained(run, images[data.train_split] if config.schedule.max_steps else None, parent)
         if config.schedule.max_steps:  # else its network is its parent's
@@ -186,18 +187,6 @@ def start_from_parent(module: SegmentationModule, parent: RunDirectory) -> None:
     if short := Result.read(parent.result).rehearsal:
         raise UserError(f"{parent.path}: this run starts from it, but it is a rehearsal ({short[0]}); train it whole")
     load_weights(module.network, read_checkpoint(parent.last_checkpoint))
-
-
-def _warn_of_shared_images(data: SegmentationDataModule) -> None:
-    trained, tested = ([image for image, _ in data.pairs(split)] for split in (data.train_split, data.val_split))
-    if shared := shared_images(trained, tested):
-        first, second = shared[0]
-        print(
-            f"ocnet-train: warning: {second}: the same image as {first}, which is trained on; there are {len(shared)} "
-            f"such images in {data.val_split}, and scores on it say too much; 'ocnet-data check' names them all",
-            file=sys.stderr,
-            flush=True,
-        )
 
 
 @contextmanager

@@ -1,5 +1,6 @@
-"""How far the runs of a sweep are, read off their files while they are written."""
+"""Progress of the runs of a sweep, read from their files while they are written."""
 
+import csv
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,16 +8,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ocnet_pl.errors import UserError
+from ocnet_pl.errors import UserError, readable_os_errors
 from ocnet_pl.run.curves import last_logged_step, start_of
-from ocnet_pl.run.directory import RunDirectory, State, read_json
+from ocnet_pl.run.directory import RunDirectory, State, own_place
 from ocnet_pl.run.result import Result, evaluation_key
 from ocnet_pl.sweep.plan import PLAN, planned_runs
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """One run, as far as its files tell.
+    """Progress of one run, as far as its files show it.
 
     Attributes:
         name: `<row>/seed-<n>`.
@@ -25,7 +26,7 @@ class RunStatus:
         max_steps: of the training; None before the first start.
         seconds: of training, of a finished run; else None.
         seconds_left: of training, at the pace since this start; None where that cannot be known.
-        note: the error of a failed run, the score of a finished one.
+        note: the error of a failed run, the score of a finished one, the file that is damaged.
     """
 
     name: str
@@ -45,19 +46,46 @@ def find_sweeps(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such directory; give the one of a sweep, for example outputs/demo")
-    folders = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    with readable_os_errors(folder):
+        folders = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
     sweeps = [path for path in folders if (path / PLAN).is_file() or any(path.glob("*/seed-*/config.json"))]
     if not sweeps:
         raise UserError(f"{folder}: no sweep and no run in it; start one: ocnet-train experiment=demo")
     return sweeps
 
 
-def sweep_status(sweep: Path) -> list[RunStatus]:
-    """Every planned run in its order, then what else was started there."""
-    runs = planned_runs(sweep)
-    started = sorted(path.parent for path in sweep.glob("*/seed-*/config.json"))
-    runs += [RunDirectory(path) for path in started if RunDirectory(path) not in runs]
-    return [_status(run) for run in runs]
+def sweep_status(sweep: Path) -> tuple[list[RunStatus], list[str]]:
+    """Every planned run in its order, then the others that were started there; and remarks on what is left out.
+
+    Left out are copies of runs, and a plan that is damaged.
+    """
+    remarks = []
+    try:
+        runs = planned_runs(sweep)
+    except UserError as error:
+        runs = []
+        remarks.append(str(error))
+    for path in sorted(sweep.glob("*/seed-*/config.json")):
+        run = RunDirectory(path.parent)
+        if run in runs:
+            continue
+        if (owner := _owner(run)) != f"{run.row}/{run.path.name}":
+            remarks.append(f"{run.path}: a copy of {owner}, left out; move it out of the sweep's folder or rename it")
+        else:
+            runs.append(run)
+    return [_status(run) for run in runs], remarks
+
+
+def _owner(run: RunDirectory) -> str:
+    """`<row>/seed-<n>` of the run whose files lie in a directory; the directory's own where they do not tell."""
+    try:
+        config = run.read_started() or {}
+    except UserError:
+        config = {}
+    row, seed = config.get("row", run.row), config.get("seed")
+    if seed is None:
+        return f"{row}/seed-{run.path.name.removeprefix('seed-').split('.')[0]}"
+    return f"{row}/{run.path.name}" if own_place(run.path, "", str(row), seed) else f"{row}/seed-{seed}"
 
 
 def seconds_left(runs: Sequence[RunStatus]) -> float | None:
@@ -77,21 +105,38 @@ def seconds_left(runs: Sequence[RunStatus]) -> float | None:
 
 
 def _status(run: RunDirectory) -> RunStatus:
-    name, state = f"{run.row}/{run.path.name}", run.state()
+    name, state = f"{run.row}/{run.path.name}", State.WAITING
+    try:
+        state = run.state()
+        return _readable_status(run, name, state)
+    except UserError as error:
+        return RunStatus(name, state, note=str(error))
+
+
+def _readable_status(run: RunDirectory, name: str, state: State) -> RunStatus:
+    """Raises: UserError: a file of the run is damaged."""
     if state is State.DONE:
         result = Result.read(run.result)
         return RunStatus(name, state, result.steps, result.steps, result.seconds, None, _score(result))
-    config: dict[str, Any] = run.read_started() or {}
-    max_steps = config.get("schedule", {}).get("max_steps")
+    note = run.read_failure() if state is State.FAILED else ""
+    max_steps = _max_steps(run.read_started() or {})
     log = max(run.logs.glob("step-*/metrics.csv"), key=_written, default=None)
-    steps = last_logged_step(log) if log else None
+    if state is State.RUNNING and (log is None or _written(log) < _written(run.started)):  # of the start before
+        return RunStatus(name, state, None, max_steps, note="starts")
+    try:
+        steps = last_logged_step(log) if log else None
+        left = _seconds_left(run, log, steps, max_steps) if log and state is State.RUNNING else None
+    except (OSError, ValueError, csv.Error) as error:
+        return RunStatus(name, state, None, max_steps, note=note or f"{log}: cannot be read ({error})")
     if state is State.RUNNING:
-        if log is None or _written(log) < _written(run.started):  # that log is of the start before
-            return RunStatus(name, state, None, max_steps, note="starts")
-        left = _seconds_left(run, log, steps, max_steps)
         return RunStatus(name, state, steps, max_steps, None, left, "tests" if steps == max_steps else "")
-    note = str(read_json(run.failure)["error"]) if state is State.FAILED else ""
     return RunStatus(name, state, steps, max_steps, note=note)
+
+
+def _max_steps(config: dict[str, Any]) -> int | None:
+    schedule = config.get("schedule")
+    steps = schedule.get("max_steps") if isinstance(schedule, dict) else None
+    return steps if isinstance(steps, int) else None
 
 
 def _seconds_left(run: RunDirectory, log: Path, steps: int | None, max_steps: int | None) -> float | None:

@@ -1,0 +1,98 @@
+"""Arguments of constructors, checked against their annotations."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Annotated, Any, ParamSpec
+
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, validate_call
+from pydantic_core import ErrorDetails
+
+from ocnet_pl.errors import UserError
+from ocnet_pl.expect import is_list, written
+
+_LONGEST = 120
+
+P = ParamSpec("P")
+
+
+def _number_as_name(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Whole = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Byte = Annotated[int, Field(ge=0, le=255)]
+Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Size = Annotated[Sequence[Positive], Field(min_length=2, max_length=2)]
+"""(height, width)."""
+Name = Annotated[str, BeforeValidator(_number_as_name)]
+"""A word; YAML reads names that consist of digits as numbers."""
+
+
+class ArgumentError(UserError):
+    """Wrong argument of a constructor: `argument=value: what is expected`."""
+
+
+def checked(init: Callable[P, None]) -> Callable[P, None]:
+    """Decorate an `__init__`: its arguments must be of the types that they are annotated with.
+
+    Words are not taken for numbers, nor numbers for words. Lists and mappings of any kind arrive as `list` and `dict`.
+
+    Raises:
+        ArgumentError: on the call, with the first argument that does not fit.
+    """
+    config = ConfigDict(strict=True, arbitrary_types_allowed=True)
+    validated = validate_call(config=config)(init)
+
+    @wraps(init)
+    def checking(*arguments: P.args, **named: P.kwargs) -> None:
+        given = {name: _plain(value) for name, value in named.items()}
+        try:
+            validated(*arguments, **given)
+        except ValidationError as error:
+            if error.title != getattr(validated, "__qualname__", ""):
+                raise  # of a call within the constructor
+            raise _refusal(error, given) from None
+
+    return checking
+
+
+def refuse(argument: str, value: Any, expected: str) -> ArgumentError:
+    """Error of an argument that does not fit the others."""
+    return ArgumentError(f"{argument}={_short(value)}: expected {expected}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if is_list(value) else value
+
+
+def _short(value: Any) -> str:
+    text = written(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _refusal(error: ValidationError, given: Mapping[str, Any]) -> ArgumentError:
+    problem = error.errors(include_url=False)[0]
+    path, wrong = list(problem["loc"]), problem["input"]
+    keys = path[: next((number for number, part in enumerate(path) if isinstance(part, int)), len(path))]
+    value: Any = given
+    for key in keys:
+        value = value[key] if isinstance(value, Mapping) and key in value else wrong
+    inside = "".join(f"[{part}]" for part in path[len(keys) :])
+    where = f"; {inside} is {wrong!r}" if inside else ""
+    return ArgumentError(f"{'.'.join(map(str, keys))}={_short(value)}: {_expected(problem)}{where}")
+
+
+def _expected(problem: ErrorDetails) -> str:
+    """Pydantic's words, less those about itself."""
+    if problem["type"] == "sequence_str" or problem.get("ctx", {}).get("class") == "Sequence":
+        return "expected a list"
+    if problem["type"] == "string_type" and isinstance(problem["input"], bool):
+        return "expected a word; write yes, no, on, off, true and false in quotes"
+    message = problem["msg"].replace(" after validation", "")
+    for subject in ("Input should be", "Value should have"):
+        message = message.replace(subject, "expected")
+    return message[:1].lower() + message[1:]
