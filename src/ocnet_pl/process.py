@@ -14,9 +14,6 @@ from ocnet_pl.errors import UserError
 EXIT_STOPPED = 75
 """Exit code of a run that was asked to stop and can go on: EX_TEMPFAIL of sysexits.h."""
 
-EXIT_INTERRUPTED = 128 + signal.SIGINT
-"""Exit code after Ctrl-C, as shells report it."""
-
 PARENT_VARIABLE = "OCNET_PARENT"
 """Process id of the one that started this one."""
 

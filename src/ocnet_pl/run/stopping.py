@@ -10,7 +10,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from ocnet_pl.process import EXIT_INTERRUPTED, EXIT_STOPPED, is_process_zero
+from ocnet_pl.errors import EXIT_INTERRUPTED
+from ocnet_pl.process import EXIT_STOPPED, is_process_zero
 from ocnet_pl.run.checkpoint import ends_step
 
 

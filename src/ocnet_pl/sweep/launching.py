@@ -15,8 +15,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ocnet_pl.config import plain
-from ocnet_pl.errors import UserError
-from ocnet_pl.process import EXIT_INTERRUPTED, EXIT_STOPPED, GROUP_VARIABLES, die_with_parent, stop_children
+from ocnet_pl.errors import EXIT_INTERRUPTED, UserError
+from ocnet_pl.process import EXIT_STOPPED, GROUP_VARIABLES, die_with_parent, stop_children
 from ocnet_pl.run.directory import RunDirectory, State, write_json
 from ocnet_pl.run.result import Result
 from ocnet_pl.sweep.gpus import borrowed, visible_gpus
