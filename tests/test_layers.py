@@ -19,10 +19,10 @@ LAYERS = {
         "sweep/plan", "sweep/scores", "sweep/status", "cost/record", "context/record",
         "authors/naming", "wandb_mirror/account", "wandb_mirror/content", "table/*",
         "dataset/report", "dataset/timing", "rendering/*"],
-    2: ["module", "prediction", "run/checkpoint", "run/divergence", "run/images", "run/missed_validation", "run/progress",
-        "run/samples", "run/stopping", "run/testing", "wandb_mirror/logger", "context/measuring", "dataset/*"],
-    3: ["search_path", "known_targets", "config", "config_values", "build", "run/training", "run/evaluation", "run/restoring",
-        "sweep/*", "cost/profiling", "authors/conversion", "context/*", "explore/*"],
+    2: ["module", "prediction", "run/checkpoint", "run/divergence", "run/images", "run/missed_validation",
+        "run/progress", "run/samples", "run/stopping", "run/testing", "wandb_mirror/logger", "context/measuring", "dataset/*"],
+    3: ["search_path", "known_targets", "config", "config_values", "build", "run/training", "run/evaluation",
+        "run/restoring", "sweep/*", "cost/profiling", "authors/conversion", "context/*", "explore/*"],
     4: ["command/*"],
 }  # fmt: skip
 
