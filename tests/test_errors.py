@@ -37,7 +37,7 @@ def test_one_line(error: BaseException, code: int, line: str, capsys: pytest.Cap
         (errno.ENOSPC, "free some space"),
         (errno.ENAMETOOLONG, "shorter"),
         (errno.EISDIR, "file"),
-        (errno.ENOTDIR, "folder"),
+        (errno.ENOTDIR, "move it"),
         (errno.EDQUOT, "free some space"),
     ],
 )

@@ -1,5 +1,6 @@
 """Arguments of constructors, checked against their annotations."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Annotated, Any, ParamSpec
@@ -53,7 +54,7 @@ def checked(init: Callable[P, None]) -> Callable[P, None]:
         except ValidationError as error:
             if error.title != getattr(validated, "__qualname__", ""):
                 raise  # of a call within the constructor
-            raise _refusal(error, given) from None
+            raise _refusal(error, list(inspect.signature(init).parameters), given) from None
 
     return checking
 
@@ -74,13 +75,17 @@ def _short(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def _refusal(error: ValidationError, given: Mapping[str, Any]) -> ArgumentError:
+def _refusal(error: ValidationError, names: Sequence[str], given: Mapping[str, Any]) -> ArgumentError:
     problem = error.errors(include_url=False)[0]
     path, wrong = list(problem["loc"]), problem["input"]
+    if isinstance(path[0], int) and path[0] < len(names):
+        path[0] = names[path[0]]  # given by its position
     keys = path[: next((number for number, part in enumerate(path) if isinstance(part, int)), len(path))]
     value: Any = given
     for key in keys:
         value = value[key] if isinstance(value, Mapping) and key in value else wrong
+    if problem["type"].startswith("missing"):
+        return ArgumentError(f"{path[0]}: has no value; give one")
     inside = "".join(f"[{part}]" for part in path[len(keys) :])
     where = f"; {inside} is {wrong!r}" if inside else ""
     return ArgumentError(f"{'.'.join(map(str, keys))}={_short(value)}: {_expected(problem)}{where}")

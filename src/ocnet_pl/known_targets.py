@@ -41,8 +41,8 @@ def require_known_targets(config: Mapping[str, Any], parts: Sequence[str], sourc
         if not isinstance(node, dict) or "defaults" in node:
             raise UserError(f"{source}: its config has no group of plain values {part!r}; nothing of it was executed")
         for place, steering in _walk(node, part, source, 0):
-            if steering not in known[place] and steering:
-                said = ", ".join(f"{key}={value}" for key, value in sorted(steering.items()))
+            if steering not in known[place] and (steering or known[place]):
+                said = ", ".join(f"{key}={value}" for key, value in sorted(steering.items())) or "no _target_"
                 raise UserError(
                     f"{source}: {place} says {said}, which no config file says there; nothing of it was executed. "
                     "If the class is your own, name it in a config file and give its folder in OCNET_CONF"

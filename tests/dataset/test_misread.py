@@ -217,12 +217,21 @@ def test_a_stray_id_behind_a_grey_palette_is_no_class() -> None:
     assert set(np.unique(ids(png(LABEL, 8, 3, grey(0, 1, 200))))) == set(np.unique(stray))
 
 
+COLOURS = [9, 8, 7, 6, 5, 4]
+
+
 @pytest.mark.parametrize(
-    "palette", [[0, 0, 0, 128, 0, 0, 0, 128, 0], [*grey(0, 128), 9, 8, 7], [*grey(5, 77, 9), 1, 2, 3]]
+    ("used", "palette"),
+    [
+        ((0, 1, 2), [0, 0, 0, 128, 0, 0, 0, 128, 0]),
+        ((0, 1), [*grey(0, 128), *COLOURS]),  # as VOC's, where cars are grey
+        ((1, 2), [*COLOURS[:3], *grey(77, 9)]),
+        ((255,), [*COLOURS, *grey(0) * 254]),  # what ends a palette is mostly black
+        ((0, 255), [*grey(0), *COLOURS, *grey(0) * 253]),
+    ],
 )
-def test_a_palette_in_colour_stores_the_ids(palette: list[int]) -> None:
-    """As VOC's, where the second class of a label may well be grey."""
-    label = LABEL if len(palette) > 9 or palette[-1] == 0 else np.minimum(LABEL, 1)
+def test_a_palette_in_colour_stores_the_ids(used: tuple[int, ...], palette: list[int]) -> None:
+    label = np.array(used, np.uint8)[LABEL % len(used)]
     assert np.array_equal(ids(png(label, 8, 3, palette)), label)
 
 

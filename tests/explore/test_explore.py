@@ -1,6 +1,7 @@
 """`ocnet-explore` on runs of seconds."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -128,3 +129,41 @@ def test_names_say_what_tells_checkpoints_apart() -> None:
     ]
     assert names([one("base_oc", 0), one("base_oc", 0, 18)]) == ["Base-OC, step 9", "Base-OC, step 18"]
     assert names([one("base_oc", 0, row="lr"), one("base_oc", 0)]) == ["Base-OC, lr", "Base-OC, base_oc"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("explore", "measure", "--device", "cpu", "--pixels", "1"),
+        ("evaluate", "trainer=cpu", "split=train"),
+        ("report",),
+    ],
+)
+def test_a_run_that_cannot_be_written_is_left_and_named(
+    command: tuple[str, ...],
+    runs: Path,
+    call: Main,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = {path: path.read_bytes() for path in sorted(runs.rglob("*")) if path.is_file()}
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: mode != os.W_OK and access(path, mode)
+    )  # root may write to any
+    if command == ("report",):
+        (runs / "table.md").write_text("protected")
+        assert call("report", str(runs)) == 2
+        assert (runs / "table.md").read_text() == "protected"
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "table.md" in error
+        (runs / "table.md").unlink()
+    else:
+        assert call(*command, checkpoint(runs, "base_oc")) == 0, "the numbers are printed all the same"
+        out = " ".join(capsys.readouterr().out.split())
+        assert "cannot be written" in out
+        assert "permissions" in out
+    after = {path: path.read_bytes() for path in sorted(runs.rglob("*")) if path.is_file()}
+    assert {path: after.get(path) for path in before} == before
+    assert {path.name for path in after.keys() - before.keys()} <= {".lock"}

@@ -91,9 +91,9 @@ def test_patience_waits_for_the_holder(tmp_path: Path) -> None:
         assert done.wait(1)
 
 
-@pytest.mark.parametrize("content", ["", f"{os.getpid()}\n{socket.gethostname()}\n", "123\nelsewhere\n", "junk"])
+@pytest.mark.parametrize("content", ["", "{pid}\n{host}\n", "123\nelsewhere\n", "junk"])
 def test_a_lock_file_of_another_kind_says_nothing(content: str, tmp_path: Path) -> None:
-    (tmp_path / LOCK).write_text(content)
+    (tmp_path / LOCK).write_text(content.format(pid=os.getpid(), host=socket.gethostname()))
     run = RunDirectory(tmp_path)
     write_json(run.started, {})
     assert run.state() is State.BROKEN

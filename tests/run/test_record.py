@@ -16,7 +16,7 @@ from ocnet_pl.errors import UserError
 from ocnet_pl.run.curves import last_logged_step, read_curves, start_of
 from ocnet_pl.run.directory import read_json, write_json
 from ocnet_pl.run.image_counts import read_counts
-from ocnet_pl.run.record import sealed
+from ocnet_pl.run.record import write_records
 from ocnet_pl.run.result import Evaluation, Result
 from ocnet_pl.run.sample_pictures import read_sample
 from ocnet_pl.sweep.scores import Score, newest_scores
@@ -27,7 +27,7 @@ MEASURE = ContextMeasure(
 
 
 def _write_scores(path: Path) -> None:
-    write_json(path, [sealed(asdict(Score("gp", 0, 78.9, "2026-01-01", "gp0")))])
+    write_records(path, [asdict(Score("gp", 0, miou, "2026-01-01", "gp0")) for miou in (70.0, 78.9)])
 
 
 Kind = tuple[str, Callable[[Path], object], Callable[[Path], object]]
@@ -99,6 +99,15 @@ def test_truncation_anywhere_is_found(kind: tuple[Path, Callable[[Path], object]
     for length in range(1, len(whole), max(1, len(whole) // 60)):
         path.write_bytes(whole[:length])
         refused(read, path)
+
+
+@pytest.mark.parametrize("left", [[], [0], [1], [1, 0], [0, 0, 1]])
+def test_a_list_that_lost_an_entry_is_found(left: list[int], tmp_path: Path) -> None:
+    name, write, read = KINDS["scores"]
+    write(tmp_path / name)
+    scores = read_json(tmp_path / name)
+    (tmp_path / name).write_text(json.dumps([scores[i] for i in left]))
+    refused(read, tmp_path / name)
 
 
 def test_no_file_and_a_folder_in_its_place(kind: tuple[Path, Callable[[Path], object]]) -> None:

@@ -1,5 +1,6 @@
 """A checkpoint is somebody else's file: nothing that it says is called, opened or filled in."""
 
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,7 @@ def rewritten(runs: Path, change: Change, head: str = "base_oc") -> Path:
     path = Path(checkpoint(runs, head))
     content = torch.load(path, weights_only=True)
     change(content)
+    content.pop("checksum")  # who writes a file can write its checksum
     torch.save(content, path)
     return path
 
@@ -194,3 +196,68 @@ def test_a_run_folder_that_says_anything_executes_nothing(
     assert call("report", "outputs/runs") == 0
     assert call("report", "outputs/runs", "--status") == 0
     assert not Path("touched").exists()
+
+
+SCALARS = (
+    True,
+    None,
+    -1,
+    0,
+    1,
+    7,
+    0.5,
+    1e30,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "../x",
+    "${oc.env:HOME}",
+    [],
+    {},
+    [1],
+)
+
+
+def mutated(config: Any, dice: random.Random) -> None:
+    """Change one node of a config: another value, another key, or none."""
+    nodes = [config]
+    for node in nodes:
+        children = node.values() if isinstance(node, dict) else node
+        nodes += [child for child in children if isinstance(child, (dict, list)) and child]
+    node = dice.choice(nodes)
+    key = dice.choice(list(node)) if isinstance(node, dict) else dice.randrange(len(node))
+    way = dice.randrange(3)
+    if way == 0:
+        node[key] = dice.choice(SCALARS)
+    elif way == 1:
+        del node[key]
+    elif isinstance(node, dict):
+        node[dice.choice(["_target_", "_args_", "_partial_", "x", "defaults", "_convert_"])] = dice.choice(SCALARS)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_changed_config_is_refused_or_changes_nothing(seed: int, runs: Path, workplace: Path) -> None:
+    plain = ocnet_pl.load(checkpoint(runs, "base_oc")).predict(IMAGE)
+    path = Path(checkpoint(runs, "base_oc"))
+    content = torch.load(path, weights_only=True)
+    dice = random.Random(seed)
+    mutated(content["config"], dice)
+    torch.save(content, path)
+    before = sorted(workplace.iterdir())
+    prediction = loaded(path)
+    assert prediction is None or np.array_equal(prediction, plain)
+    content.pop("checksum")  # and where the checksum was removed: a network, or one line
+    torch.save(content, path)
+    loaded(path)
+    assert sorted(workplace.iterdir()) == before
+
+
+def loaded(path: Path) -> np.ndarray | None:
+    """Prediction of a checkpoint's network; None where it is refused, which takes one line."""
+    try:
+        return ocnet_pl.load(path).predict(IMAGE)
+    except UserError as error:
+        lines = str(error).splitlines()
+    assert len(lines) == 1
+    return None

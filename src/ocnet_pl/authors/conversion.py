@@ -18,6 +18,7 @@ from ocnet_pl.config_values import refuse_impossible, refuse_other_kinds
 from ocnet_pl.dataset.base import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.model.backbone import create_backbone
+from ocnet_pl.run.checkpoint import sealed_header
 from ocnet_pl.whole_file import whole_file
 
 DEFAULT_DATASET = "cityscapes"
@@ -167,9 +168,7 @@ def _checkpoint(
 ) -> dict[str, Any]:
     """What `checkpoint.CheckpointConfig` and Lightning write, at step 0, and where it comes from."""
     return {
-        "config": plain(config),
-        "choices": choices,
-        "classes": list(data.classes),
+        **sealed_header(plain(config), choices, data.classes),
         "converted": origin,
         "state_dict": module.state_dict(),
         "epoch": 0,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ocnet_pl.dataset.base import SegmentationDataModule
 
 DESCRIPTION = """\
-Looks at a data set before the first GPU hour. Which one, and where, is said as to ocnet-train, as key=value."""
+Looks at a data set before the first GPU hour. Choose it with the key=value overrides of ocnet-train."""
 
 EPILOG = """\
 examples:
@@ -31,7 +31,8 @@ ocnet-data COMMAND --help says more of each."""
 CHECK = """\
 Reads every image and label of every split that is there, by all cores, and says
   how many there are, beside the published number; sizes, modes, classes and the share of ignored pixels;
-  which files are missing, empty, cut short, of another format, of two sizes, or hold ids outside the data set's table;
+  which files are missing, empty, damaged, of another format, of two sizes, or hold ids outside the data set's table;
+  which files decoders misread (16-bit, several pages, lossy labels), or viewers turn (EXIF orientation);
   which images stand in two splits (by content); whether left and right parts lie where they should.
 
 Exit code 0: a training can start. 1: it would break, or its scores would be worth nothing; every bad file is named.
@@ -47,8 +48,8 @@ authors computed theirs for Cityscapes. Prints them as YAML, and as an override 
 
 BENCHMARK = """\
 Times training samples on one thread of one process: a plain loader (decode, resize all of it, crop, normalise), ours
-(decode, cut the window of the crop, resize that), and ours from the decoded cache that dataset.cache=DIR makes. What is
-spent inside the image decoder is told apart: no loader without a cache can be faster than that."""
+(decode, cut the window of the crop, resize that), and ours from the decoded cache that dataset.cache=DIR makes.
+Decoding time is reported separately; it is a lower bound for any loader without a cache."""
 
 
 def main() -> None:
@@ -84,10 +85,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_workers(command(_weights, "compute class weights of the loss from the training labels", WEIGHTS))
     benchmark = command(_benchmark, "time the loader beside a plain one, and with dataset.cache", BENCHMARK)
     benchmark.add_argument(
-        "--synthetic", type=whole_number, metavar="N", help="draw N images of 2048x1024 for it, about 3 MB each"
+        "--synthetic", type=whole_number, metavar="N", help="generate N images of 2048x1024, about 3 MB each"
     )
     benchmark.add_argument(
-        "--rounds", type=whole_number, default=5, metavar="N", help="their median counts (default: 5)"
+        "--rounds", type=whole_number, default=5, metavar="N", help="report the median of N (default: 5)"
     )
     return parser
 

@@ -96,11 +96,10 @@ def _try(transform: A.BasicTransform, table: Bytes, size: tuple[int, ...]) -> No
         try:
             sample = alone(image=image.copy(), mask=label.copy(), batch=0)
         except Exception as error:  # transforms raise all kinds, for images that are too small or data they lack
-            raise _refusal(
-                transform, " ".join(str(error).split()), f"fit it to images of {size[1]}x{size[0]}"
-            ) from error
-        if why := fault_of_sample(sample["image"], sample["mask"]):
-            raise _refusal(transform, why, "leave it out")
+            why = f"fails on an image of {size[1]}x{size[0]} ({' '.join(str(error).split())})"
+            raise _refusal(transform, why, "change it or leave it out") from error
+        if fault := fault_of_sample(sample["image"], sample["mask"]):
+            raise _refusal(transform, fault, "leave it out")
         ids = np.unique(sample["mask"])
         if strange := ids[(ids != one) & (table[ids] != IGNORE)].tolist():
             raise _refusal(transform, f"gives labels the ids {strange}, which their images do not show", "leave it out")

@@ -1,4 +1,4 @@
-"""What every data set shares: splits, loaders, and the division of the global batch."""
+"""Base of all data sets: splits, loaders, and the division of the global batch."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -45,14 +45,14 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         val_split: split that validates.
         batch_size: global batch: over all processes and accumulated micro-batches.
         val_batch_size: images at a time in evaluation, per process; they must be of one size.
-        num_workers: of each loader, per process.
+        num_workers: worker processes of each loader, per process.
         cache: folder for decoded images, filled on first use; None: files are decoded each time.
         augment: albumentations transforms that follow scale, crop and flip. They leave an image of bytes, and what they
             have no source for is ignored in labels.
-        class_weights: of the loss, in the order of the classes; None: the published ones, where there are.
+        class_weights: weights of the loss, in the order of the classes; None: the published ones, if any.
         absent_classes: rule of the mIoU for classes that occur neither in truth nor prediction: `skip` or `zero`;
             None: the data set's.
-        seed: of the run.
+        seed: seed of the run.
     """
 
     classes: tuple[str, ...]
@@ -118,7 +118,7 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
 
     @property
     def title(self) -> str:
-        """What readers and files call the data set."""
+        """Name of the data set for readers and files."""
         return type(self).__name__
 
     @abstractmethod
@@ -157,7 +157,7 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         return False
 
     def submission_name(self, image: Path) -> str:
-        """Under which name the test server looks for the prediction of an image."""
+        """File name that the test server expects for the prediction of an image."""
         return f"{image.stem}.png"
 
     def decode(self, label: Bytes) -> Bytes:

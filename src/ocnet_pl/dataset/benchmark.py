@@ -1,4 +1,4 @@
-"""What a training sample costs: a plain loader, ours, and ours from the decoded cache, side by side."""
+"""Cost of a training sample: a plain loader, ours, and ours from the decoded cache, side by side."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -51,11 +51,11 @@ def benchmark(
 
     Args:
         data: the data set; it must train on random scale and crop.
-        cache_folder: where the decoded cache may go.
-        images: of the training split that take part.
+        cache_folder: folder for the decoded cache.
+        images: number of images of the training split.
         draws: samples of each image.
-        rounds: of everything.
-        advance: told how many rounds more are done, and how many there are.
+        rounds: repetitions, of which the median counts.
+        advance: callback, called with (rounds newly done, all rounds).
 
     Raises:
         UserError: a data set that trains otherwise.
@@ -100,7 +100,7 @@ def _time(
 
 
 def conditions(data: SegmentationDataModule) -> list[str]:
-    """What was measured, and on which machine."""
+    """Lines about the files that were measured, and about the machine."""
     image, label = data.pairs(data.train_split)[0]
     height, width = read_size(image)
     files = (

@@ -28,11 +28,11 @@ class _Counted:
 
     Attributes:
         pairs: its files.
-        used: whether training or validation reads it.
-        split: what goes into the report.
+        used: training or validation reads it.
+        split: numbers for the report.
         ids: pixels of each stored id, (256,).
         images: images that show each stored id, (256,).
-        right_of: for each mirror pair: images that show both parts, and those whose left part lies on the right.
+        right_of: counts for each mirror pair: images that show both parts, and those whose left part lies on the right.
         without_class: labels in which every pixel is ignored.
         turned: (file, EXIF orientation) of those whose orientation is not 1.
         problems: (what is wrong, file, message).
@@ -55,10 +55,10 @@ def check(data: SegmentationDataModule, workers: int, advance: Callable[[int, in
     Args:
         data: the data set.
         workers: processes.
-        advance: told how many pairs more are done, and how many there are.
+        advance: callback, called with (pairs newly done, all pairs).
 
     Raises:
-        UserError: there is no split at all.
+        UserError: no split can be listed.
     """
     begin = time.perf_counter()
     findings: list[Finding] = []
@@ -131,7 +131,7 @@ def _candidates(data: SegmentationDataModule, name: str, listed: dict[str, list[
         return listed[name]
     try:
         return data.candidates(name)
-    except UserError:  # told already
+    except UserError:  # reported already
         return []
 
 
@@ -211,7 +211,7 @@ def _orphans(data: SegmentationDataModule, counted: dict[str, _Counted]) -> Iter
 
 
 def _own_part(image: Path, label: Path) -> str:
-    """What a label's name has beside its image's: `gtFine_labelIds.png`."""
+    """Part of a label's name that its image's does not share: `gtFine_labelIds.png`."""
     shared = sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(image.name, label.name, strict=False)))
     return label.name[shared:] or label.suffix
 
@@ -226,7 +226,7 @@ def _of_sides(data: SegmentationDataModule, counted: dict[str, _Counted]) -> Ite
             pixels = [one.split.pixels[part] for part in names]
             both, right_of = sides.total(), sides[True]
             if not all(pixels):
-                continue  # told as a class that does not occur
+                continue  # reported as a class that does not occur
             if max(pixels) > 2 * min(pixels):
                 message = f"{name}: {pixels[0]} pixels of {names[0]} but {pixels[1]} of {names[1]}"
                 yield Finding("warning", "left and right out of balance", name, "", message)

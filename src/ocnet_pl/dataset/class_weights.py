@@ -34,7 +34,7 @@ def training_pixels(data: SegmentationDataModule, workers: int, advance: Callabl
     Args:
         data: the data set.
         workers: processes.
-        advance: told how many labels more are done, and how many there are.
+        advance: callback, called with (labels newly done, all labels).
 
     Raises:
         UserError: a label that cannot be read.

@@ -36,8 +36,8 @@ class Demo(Cityscapes):
 
     Args:
         image_size: (height, width).
-        num_images: of each split.
-        drawing_seed: of the scenes; not the run's, so that all seeds of a sweep see one data set.
+        num_images: number of images of each split.
+        drawing_seed: seed of the scenes; not the run's, so that all seeds of a sweep see one data set.
         cityscapes: arguments of `Cityscapes`.
     """
 

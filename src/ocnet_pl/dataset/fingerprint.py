@@ -29,8 +29,8 @@ class Fingerprint:
     that is replaced changes them even if its name and size stay. `content_hashes` reads every byte.
 
     Attributes:
-        keys: of the name below the data set's root, the image and its label: equal for one and the same pair.
-        images: of the image file alone, whatever its name or its label: equal for one and the same picture.
+        keys: hashes of name below the root, image and label: equal for one and the same pair.
+        images: hashes of the image file alone: equal for one and the same picture under any name.
     """
 
     keys: tuple[str, ...]

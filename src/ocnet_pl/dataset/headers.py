@@ -35,7 +35,7 @@ def open_image(path: Path, source: BinaryIO) -> ImageFile:
     """Pillow's image of a file whose pixels are not decoded yet.
 
     Args:
-        path: for the error.
+        path: path for the message of an error.
         source: content of the file.
 
     Raises:
@@ -65,7 +65,7 @@ def refuse_damaged_png(path: Path, found: bytes) -> None:
     """Refuse a PNG of which a chunk does not have its checksum: decoders may give other pixels without a word.
 
     Args:
-        path: for the error.
+        path: path for the message of an error.
         found: content of the file; of another format than PNG it passes.
 
     Raises:
@@ -86,8 +86,8 @@ def refuse_what_is_not_read(path: Path, image: ImageFile, modes: tuple[str, ...]
     """Refuse files of which the decoder would give a part: the first of several images, or the upper bits.
 
     Args:
-        path: for the error.
-        image: as `open_image` gives it.
+        path: path for the message of an error.
+        image: result of `open_image`.
         modes: Pillow's modes that are read.
         expected: the same in words.
 
@@ -142,7 +142,7 @@ def orientation_of(path: Path, source: BinaryIO) -> int:
     """Orientation of an image by its EXIF or XMP data, 1 to 8; 1 is upright.
 
     Args:
-        path: for the error.
+        path: path for the message of an error.
         source: content of the file, of which the start and the last 64 KiB are read.
 
     Raises:

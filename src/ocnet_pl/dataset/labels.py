@@ -9,7 +9,7 @@ from ocnet_pl.metrics import IGNORE
 
 Bytes = NDArray[np.uint8]
 UNKNOWN = 254
-"""What a decoding table gives for an id that the data set does not have."""
+"""Train id that stands for ids which the data set does not have."""
 
 
 def decoding_table(train_ids: Mapping[int, int]) -> Bytes:
@@ -27,7 +27,7 @@ def ignored_id(table: Bytes) -> int:
 
 
 def encoding_table(table: Bytes) -> Bytes:
-    """The way back, (256,): train id -> its lowest stored id; whatever is no train id -> the lowest ignored one."""
+    """Inverse table, (256,): train id -> its lowest stored id; other numbers -> the lowest ignored id."""
     encoding = np.full(256, np.flatnonzero(table == IGNORE)[0], np.uint8)
     for stored in range(255, -1, -1):
         if table[stored] < UNKNOWN:

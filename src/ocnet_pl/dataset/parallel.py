@@ -22,7 +22,7 @@ def in_processes(
     """Results for parts of a list, in the order in which they are done, each with the part of the list that it is of.
 
     Args:
-        function: for one part of the list; it must be at the top of a module, one that imports quickly.
+        function: called with one part of the list; it must be at the top of a module, one that imports quickly.
         items: the list.
         workers: processes; with one everything happens in this one.
 

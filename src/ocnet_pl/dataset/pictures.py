@@ -1,4 +1,4 @@
-"""Which pictures the words of a command line mean, and what each is called in the results."""
+"""Pictures that a command line names, and the name of each in the results."""
 
 import glob
 import os
@@ -11,7 +11,7 @@ from ocnet_pl.errors import UserError
 
 
 def find_pictures(words: Sequence[str], results: Path) -> dict[Path, str]:
-    """Files, images anywhere below folders, and what patterns match: each once, with a name that is no other's.
+    """Files, images anywhere below folders, and what patterns match: each once, with a unique name.
 
     The name is the path, without suffix, below the deepest folder that holds all that was asked for. Where two would
     be the same (`a.jpg`, `a.png`), every name keeps its suffix.
@@ -60,5 +60,5 @@ def _below(folder: Path, results: Path) -> list[Path]:
 
 
 def _absolute(path: Path) -> str:
-    """Without `..`, links as they are: a link's own name is what the user sees."""
+    """Path without `..`; links stay, since a user sees their names."""
     return os.path.abspath(path)  # noqa: PTH100

@@ -26,8 +26,8 @@ class PlainLoader:
         pairs: files of image and label.
         table: stored id -> train id, (256,).
         crop_size: (height, width).
-        scales: of the samples by their position, so that few samples stand for the whole range.
-        seed: of the crops and flips.
+        scales: scales of the samples by their position, so that few samples stand for the whole range.
+        seed: seed of the crops and flips.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What the network really gets: the first samples of a training, as pictures."""
+"""Input of the network: the first samples of a training, as pictures."""
 
 import numpy as np
 

@@ -37,7 +37,7 @@ Wanted = Callable[[int, int], Window]
 """(height, width) of an image -> the part of it that will be looked at."""
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-"""Of photographs, in a folder that holds other files too."""
+"""Suffixes of photographs, in a folder that holds other files too."""
 IMAGE_MODES = ("RGB", "L", "P", "RGBA", "LA")
 LABEL_MODES = ("L", "P")
 
@@ -73,7 +73,7 @@ def read_pair(pair: Pair, table: Bytes, wanted: Wanted | None = None) -> tuple[B
     Args:
         pair: files of image and label.
         table: stored id -> train id, (256,).
-        wanted: which part of them will be looked at; outside it they may hold anything. None: all.
+        wanted: part of them that will be looked at; outside it they may hold anything. None: all.
     """
     found = content(pair[0])
     image = decode_image(pair[0], found, wanted)
@@ -126,10 +126,10 @@ def refuse_other_size(pair: Pair, found: bytes, image: Sequence[int], label: Seq
 
 
 def content(path: Path) -> bytes:
-    """What is in a file.
+    """Bytes of a file.
 
     Raises:
-        UserError: nothing is, or there is no such file.
+        UserError: an empty file, or no such file.
     """
     try:
         found = path.read_bytes()
@@ -143,7 +143,7 @@ def content(path: Path) -> bytes:
 
 
 def decode_image(path: Path, found: bytes, wanted: Wanted | None = None) -> Bytes:
-    """What `read_image` gives, of a file whose content is known."""
+    """Decode the content of an image file as `read_image` does."""
     refuse_damaged_png(path, found)
     if (header := _plain_png(path, found)) and header.colour == _RGB:
         decoded = _decode_png(path, found, header, wanted, cv2.IMREAD_COLOR_RGB)
@@ -157,7 +157,7 @@ def decode_image(path: Path, found: bytes, wanted: Wanted | None = None) -> Byte
 
 
 def decode_label(path: Path, found: bytes, table: Bytes, wanted: Wanted | None = None) -> Bytes:
-    """What `read_label` gives, of a file whose content is known."""
+    """Decode the content of a label file as `read_label` does."""
     refuse_damaged_png(path, found)
     if (header := _plain_png(path, found)) and header.colour == _GREY:
         decoded = _decode_png(path, found, header, wanted, cv2.IMREAD_GRAYSCALE)

@@ -1,4 +1,4 @@
-"""What a check of a data set found, as numbers and lines."""
+"""Findings of a check of a data set, as numbers and lines."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ class Finding:
     Attributes:
         severity: error: it would break the training or make its scores worthless; warning: look at it; note: know it.
         kind: the same words for the same thing.
-        split: where it is.
+        split: name of its split.
         file: the file that it is about; empty when it is about more than one.
         message: says what and where in one line.
     """
@@ -29,11 +29,11 @@ class Finding:
 
 @dataclass
 class Split:
-    """What one split holds.
+    """Numbers of one split.
 
     Attributes:
         pairs: number of images, whether or not they have a label.
-        published: how many there should be; None: nobody published it.
+        published: number of images as published; None: not published.
         sizes: images of each "width x height".
         image_modes: images of each of Pillow's modes.
         label_modes: labels of each of Pillow's modes.
@@ -60,7 +60,7 @@ class Report:
 
     Attributes:
         dataset: name of its class.
-        root: where it is.
+        root: folder of the data set.
         splits: by name.
         findings: the worst first.
         seconds: that the check took.
@@ -76,7 +76,7 @@ class Report:
 
     @property
     def sound(self) -> bool:
-        """Whether a training can start."""
+        """True where a training can start."""
         return not any(finding.severity == "error" for finding in self.findings)
 
     @property

@@ -1,4 +1,4 @@
-"""Which image stands where in training: addressed by step, so that a resumed run reads on where it stopped."""
+"""Order of the images in training: addressed by step, so that a resumed run continues where it stopped."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -36,7 +36,7 @@ class Stream:
     Args:
         groups: group of every image, 0, 1, ...
         chunk: positions in a row that come from one group.
-        seed: of the run.
+        seed: seed of the run.
     """
 
     def __init__(self, groups: Sequence[int], chunk: int, seed: int) -> None:
@@ -89,12 +89,12 @@ class StepBatchSampler(Sampler[list[Draw]]):
     Nothing depends on what was read before, on the number of workers, or (as a stream) on the number of processes.
 
     Args:
-        num_images: of the training set.
+        num_images: number of images of the training set.
         batch_size: images a process takes at a time.
-        seed: of the run.
+        seed: seed of the run.
         start: number of the first batch, so many were read before a resume.
         stop: number of batches in the whole training.
-        rank: of this process.
+        rank: rank of this process.
         world_size: number of processes.
         groups: group of every image; images of two groups never share a chunk. None: all are one group.
         chunk: positions in a row that come from one group: the global batch.

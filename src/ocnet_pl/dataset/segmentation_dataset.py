@@ -25,8 +25,8 @@ class SegmentationDataset(Dataset[dict[str, Tensor]]):
     Args:
         pairs: files of image and label.
         table: stored id -> train id, (256,) uint8, with 255 for ignored and `UNKNOWN` for impossible ids.
-        transform: of training; None: the image as it is.
-        seed: of the run, for the transform's draws.
+        transform: transform of training; None: the image as it is.
+        seed: seed of the run, for the transform's draws.
         read: files, and the part of them that will be looked at -> image (H, W, 3) and stored ids (H, W); None: the
             files are decoded.
     """

@@ -17,9 +17,9 @@ def stored_ids(path: Path, image: Image.Image, bits: int, table: Bytes) -> Bytes
     """Ids (H, W) of a label of one channel.
 
     Args:
-        path: for the error.
-        image: of mode L or P.
-        bits: of a sample in the file.
+        path: path for the message of an error.
+        image: image of mode L or P.
+        bits: bits a sample in the file.
         table: stored id -> train id, (256,). It decides where a file can be read in two ways.
 
     Raises:
@@ -38,15 +38,15 @@ def _of_palette(path: Path, indices: Bytes, palette: list[int], table: Bytes) ->
     if used[-1] >= len(colours) or not grey[used].all():
         return indices
     shown = colours[:, 0]
-    if _same(used, shown[used], table):
-        ambiguous = False
-    elif grey.all():
+    both = _known(used, table) and _known(shown[used], table) and not _same(used, shown[used], table)
+    if grey.all():
         # The shown grey is the id, but black and white may also be the display of 0 and 1.
-        ambiguous = set(shown[used]) <= {0, 255} and _known(used, table) and _known(shown[used], table)
+        ambiguous = both and set(shown[used]) <= {0, 255}
     else:
-        # A palette of colours, of which this label happens to use greys.
-        ambiguous = _known(used, table) and _known(shown[used], table)
-        shown = np.arange(len(colours), dtype=np.uint8) if not ambiguous else shown
+        # A palette of colours, of which this label happens to use greys; or one that an optimiser began with greys.
+        ambiguous = both and bool((used == np.arange(len(used))).all()) and len(set(shown[used])) == len(used)
+        if not ambiguous:
+            return indices
     if ambiguous:
         raise _two_ways(path, used, shown[used], "a palette of grey")
     lookup = np.zeros(256, np.uint8)

@@ -16,7 +16,7 @@ def write_synthetic_tree(root: Path, count: int, size: tuple[int, int] = (1024, 
     """Writes a Cityscapes tree whose training split is noise over smooth shapes.
 
     Args:
-        root: where `leftImg8bit` and `gtFine` go.
+        root: folder for `leftImg8bit` and `gtFine`.
         count: number of images.
         size: (height, width).
     """

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Timing:
-    """Of one loader, a sample on average.
+    """Time of one loader for an average sample.
 
     Attributes:
         loader: its name.
         total_ms: processor time of the thread.
-        decoder_ms: of that, inside the image decoder.
+        decoder_ms: part of it inside the image decoder.
     """
 
     loader: str
@@ -19,7 +19,7 @@ class Timing:
 
     @property
     def samples_per_second(self) -> float:
-        """Of one process."""
+        """Rate of one process."""
         return 1000 / self.total_ms
 
     @property

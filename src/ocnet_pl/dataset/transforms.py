@@ -110,7 +110,7 @@ class ResizeShortSide(Resize):
     Args:
         short_sides: lengths to draw from, in pixels.
         max_long_side: the long side becomes no longer.
-        seed: of the run; the draw depends on it and on the number of the batch.
+        seed: seed of the run; the draw depends on it and on the number of the batch.
     """
 
     def __init__(self, short_sides: Sequence[int], max_long_side: int, seed: int) -> None:
@@ -121,7 +121,7 @@ class ResizeShortSide(Resize):
 
     @property
     def targets_as_params(self) -> list[str]:
-        """What a call must say beside image and mask."""
+        """Arguments of a call beside image and mask."""
         return ["batch"]
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def window_of(transform: A.Compose, seed: int) -> Wanted | None:
 def training_transform(
     geometry: Sequence[A.BasicTransform], augment: Sequence[Any] = (), mirroring: Bytes | None = None
 ) -> A.Compose:
-    """What brings images to their training size, flip, and whatever else the dataset's YAML lists under `augment`.
+    """Transform of training: to the training size, flip, and the user's augmentation.
 
     Call `set_random_seed` before every sample: from then on the draw depends on nothing else.
     """

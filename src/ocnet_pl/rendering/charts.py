@@ -92,7 +92,8 @@ def class_dots(table: Table) -> tuple[Figure, int]:
     axes.grid(axis="x", color="0.92")
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    figure.legend(loc="outside right upper", frameon=False)
+    if labels:
+        figure.legend(loc="outside right upper", frameon=False)
     return figure, len(drawn)
 
 

@@ -1,4 +1,4 @@
-"""What a check of a data set found, on the terminal."""
+"""Findings of a check of a data set, on the terminal."""
 
 from collections import Counter
 from itertools import groupby
@@ -59,7 +59,7 @@ def _splits(report: Report) -> RichTable:
 
 
 def _classes(report: Report) -> RichTable:
-    """Of those classes that occur."""
+    """Table of the classes that occur."""
     grid = RichTable(box=SIMPLE_HEAD)
     grid.add_column("Class")
     labelled = {name: split for name, split in report.splits.items() if split.total > split.ignored}

@@ -3,7 +3,7 @@
 import io
 import pickle
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +20,7 @@ from typing_extensions import TypedDict
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.run.identity import Plain
+from ocnet_pl.run.record import CHECKSUM, checksum
 from ocnet_pl.whole_file import whole_file
 
 
@@ -41,12 +42,18 @@ class CheckpointConfig(Callback):
     """Writes the resolved config and the class names into every checkpoint, as plain dicts and strings."""
 
     def __init__(self, config: dict[str, Any], choices: dict[str, str | None], classes: Sequence[str]) -> None:
-        self.content = {"config": config, "choices": choices, "classes": list(classes)}
+        self.content = sealed_header(config, choices, classes)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint.update(self.content)
+
+
+def sealed_header(config: Plain, choices: Mapping[str, str | None], classes: Sequence[str]) -> Plain:
+    """What a checkpoint says of its network, with a checksum: a changed setting would change numbers unnoticed."""
+    header = {"config": config, "choices": dict(choices), "classes": list(classes)}
+    return {**header, CHECKSUM: checksum(header)}
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -144,6 +151,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))[:80]
         raise UserError(f"checkpoint={path}: not written by ocnet-train ({place}: {first['msg']})") from None
+    stated = {key: content[key] for key in ("config", "choices", "classes")}
+    if CHECKSUM in content and content[CHECKSUM] != checksum(stated):
+        raise UserError(
+            f"checkpoint={path}: its config, choices or classes were changed after it was written; use another one of "
+            f"the run (after a change on purpose, delete its entry {CHECKSUM!r})"
+        )
     weights = {
         name.removeprefix("network."): tensor
         for name, tensor in header["state_dict"].items()

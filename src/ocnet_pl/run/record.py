@@ -5,7 +5,7 @@ A file that was damaged or edited is refused in one line; files of versions with
 
 import hashlib
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
@@ -31,14 +31,14 @@ _DIGITS = 16
 T = TypeVar("T")
 
 
-def sealed(content: Plain) -> Plain:
-    """A record with the checksum of all the rest."""
-    return {**content, CHECKSUM: checksum(content)}
-
-
 def write_record(path: Path, content: Plain) -> None:
-    """Write a record with its checksum, whole or not at all."""
-    write_json(path, sealed(content))
+    """Write a record with the checksum of all in it, whole or not at all."""
+    write_json(path, {**content, CHECKSUM: checksum(content)})
+
+
+def write_records(path: Path, contents: Sequence[Plain]) -> None:
+    """Write a list of records, each with the checksum of the whole list, whole or not at all."""
+    write_json(path, [{**content, CHECKSUM: checksum(list(contents))} for content in contents])
 
 
 def read_record(path: Path, kind: type[T], what: str, remedy: str) -> T:
@@ -55,13 +55,13 @@ def read_record(path: Path, kind: type[T], what: str, remedy: str) -> T:
     """
     content = read_json(path)
     try:
-        records = content if isinstance(content, list) else [content]
-        for record in records:
-            if isinstance(record, dict) and CHECKSUM in record and record.pop(CHECKSUM) != checksum(record):
-                raise UserError(
-                    f"{path}: was changed after it was written, its checksum does not fit; {remedy} "
-                    f'(after a change on purpose, delete the line "{CHECKSUM}")'
-                )
+        records = [one for one in (content if isinstance(content, list) else [content]) if isinstance(one, dict)]
+        kept = {str(record.pop(CHECKSUM, "")) for record in records} - {""}
+        if kept and kept != {checksum(content)}:
+            raise UserError(
+                f"{path}: was changed after it was written, its checksum does not fit; {remedy} "
+                f'(after a change on purpose, delete the lines "{CHECKSUM}")'
+            )
         # Bytes of a file name that are no Unicode, which JSON keeps as surrogates, become question marks.
         text = json.dumps(content, ensure_ascii=False).encode(errors="replace")
         return validated(path, kind, text, what, remedy)

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ocnet_pl.errors import UserError
-from ocnet_pl.run.directory import write_json
-from ocnet_pl.run.record import Amount, Whole, read_record, sealed
+from ocnet_pl.run.record import Amount, Whole, read_record, write_records
 from ocnet_pl.run.result import Found, Result, find_results
 from ocnet_pl.whole_file import refuse_unwritable
 
 FILE_NAME = "scores.json"
+_WHAT = "a file of ocnet-report --score"
 _REMEDY = "restore it, or delete it and enter the scores again"
 _FORM = "write <table>/<row>=<mIoU>, for example table2/ohem=78.9"
 
@@ -62,7 +62,7 @@ def enter_scores(folder: Path, texts: Sequence[str]) -> list[Path]:
     contents = {path: [*_read(path), *scores] for path, scores in entered.items()}
     refuse_unwritable(*contents)
     for path, scores in contents.items():
-        write_json(path, [sealed(asdict(score)) for score in scores])
+        write_records(path, [asdict(score) for score in scores])
     return list(contents)
 
 
@@ -75,7 +75,12 @@ def newest_scores(sweep: Path, results: Sequence[Result]) -> list[Score]:
 
 def _read(path: Path) -> list[Score]:
     """All that were ever entered, oldest first."""
-    return read_record(path, list[Score], "a file of ocnet-report --score", _REMEDY) if path.is_file() else []
+    if not path.is_file():
+        return []
+    scores = read_record(path, list[Score], _WHAT, _REMEDY)
+    if not scores:  # none was ever written so
+        raise UserError(f"{path}: not {_WHAT} (no score in it); {_REMEDY}")
+    return scores
 
 
 def _find(folder: Path, found: Found, place: str) -> Result:

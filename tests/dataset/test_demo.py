@@ -1,0 +1,48 @@
+"""The demo's tree on disks that do not let it be written."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocnet_pl.dataset import demo
+from ocnet_pl.dataset.demo import Demo
+from ocnet_pl.errors import UserError
+
+
+def made(root: Path) -> Demo:
+    return Demo(str(root), image_size=(32, 64), num_images={"train": 2, "val": 1})
+
+
+def refuse(*arguments: Any, **named: Any) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
+def test_a_tree_of_somebody_else_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(tmp_path / "demo").prepare_data()
+    monkeypatch.setattr(demo.FileLock, "acquire", refuse)
+    module = made(tmp_path / "demo")
+    module.prepare_data()
+    assert len(module.pairs("train")) == 2
+    with pytest.raises(UserError, match=r"dataset.root=.*: cannot be written \(Permission denied\)"):
+        made(tmp_path / "other").prepare_data()
+
+
+def test_a_full_disk_is_named_and_nothing_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(demo.Path, "write_bytes", full)
+        with pytest.raises(UserError, match="No space left"):
+            made(tmp_path / "demo").prepare_data()
+    made(tmp_path / "demo").prepare_data()
+    assert len(made(tmp_path / "demo").pairs("val")) == 1
+
+
+@pytest.mark.parametrize("content", ["{", "[", "\udce9"])
+def test_a_damaged_stamp_is_named(tmp_path: Path, content: str) -> None:
+    made(tmp_path / "demo").prepare_data()
+    (tmp_path / "demo" / "demo.json").write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(UserError, match=r"demo.json: cannot be read"):
+        made(tmp_path / "demo").prepare_data()
