@@ -75,11 +75,12 @@ class SweepCallback(Callback):
             for sweep, runs in self.sweeps.items():
                 add_start(sweep, [RunDirectory(run.directory) for run in runs], start)
                 print(f"{len(runs)} runs in {sweep}; output: console.log in their directories", flush=True)
-            stop_on_interrupt(config.hydra.runtime.choices["hydra/launcher"])
+            self.end_listening = stop_on_interrupt(config.hydra.runtime.choices["hydra/launcher"])
             _pass_on(config, {START_VARIABLE: start, CONF_VARIABLE: os.environ.get(CONF_VARIABLE, "")})
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Ends the process with exit code 1 when a run failed."""
+        self.end_listening()
         with one_line_errors("ocnet-train"), _no_way_on():
             states = [RunDirectory(run.directory).state() for run in self.runs]
             counts = ", ".join(f"{states.count(state)} {state}" for state in State if state in states)

@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -84,13 +85,16 @@ def _start(run: RunDirectory, config: DictConfig, overrides: Sequence[str]) -> f
     return score
 
 
-def stop_on_interrupt(launcher: str) -> None:
+def stop_on_interrupt(launcher: str) -> Callable[[], object]:
     """Let Ctrl-C end a sweep as SIGTERM ends a run: its runs save after their step.
 
     Without this the launcher's workers, and with them their runs, would be killed.
 
     Args:
         launcher: Hydra's name of it.
+
+    Returns:
+        A function that ends this.
     """
 
     def stop(signum: int, frame: FrameType | None) -> None:
@@ -100,7 +104,8 @@ def stop_on_interrupt(launcher: str) -> None:
             stop_children(patience=_PATIENCE)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, stop)
+    before = signal.signal(signal.SIGINT, stop)
+    return partial(signal.signal, signal.SIGINT, before)
 
 
 _PATIENCE = 120.0
