@@ -38,9 +38,12 @@ def refuse_other_images(run: RunDirectory, found: Mapping[str, Fingerprint]) -> 
     for split, now in found.items():
         before = recorded.get(split)
         if before is not None and before["sha256"] != now.sha256:
+            count = f"{before['images']} images, now {len(now.keys)}"
+            if before["images"] == len(now.keys):
+                count = f"{len(now.keys)} images, now with other names, pixels or labels"
             raise UserError(
-                f"{run.path}: holds a run on other images: {split!r} has {len(now.keys)} images, and had "
-                f"{before['images']}, or files of other content; restore them, or give this run another name= or row="
+                f"{run.path}: contains a run on other images ({split}: {count}); restore them, or choose another name= or "
+                "row= for this run"
             )
 
 
