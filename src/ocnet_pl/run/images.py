@@ -42,8 +42,8 @@ def refuse_other_images(run: RunDirectory, found: Mapping[str, Fingerprint]) -> 
             if before["images"] == len(now.keys):
                 count = f"{len(now.keys)} images, now with other names, pixels or labels"
             raise UserError(
-                f"{run.path}: contains a run on other images ({split}: {count}); restore them, or choose another name= or "
-                "row= for this run"
+                f"{run.path}: contains a run on other images ({split}: {count}); restore them, or choose "
+                "another name= or row= for this run"
             )
 
 
