@@ -51,8 +51,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of one step with three heads, below `runs/`, on the data in `data/`."""
-    from ocnet_pl.config import compose_with_choices
-    from ocnet_pl.run.directory import RunDirectory
+    from ocnet_pl.config.compose import compose_with_choices
+    from ocnet_pl.record.directory import RunDirectory
     from ocnet_pl.run.training import train
 
     folder = tmp_path_factory.mktemp("explored")

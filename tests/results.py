@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ocnet_pl.run.result import Evaluation, Result
+from ocnet_pl.record.result import Evaluation, Result
 
 
 def result(row: str, seed: int, miou: float, table: str = "table1", **fields: Any) -> Result:

@@ -8,8 +8,8 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from ocnet_pl import build
-from ocnet_pl.config import compose, config_dir, heads, options, plain
-from ocnet_pl.config_values import refuse_impossible, refuse_other_kinds
+from ocnet_pl.config.compose import compose, config_dir, heads, options, plain
+from ocnet_pl.config.validate import refuse_impossible, refuse_other_kinds
 from ocnet_pl.errors import UserError
 
 GROUPS = sorted(p.relative_to(config_dir()).as_posix() for p in config_dir().rglob("*") if p.is_dir())

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from conftest import Main
 
-from ocnet_pl.context.record import METRICS, ContextMeasure, Estimate, MapContext, Setting
-from ocnet_pl.cost.record import Cost, write_costs
-from ocnet_pl.run.directory import read_json
-from ocnet_pl.run.result import Result
-from ocnet_pl.sweep.scores import enter_scores
+from ocnet_pl.record.context import METRICS, ContextMeasure, Estimate, MapContext, Setting
+from ocnet_pl.record.costs import Cost, write_costs
+from ocnet_pl.record.directory import read_json
+from ocnet_pl.record.result import Result
+from ocnet_pl.record.scores import enter_scores
 
 MUTATIONS = 100
 READ = ("result.json", "context-last-val.json", "counts-last-val-whole.npz", "scores.json", "profile.csv", ".png")

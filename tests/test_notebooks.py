@@ -33,8 +33,8 @@ def pictures(notebook: nbformat.NotebookNode) -> int:
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two heads, two seeds."""
-    from ocnet_pl.config import compose_with_choices
-    from ocnet_pl.run.directory import RunDirectory
+    from ocnet_pl.config.compose import compose_with_choices
+    from ocnet_pl.record.directory import RunDirectory
     from ocnet_pl.run.training import train
 
     folder = tmp_path_factory.mktemp("notebooks")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import TINY, Main
 
-from ocnet_pl.command_line import CONF_VARIABLE
-from ocnet_pl.config import compose, heads, options
+from ocnet_pl.command.parsing import CONF_VARIABLE
+from ocnet_pl.config.compose import compose, heads, options
 from ocnet_pl.errors import UserError
 from ocnet_pl.sweep.expansion import expand
 

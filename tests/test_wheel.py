@@ -37,9 +37,9 @@ def test_the_wheel_carries_everything(tmp_path: Path) -> None:
         return done.stdout
 
     assert str(installed) in run("import ocnet_pl; print(ocnet_pl.__file__)")
-    assert str(installed) in run("from ocnet_pl.config import config_dir; print(config_dir())")
+    assert str(installed) in run("from ocnet_pl.config.compose import config_dir; print(config_dir())")
     assert "base_oc" in run("import ocnet_pl; print(ocnet_pl.heads())")
-    assert "table1" in run("from ocnet_pl.paper import published; print(list(published()))")
+    assert "table1" in run("from ocnet_pl.table.paper import published; print(list(published()))")
     shown = run(
         "import sys; sys.argv = ['ocnet-train', '--cfg', 'job']\nfrom ocnet_pl.command.train import main\nmain()"
     )

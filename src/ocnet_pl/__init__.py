@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 __all__ = ["heads", "load"]
 
 if TYPE_CHECKING:
-    from ocnet_pl.config import heads
+    from ocnet_pl.config.compose import heads
     from ocnet_pl.run.restoring import load
 
 
@@ -25,7 +25,7 @@ def __getattr__(name: str) -> Any:
 
         return load
     if name == "heads":
-        from ocnet_pl.config import heads
+        from ocnet_pl.config.compose import heads
 
         return heads
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,14 +13,14 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 
 from ocnet_pl.arguments import ArgumentError
-from ocnet_pl.config import plain
-from ocnet_pl.dataset.base import SegmentationDataModule
+from ocnet_pl.config.compose import plain
+from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.inference import AtTestSize, Protocol
-from ocnet_pl.model.ocnet import OCNet
+from ocnet_pl.model.network import OCNet
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.randomness import derive_seed
-from ocnet_pl.run.checkpoint import WholeCheckpoints
+from ocnet_pl.checkpoint import WholeCheckpoints
 
 
 def _build(node: Any, **arguments: Any) -> Any:

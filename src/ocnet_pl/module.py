@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ocnet_pl.counting import Counted, ImageCounts
 from ocnet_pl.metrics import Absent, mean_iou, pixel_accuracy
-from ocnet_pl.model.ocnet import OCNet
+from ocnet_pl.model.network import OCNet
 from ocnet_pl.randomness import derive_seed
 
 Batch = dict[str, Tensor]

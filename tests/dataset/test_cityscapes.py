@@ -7,7 +7,7 @@ from PIL import Image
 from ocnet_pl.dataset.cityscapes import Cityscapes
 from ocnet_pl.dataset.demo import draw_tree
 from ocnet_pl.dataset.labels import UNKNOWN
-from ocnet_pl.dataset.segmentation_dataset import SegmentationDataset
+from ocnet_pl.dataset.samples import SegmentationDataset
 from ocnet_pl.errors import UserError
 
 

@@ -9,7 +9,7 @@ from trees import files, folder_tree
 
 from ocnet_pl.dataset.folder import Folder
 from ocnet_pl.dataset.labels import UNKNOWN
-from ocnet_pl.dataset.segmentation_dataset import SegmentationDataset
+from ocnet_pl.dataset.samples import SegmentationDataset
 from ocnet_pl.errors import UserError
 
 SIZES = {"train": [(40, 60), (50, 44), (48, 48), (70, 41)], "val": [(40, 60), (44, 50)]}

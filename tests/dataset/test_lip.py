@@ -11,7 +11,7 @@ from trees import lip_tree
 from ocnet_pl.dataset.labels import mirroring_table
 from ocnet_pl.dataset.lip import LIP
 from ocnet_pl.dataset.reading import read_label
-from ocnet_pl.dataset.segmentation_dataset import SegmentationDataset
+from ocnet_pl.dataset.samples import SegmentationDataset
 from ocnet_pl.dataset.transforms import HorizontalFlip, training_transform
 from ocnet_pl.errors import UserError
 

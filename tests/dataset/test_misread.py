@@ -19,7 +19,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from trees import folder_tree
 
-from ocnet_pl.dataset.check import check
+from ocnet_pl.tools.data_check.check import check
 from ocnet_pl.dataset.folder import Folder
 from ocnet_pl.dataset.headers import MOST_PIXELS, orientation_of
 from ocnet_pl.dataset.labels import decoding_table

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ocnet_pl.build import build_network
-from ocnet_pl.config import compose
+from ocnet_pl.config.compose import compose
 
 TINY = ("model/backbone=tiny", "model.head.out_channels=16", "model.auxiliary_channels=16")
 

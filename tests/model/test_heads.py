@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
-from ocnet_pl.config import compose, heads
+from ocnet_pl.config.compose import compose, heads
 
 Weights = dict[str, Tensor]
 

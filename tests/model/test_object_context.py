@@ -10,12 +10,12 @@ from test_heads import randomize
 from torch import Tensor, nn
 
 from ocnet_pl.build import build_network
-from ocnet_pl.config import compose, heads
+from ocnet_pl.config.compose import compose, heads
 from ocnet_pl.errors import UserError
 from ocnet_pl.inference import AtTestSize, WholeImage
 from ocnet_pl.model.object_context import require_attention
 from ocnet_pl.model.object_context_pooling import ObjectContextPooling
-from ocnet_pl.model.ocnet import OCNet
+from ocnet_pl.model.network import OCNet
 from ocnet_pl.model.positions import Positions
 
 ATTENDING = [name for name in heads() if name.endswith(("_oc", "_oc_2019"))]

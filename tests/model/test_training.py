@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ocnet_pl.build import build_network
-from ocnet_pl.config import compose, heads
+from ocnet_pl.config.compose import compose, heads
 
 FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
 

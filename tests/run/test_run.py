@@ -14,8 +14,8 @@ import torch
 from conftest import TINY, Main, spawn
 
 import ocnet_pl
-from ocnet_pl.config import heads
-from ocnet_pl.run.checkpoint import read_checkpoint
+from ocnet_pl.config.compose import heads
+from ocnet_pl.checkpoint import read_checkpoint
 
 
 def result(folder: Path) -> dict[str, object]:

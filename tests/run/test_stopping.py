@@ -14,10 +14,10 @@ from conftest import TINY, Main
 from ocnet_pl import module as module_file
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.process import EXIT_STOPPED
-from ocnet_pl.run.checkpoint import read_checkpoint
-from ocnet_pl.run.curves import read_curves
-from ocnet_pl.run.directory import RunDirectory
-from ocnet_pl.run.result import Result
+from ocnet_pl.checkpoint import read_checkpoint
+from ocnet_pl.record.curves import read_curves
+from ocnet_pl.record.directory import RunDirectory
+from ocnet_pl.record.result import Result
 
 CHECKED = (*TINY, "schedule.checkpoint_every=3")
 """Saves before both validations, of 3 and of all 6 steps."""

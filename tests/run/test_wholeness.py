@@ -11,7 +11,7 @@ from conftest import TINY, Main
 from PIL import Image
 from trees import folder_tree
 
-from ocnet_pl.run.directory import RunDirectory
+from ocnet_pl.record.directory import RunDirectory
 
 FOLDER = (
     *(word for word in TINY if not word.startswith("dataset")), "dataset=folder", "dataset.classes=[a,b,c]",

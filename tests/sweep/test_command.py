@@ -13,9 +13,9 @@ import pytest
 from conftest import TINY, Main
 
 from ocnet_pl.errors import EXIT_INTERRUPTED
-from ocnet_pl.run.directory import RunDirectory, State
+from ocnet_pl.record.directory import RunDirectory, State
 from ocnet_pl.sweep import launching
-from ocnet_pl.sweep.plan import PLAN, planned_runs
+from ocnet_pl.record.plan import PLAN, planned_runs
 
 SHORT = (*(option for option in TINY if "max_steps" not in option), "schedule.max_steps=1")
 

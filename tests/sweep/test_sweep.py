@@ -11,7 +11,7 @@ import pytest
 from conftest import TINY, Main, spawn
 
 from ocnet_pl.process import EXIT_STOPPED
-from ocnet_pl.run.curves import read_curves
+from ocnet_pl.record.curves import read_curves
 
 SCENES = [option for option in TINY if not option.startswith("schedule.max_steps")]
 

@@ -4,8 +4,8 @@ import argparse
 import shlex
 from pathlib import Path
 
-from ocnet_pl.authors.naming import INPUTS, LAYOUTS
-from ocnet_pl.command_line import CommandParser, safe_output
+from ocnet_pl.tools.convert.naming import INPUTS, LAYOUTS
+from ocnet_pl.command.parsing import CommandParser, safe_output
 from ocnet_pl.errors import UserError, one_line_errors
 
 DESCRIPTION = """\
@@ -62,8 +62,8 @@ def main() -> None:
 
 
 def _network(arguments: argparse.Namespace) -> None:
-    from ocnet_pl.authors.conversion import convert_network
-    from ocnet_pl.config import readable_config_errors
+    from ocnet_pl.tools.convert.conversion import convert_network
+    from ocnet_pl.config.compose import readable_config_errors
 
     with readable_config_errors():
         done = convert_network(
@@ -83,7 +83,7 @@ def _network(arguments: argparse.Namespace) -> None:
 def _backbone(arguments: argparse.Namespace) -> None:
     if arguments.overrides or arguments.dataset:
         raise UserError("--backbone takes FILE, OUT and --input: --dataset and key=value are for --head")
-    from ocnet_pl.authors.conversion import convert_backbone
+    from ocnet_pl.tools.convert.conversion import convert_backbone
 
     done = convert_backbone(arguments.file, arguments.out)
     overrides = shlex.join(INPUTS[arguments.input].overrides)

@@ -5,14 +5,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ocnet_pl.command_line import CommandParser, safe_output
+from ocnet_pl.command.parsing import CommandParser, safe_output
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.escaping import printable
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
 
-    from ocnet_pl.run.result import Result
+    from ocnet_pl.record.result import Result
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _workspace(directory: Path, entity: str | None, project: str | None) -> "Workspace":
-    from ocnet_pl.run.result import find_results
+    from ocnet_pl.record.result import find_results
 
     found = find_results(directory)
     results = found.results
@@ -54,7 +54,7 @@ def _workspace(directory: Path, entity: str | None, project: str | None) -> "Wor
     if len(tables) > 1:
         raise UserError(f"{directory}: holds several tables; give one of {', '.join(map(str, tables.values()))}")
     try:
-        from ocnet_pl.rendering.workspace import workspace
+        from ocnet_pl.tools.wandb.workspace import workspace
     except ImportError:
         raise UserError("wandb-workspaces is not installed: pip install 'ocnet_pl[dashboard]'") from None
     logged = next((mirror for r in results if (mirror := _mirror(r))), None)
@@ -74,7 +74,7 @@ def _save(workspace: "Workspace") -> str:
     """Returns the address."""
     import wandb
 
-    from ocnet_pl.wandb_mirror.account import logged_in
+    from ocnet_pl.tools.wandb.account import logged_in
 
     if not logged_in():
         raise UserError("wandb knows no API key: 'wandb login' first, or --json for the specification")

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ocnet_pl.command_line import parser_of_commands, safe_output, whole_number
+from ocnet_pl.command.parsing import parser_of_commands, safe_output, whole_number
 from ocnet_pl.errors import UserError, one_line_errors
 
 if TYPE_CHECKING:
-    from ocnet_pl.dataset.base import SegmentationDataModule
+    from ocnet_pl.dataset.data_module import SegmentationDataModule
 
 DESCRIPTION = """\
 Looks at a data set before the first GPU hour. Choose it with the key=value overrides of ocnet-train."""
@@ -98,8 +98,8 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
 
 
 def _data(overrides: list[str]) -> "SegmentationDataModule":
-    from ocnet_pl.config import compose
-    from ocnet_pl.config_values import refuse_impossible, refuse_other_kinds
+    from ocnet_pl.config.compose import compose
+    from ocnet_pl.config.validate import refuse_impossible, refuse_other_kinds
 
     config = compose(*overrides)
     refuse_other_kinds(config, overrides)
@@ -115,11 +115,11 @@ def _check(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
     data = _data(arguments.overrides)
-    from ocnet_pl.dataset.check import check
-    from ocnet_pl.dataset.report import as_json
+    from ocnet_pl.tools.data_check.check import check
+    from ocnet_pl.tools.data_check.report import as_json
     from ocnet_pl.process import all_cores
-    from ocnet_pl.rendering.check import print_report
-    from ocnet_pl.rendering.progress import progress_of
+    from ocnet_pl.tools.data_check.printing import print_report
+    from ocnet_pl.drawing.progress import progress_of
 
     with progress_of("reading") as advance:
         report = check(data, arguments.workers or all_cores(), advance)
@@ -133,8 +133,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _show(arguments: argparse.Namespace) -> None:
     data = _data(arguments.overrides)
-    from ocnet_pl.dataset.preview import training_tiles
-    from ocnet_pl.rendering.contact_sheet import contact_sheet
+    from ocnet_pl.tools.data_check.preview import training_tiles
+    from ocnet_pl.tools.data_check.contact_sheet import contact_sheet
 
     tiles, legend = training_tiles(data, arguments.count)
     title = f"{data.title}, {data.train_split}, seed {data.seed}: the first {len(tiles)} samples"
@@ -148,9 +148,9 @@ def _show(arguments: argparse.Namespace) -> None:
 
 def _weights(arguments: argparse.Namespace) -> None:
     data = _data(arguments.overrides)
-    from ocnet_pl.dataset.class_weights import FORMULA, SOURCE, log_weights, training_pixels
+    from ocnet_pl.tools.data_check.class_weights import FORMULA, SOURCE, log_weights, training_pixels
     from ocnet_pl.process import all_cores
-    from ocnet_pl.rendering.progress import progress_of
+    from ocnet_pl.drawing.progress import progress_of
 
     with progress_of("counting") as advance:
         pixels = training_pixels(data, arguments.workers or all_cores(), advance)
@@ -178,8 +178,8 @@ def _benchmark(arguments: argparse.Namespace) -> None:
             overrides += ["dataset=cityscapes", f"dataset.root={folder}/tree"]
         data = _data(overrides)
         from ocnet_pl.dataset.benchmark import LEGEND, benchmark, conditions
-        from ocnet_pl.rendering.benchmark import print_timings
-        from ocnet_pl.rendering.progress import progress_of
+        from ocnet_pl.dataset.benchmark_printing import print_timings
+        from ocnet_pl.drawing.progress import progress_of
 
         with progress_of("timing") as advance:
             timings = benchmark(data, Path(folder), rounds=arguments.rounds, advance=advance)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ocnet_pl.command_line import CommandParser, safe_output
+from ocnet_pl.command.parsing import CommandParser, safe_output
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.escaping import printable
 from ocnet_pl.process import leave_stale_group
@@ -40,7 +40,7 @@ def main() -> None:
     with one_line_errors("ocnet-evaluate"):
         checkpoint, overrides = _divided(arguments.words)
         leave_stale_group("ocnet-evaluate")
-        from ocnet_pl.rendering.terminal import print_evaluation
+        from ocnet_pl.report.terminal import print_evaluation
         from ocnet_pl.run.evaluation import evaluate_checkpoint
 
         outcome = evaluate_checkpoint(checkpoint, overrides)

@@ -6,13 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ocnet_pl.command_line import parser_of_commands, safe_output, whole_number
+from ocnet_pl.command.parsing import parser_of_commands, safe_output, whole_number
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.escaping import printable
-from ocnet_pl.whole_file import refuse_unwritable
+from ocnet_pl.atomic import refuse_unwritable
 
 if TYPE_CHECKING:
-    from ocnet_pl.explore.opening import Explored
+    from ocnet_pl.tools.explore.opening import Explored
 
 DESCRIPTION = """\
 Shows and measures the object context of trained networks: for a pixel, the weights that the attention gives to every
@@ -135,8 +135,8 @@ def _refuse_missing(checkpoints: list[Path]) -> None:
 
 def _open(arguments: argparse.Namespace) -> "list[Explored]":
     _refuse_missing(arguments.checkpoints)
-    from ocnet_pl.device import choose_device
-    from ocnet_pl.explore.opening import open_checkpoint
+    from ocnet_pl.run.device import choose_device
+    from ocnet_pl.tools.explore.opening import open_checkpoint
 
     device = choose_device(arguments.device)
     return [open_checkpoint(path, device, arguments.root) for path in arguments.checkpoints]
@@ -146,13 +146,13 @@ def _measure(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
     _refuse_missing(arguments.checkpoints)
-    from ocnet_pl.context.of_checkpoint import keep_measure, kept_measure, measure, setting_for
-    from ocnet_pl.device import choose_device
-    from ocnet_pl.explore.opening import open_checkpoint
+    from ocnet_pl.tools.explore.measure_checkpoint import keep_measure, kept_measure, measure, setting_for
+    from ocnet_pl.run.device import choose_device
+    from ocnet_pl.tools.explore.opening import open_checkpoint
     from ocnet_pl.model.object_context import NoAttentionError
-    from ocnet_pl.rendering.context import LEGEND, print_context
-    from ocnet_pl.rendering.progress import progress_of
-    from ocnet_pl.rendering.terminal import plain
+    from ocnet_pl.tools.explore.printing import LEGEND, print_context
+    from ocnet_pl.drawing.progress import progress_of
+    from ocnet_pl.report.terminal import plain
 
     console, device = Console(), choose_device(arguments.device)
     for path in arguments.checkpoints:
@@ -175,13 +175,13 @@ def _measure(arguments: argparse.Namespace) -> None:
 
 
 def _figure(arguments: argparse.Namespace) -> None:
-    from ocnet_pl.rendering.context_figure import context_figure, refuse_other_formats, save_figure
+    from ocnet_pl.tools.explore.context_figure import context_figure, refuse_other_formats, save_figure
 
     refuse_other_formats(arguments.out)
     _refuse_missing(arguments.checkpoints)
     refuse_unwritable(arguments.out)
     explored = _open(arguments)
-    from ocnet_pl.context.picture import context_picture, find_truth, first_images
+    from ocnet_pl.tools.explore.picture import context_picture, find_truth, first_images
 
     image = arguments.image or first_images(explored[0].data, 1)[0]
     truth = find_truth(explored[0].data, image, arguments.label)
@@ -192,9 +192,9 @@ def _figure(arguments: argparse.Namespace) -> None:
 def _serve(arguments: argparse.Namespace) -> None:
     _refuse_missing_extra()
     explored = _open(arguments)
-    from ocnet_pl.context.picture import first_images
-    from ocnet_pl.explore.serving import HOST, serve
-    from ocnet_pl.explore.viewing import Viewer
+    from ocnet_pl.tools.explore.picture import first_images
+    from ocnet_pl.tools.explore.server import HOST, serve
+    from ocnet_pl.tools.explore.viewer import Viewer
 
     viewer = Viewer(explored, arguments.image or first_images(explored[0].data, _IMAGES))
     serve(viewer, arguments.port, lambda: print(f"open http://{HOST}:{arguments.port} (Ctrl-C ends it)", flush=True))

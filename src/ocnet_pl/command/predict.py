@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ocnet_pl.command_line import CommandParser, safe_output
+from ocnet_pl.command.parsing import CommandParser, safe_output
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.escaping import printable
 
 if TYPE_CHECKING:
-    from ocnet_pl.prediction import Outcome
-    from ocnet_pl.rendering.predictions import Files
-    from ocnet_pl.run.identity import Plain
+    from ocnet_pl.tools.predict.prediction import Outcome
+    from ocnet_pl.tools.predict.files import Files
+    from ocnet_pl.record.identity import Plain
     from ocnet_pl.run.restoring import Restored
 
 DESCRIPTION = """\
@@ -102,13 +102,13 @@ def _predict(arguments: argparse.Namespace) -> int:
 def _pictures(checkpoint: Path, words: list[str], overrides: list[str], arguments: argparse.Namespace) -> int:
     import numpy as np
 
-    from ocnet_pl.config import plain
-    from ocnet_pl.dataset.pictures import find_pictures
-    from ocnet_pl.rendering.predictions import files_of
-    from ocnet_pl.rendering.terminal import print_classes
-    from ocnet_pl.run.identity import config_hash
+    from ocnet_pl.config.compose import plain
+    from ocnet_pl.tools.predict.pictures import find_pictures
+    from ocnet_pl.tools.predict.files import files_of
+    from ocnet_pl.report.terminal import print_classes
+    from ocnet_pl.record.identity import config_hash
     from ocnet_pl.run.provenance import weights_sha256
-    from ocnet_pl.submission import mask_of, missing_predictions
+    from ocnet_pl.tools.predict.submission import mask_of, missing_predictions
 
     out = arguments.out or Path("outputs/predictions")
     overlay = arguments.overlay is not False
@@ -138,10 +138,10 @@ def _pictures(checkpoint: Path, words: list[str], overrides: list[str], argument
 
 
 def _submission(checkpoint: Path, split: str, overrides: list[str], arguments: argparse.Namespace) -> int:
-    from ocnet_pl.config import plain
-    from ocnet_pl.rendering.predictions import write_archive
+    from ocnet_pl.config.compose import plain
+    from ocnet_pl.tools.predict.files import write_archive
     from ocnet_pl.run.provenance import weights_sha256
-    from ocnet_pl.submission import open_submission
+    from ocnet_pl.tools.predict.submission import open_submission
 
     restored = _restored(checkpoint, overrides, arguments.device)
     data = restored.data
@@ -169,7 +169,7 @@ def _submission(checkpoint: Path, split: str, overrides: list[str], arguments: a
 
 
 def _restored(checkpoint: Path, overrides: list[str], device: str | None) -> "Restored":
-    from ocnet_pl.device import choose_device
+    from ocnet_pl.run.device import choose_device
     from ocnet_pl.run.restoring import restore
 
     return restore(checkpoint, overrides, device=choose_device(device))
@@ -182,8 +182,8 @@ def _run(
     in_colour: bool,
     origin: "Callable[[Path], Plain] | None" = None,
 ) -> "Outcome":
-    from ocnet_pl.prediction import predict_pictures
-    from ocnet_pl.rendering.progress import progress_of
+    from ocnet_pl.tools.predict.prediction import predict_pictures
+    from ocnet_pl.drawing.progress import progress_of
 
     with progress_of("predicting", len(plan)) as advance:
         return predict_pictures(restored.network, restored.data, plan, advance, in_colour=in_colour, origin=origin)

@@ -5,9 +5,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from ocnet_pl.command_line import CommandParser, safe_output
+from ocnet_pl.command.parsing import CommandParser, safe_output
 from ocnet_pl.errors import UserError, one_line_errors
-from ocnet_pl.whole_file import refuse_unwritable
+from ocnet_pl.atomic import refuse_unwritable
 
 DESCRIPTION = """\
 Measures every context head in this process, side by side: parameters, multiply-adds (attention included), time and
@@ -121,12 +121,12 @@ def _profile(arguments: argparse.Namespace) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from torch import set_num_threads
 
-    from ocnet_pl.config import heads
-    from ocnet_pl.cost.profiling import Setting, head_configs, profile_attention, profile_head
-    from ocnet_pl.cost.record import Cost, write_costs
-    from ocnet_pl.device import choose_device
-    from ocnet_pl.rendering.costs import print_costs
-    from ocnet_pl.rendering.terminal import plain
+    from ocnet_pl.config.compose import heads
+    from ocnet_pl.tools.cost.profiling import Setting, head_configs, profile_attention, profile_head
+    from ocnet_pl.record.costs import Cost, write_costs
+    from ocnet_pl.run.device import choose_device
+    from ocnet_pl.tools.cost.printing import print_costs
+    from ocnet_pl.report.terminal import plain
     from ocnet_pl.table import LABELS
 
     names = arguments.heads or heads()

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ocnet_pl.command_line import CommandParser, safe_output
+from ocnet_pl.command.parsing import CommandParser, safe_output
 from ocnet_pl.errors import one_line_errors
 from ocnet_pl.escaping import printable
 
@@ -75,8 +75,8 @@ def report(directory: Path, publish: Path | None = None) -> bool:
     """Write and print every table below a directory; return whether a file was damaged."""
     from rich.console import Console
 
-    from ocnet_pl.rendering.files import published_files, table_files, write_all
-    from ocnet_pl.rendering.terminal import plain, print_table
+    from ocnet_pl.report.files import published_files, table_files, write_all
+    from ocnet_pl.report.terminal import plain, print_table
     from ocnet_pl.table import find_tables
 
     tables, others = find_tables(directory)
@@ -98,8 +98,8 @@ def status(directory: Path) -> None:
     """Prints how far every run of every sweep in a directory is."""
     from rich.console import Console
 
-    from ocnet_pl.rendering.status import print_status
-    from ocnet_pl.sweep.status import find_sweeps, sweep_status
+    from ocnet_pl.report.status import print_status
+    from ocnet_pl.record.status import find_sweeps, sweep_status
 
     console = Console()
     for sweep in find_sweeps(directory):
@@ -111,7 +111,7 @@ def status(directory: Path) -> None:
 
 def score(directory: Path, texts: list[str]) -> None:
     """Keeps scores of a test server, and writes the tables anew that they are in."""
-    from ocnet_pl.sweep.scores import enter_scores
+    from ocnet_pl.record.scores import enter_scores
 
     for path in enter_scores(directory, texts):
         print(f"kept in {printable(str(path))}")

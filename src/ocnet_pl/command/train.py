@@ -12,11 +12,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from ocnet_pl.command_line import CommandParser, add_config_dirs, safe_output
-from ocnet_pl.config import plain, readable_config_errors, typed_overrides
+from ocnet_pl.command.parsing import CommandParser, add_config_dirs, safe_output
+from ocnet_pl.config.compose import plain, readable_config_errors, typed_overrides
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.process import die_with_parent, is_process_zero, leave_stale_group
-from ocnet_pl.search_path import config_dir
+from ocnet_pl.config.search_path import config_dir
 
 
 @hydra.main(config_path=str(config_dir()), config_name="train", version_base="1.3")
@@ -29,7 +29,7 @@ def _job(config: DictConfig) -> float | None:
             from ocnet_pl.sweep.launching import start_run
 
             return start_run(config, overrides)
-        from ocnet_pl.run.directory import RunDirectory
+        from ocnet_pl.record.directory import RunDirectory
         from ocnet_pl.run.training import refuse_changed_data, train
 
         run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))

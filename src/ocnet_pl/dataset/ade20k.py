@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from ocnet_pl.arguments import Name, Positive, checked
-from ocnet_pl.dataset.base import SegmentationDataModule
+from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.labels import decoding_table
 from ocnet_pl.dataset.listing import files_below
 from ocnet_pl.dataset.reading import Bytes, Pair, read_size

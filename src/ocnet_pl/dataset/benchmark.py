@@ -12,12 +12,12 @@ import PIL
 import torch
 
 from ocnet_pl.dataset import reading
-from ocnet_pl.dataset.base import SegmentationDataModule
+from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.cache import DecodedCache
 from ocnet_pl.dataset.plain_loader import PlainLoader
 from ocnet_pl.dataset.reading import read_size
 from ocnet_pl.dataset.sampler import Draw
-from ocnet_pl.dataset.segmentation_dataset import SegmentationDataset
+from ocnet_pl.dataset.samples import SegmentationDataset
 from ocnet_pl.dataset.timing import Timing
 from ocnet_pl.dataset.transforms import RandomScaleCrop
 from ocnet_pl.errors import UserError

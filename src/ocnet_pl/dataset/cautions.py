@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ocnet_pl.dataset.base import SegmentationDataModule
+from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.headers import turned_images
 from ocnet_pl.dataset.overlap import shared_images
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 from torchvision.datasets import Cityscapes as Official
 
-from ocnet_pl.dataset.base import SegmentationDataModule
+from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.labels import decoding_table
 from ocnet_pl.dataset.listing import files_below
 from ocnet_pl.dataset.reading import Bytes, Pair

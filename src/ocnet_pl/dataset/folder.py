@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from ocnet_pl.arguments import Byte, Name, checked, refuse
-from ocnet_pl.dataset.base import SegmentationDataModule
+from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.labels import UNKNOWN, decoding_table
 from ocnet_pl.dataset.listing import files_below, is_file, read_list
 from ocnet_pl.dataset.reading import IMAGE_SUFFIXES, Bytes, Pair

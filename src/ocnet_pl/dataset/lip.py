@@ -10,7 +10,7 @@ import numpy as np
 
 from ocnet_pl import resizing
 from ocnet_pl.arguments import Name, Size, checked
-from ocnet_pl.dataset.base import SegmentationDataModule
+from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.labels import decoding_table
 from ocnet_pl.dataset.listing import read_list
 from ocnet_pl.dataset.reading import Bytes, Pair

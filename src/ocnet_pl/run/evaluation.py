@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ocnet_pl.build import build_tester
-from ocnet_pl.config import plain
+from ocnet_pl.config.compose import plain
 from ocnet_pl.dataset.fingerprint import Fingerprint
 from ocnet_pl.module import EvaluationModule
 from ocnet_pl.process import refuse_other_group
-from ocnet_pl.run.directory import RunDirectory
-from ocnet_pl.run.identity import Plain, config_difference
-from ocnet_pl.run.images import fingerprints, recorded_images, trained_keys
+from ocnet_pl.record.directory import RunDirectory
+from ocnet_pl.record.identity import Plain, config_difference
+from ocnet_pl.record.images import fingerprints, recorded_images, trained_keys
 from ocnet_pl.run.restoring import Restored, carried_config, compose_again, restore
-from ocnet_pl.run.result import Evaluation, Result, evaluation_key
+from ocnet_pl.record.result import Evaluation, Result, evaluation_key
 from ocnet_pl.run.testing import test
 
 

@@ -9,14 +9,14 @@ import torch
 from omegaconf import DictConfig
 
 from ocnet_pl.build import build_data, build_network, build_protocol
-from ocnet_pl.config import compose_with_choices
-from ocnet_pl.config_values import refuse_impossible, refuse_other_kinds
-from ocnet_pl.dataset.base import SegmentationDataModule
+from ocnet_pl.config.compose import compose_with_choices
+from ocnet_pl.config.validate import refuse_impossible, refuse_other_kinds
+from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.errors import UserError
-from ocnet_pl.known_targets import require_known_targets
-from ocnet_pl.model.ocnet import OCNet
-from ocnet_pl.run.checkpoint import Checkpoint, load_weights, read_checkpoint
-from ocnet_pl.run.identity import Plain
+from ocnet_pl.config.known_targets import require_known_targets
+from ocnet_pl.model.network import OCNet
+from ocnet_pl.checkpoint import Checkpoint, load_weights, read_checkpoint
+from ocnet_pl.record.identity import Plain
 
 GIVEN = "given"
 """Option of a config group that stands for what the checkpoint carries."""

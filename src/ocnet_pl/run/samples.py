@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ocnet_pl.dataset.base import SegmentationDataModule
+from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.reading import Bytes, read_image
-from ocnet_pl.model.ocnet import OCNet
-from ocnet_pl.rendering.overlay import colour_table, paletted
+from ocnet_pl.model.network import OCNet
+from ocnet_pl.drawing.overlay import colour_table, paletted
 
 MAX_WIDTH = 512
 

@@ -14,26 +14,26 @@ from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.loggers import CSVLogger
 
 from ocnet_pl.build import build_data, build_loggers, build_module, build_trainer
-from ocnet_pl.config import plain
-from ocnet_pl.dataset.base import SegmentationDataModule
+from ocnet_pl.config.compose import plain
+from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.cautions import cautions
 from ocnet_pl.dataset.fingerprint import Fingerprint
 from ocnet_pl.errors import UserError
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.process import is_process_zero
-from ocnet_pl.rendering.text import percent
+from ocnet_pl.report.text import percent
 from ocnet_pl.run import provenance
-from ocnet_pl.run.checkpoint import CheckpointConfig, checkpoint_callbacks, load_weights, read_checkpoint
-from ocnet_pl.run.curves import Curves, log_version, read_curves, start_of
-from ocnet_pl.run.directory import RunDirectory, State, write_json
-from ocnet_pl.run.divergence import StopOnDivergence
-from ocnet_pl.run.identity import config_hash
-from ocnet_pl.run.images import fingerprints, record_images, record_trained, recorded_images, refuse_other_images
-from ocnet_pl.run.missed_validation import MissedValidation
-from ocnet_pl.run.progress import TrainingProgress
-from ocnet_pl.run.result import Result, SplitImages, evaluation_key
+from ocnet_pl.checkpoint import CheckpointConfig, checkpoint_callbacks, load_weights, read_checkpoint
+from ocnet_pl.record.curves import Curves, log_version, read_curves, start_of
+from ocnet_pl.record.directory import RunDirectory, State, write_json
+from ocnet_pl.run.callbacks.divergence import StopOnDivergence
+from ocnet_pl.record.identity import config_hash
+from ocnet_pl.record.images import fingerprints, record_images, record_trained, recorded_images, refuse_other_images
+from ocnet_pl.run.callbacks.missed_validation import MissedValidation
+from ocnet_pl.run.callbacks.progress import TrainingProgress
+from ocnet_pl.record.result import Result, SplitImages, evaluation_key
 from ocnet_pl.run.samples import write_samples
-from ocnet_pl.run.stopping import SameConfigEverywhere, StopAfterStep
+from ocnet_pl.run.callbacks.stopping import SameConfigEverywhere, StopAfterStep
 from ocnet_pl.run.testing import TestCounts, test
 
 

@@ -16,16 +16,16 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from ocnet_pl.command_line import CONF_VARIABLE
-from ocnet_pl.config import readable_config_errors, typed_overrides
-from ocnet_pl.config_values import refuse_impossible, refuse_misfits, refuse_other_kinds, refuse_other_places
+from ocnet_pl.command.parsing import CONF_VARIABLE
+from ocnet_pl.config.compose import readable_config_errors, typed_overrides
+from ocnet_pl.config.validate import refuse_impossible, refuse_misfits, refuse_other_kinds, refuse_other_places
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.process import refuse_other_group
-from ocnet_pl.run.directory import DATA, RunDirectory, State
-from ocnet_pl.run.result import Result
+from ocnet_pl.record.directory import DATA, RunDirectory, State
+from ocnet_pl.record.result import Result
 from ocnet_pl.sweep.expansion import PlannedRun, expand, refuse_circle, refuse_missing_parents, run_directory
 from ocnet_pl.sweep.launching import CLUSTER_LAUNCHERS, START_VARIABLE, stop_on_interrupt
-from ocnet_pl.sweep.plan import add_start
+from ocnet_pl.record.plan import add_start
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def _refuse_changed_data(runs: Sequence[PlannedRun]) -> None:
         by_data[json.dumps([run.config["dataset"], run.config["evaluate_on"]], sort_keys=True)].append(run)
     if not begun:
         return
-    from ocnet_pl.run.images import refuse_other_images
+    from ocnet_pl.record.images import refuse_other_images
     from ocnet_pl.run.training import prepare_data
 
     for sharing in by_data.values():

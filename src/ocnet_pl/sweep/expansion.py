@@ -11,11 +11,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from ocnet_pl.config import compose, plain, readable_config_errors
-from ocnet_pl.config_values import refuse_impossible, refuse_misfits, refuse_other_kinds
+from ocnet_pl.config.compose import compose, plain, readable_config_errors
+from ocnet_pl.config.validate import refuse_impossible, refuse_misfits, refuse_other_kinds
 from ocnet_pl.errors import UserError
-from ocnet_pl.run.directory import RunDirectory, State
-from ocnet_pl.run.identity import Plain
+from ocnet_pl.record.directory import RunDirectory, State
+from ocnet_pl.record.identity import Plain
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from ocnet_pl.run.result import Evaluation, Result, evaluation_key
-from ocnet_pl.sweep.scores import Score
+from ocnet_pl.record.result import Evaluation, Result, evaluation_key
+from ocnet_pl.record.scores import Score
 
 OWN = "own"
 """In place of a protocol: the one that each run was to be tested under, where rows differ in it."""

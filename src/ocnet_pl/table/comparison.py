@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ocnet_pl.run.directory import RunDirectory
-from ocnet_pl.run.image_counts import KeptCounts, read_counts
-from ocnet_pl.run.result import Result
+from ocnet_pl.record.directory import RunDirectory
+from ocnet_pl.record.image_counts import KeptCounts, read_counts
+from ocnet_pl.record.result import Result
 from ocnet_pl.statistics import Interval, Spread, paired_bootstrap, paired_difference
 from ocnet_pl.table.columns import Column, Tested
 from ocnet_pl.table.structure import Notes, Row

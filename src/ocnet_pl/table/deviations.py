@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ocnet_pl.run.identity import MACHINE_KEYS, config_difference
-from ocnet_pl.run.result import Result
+from ocnet_pl.record.identity import MACHINE_KEYS, config_difference
+from ocnet_pl.record.result import Result
 
 ROWS = "rows"
 SEEDS = "seeds"

@@ -8,16 +8,16 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
-from ocnet_pl.context.record import measure_beside, on_own_class
-from ocnet_pl.cost.record import Cost, find_costs
+from ocnet_pl.record.context import measure_beside, on_own_class
+from ocnet_pl.record.costs import Cost, find_costs
 from ocnet_pl.errors import UserError
-from ocnet_pl.paper import imitated, published
-from ocnet_pl.run.directory import RunDirectory
-from ocnet_pl.run.result import Found, Result, find_results
-from ocnet_pl.run.sample_pictures import read_sample
+from ocnet_pl.table.paper import imitated, published
+from ocnet_pl.record.directory import RunDirectory
+from ocnet_pl.record.result import Found, Result, find_results
+from ocnet_pl.record.sample_pictures import read_sample
 from ocnet_pl.statistics import spread
-from ocnet_pl.sweep.plan import planned_runs
-from ocnet_pl.sweep.scores import Score, newest_scores
+from ocnet_pl.record.plan import planned_runs
+from ocnet_pl.record.scores import Score, newest_scores
 from ocnet_pl.table.columns import Column, OnServer, columns_of
 from ocnet_pl.table.comparison import (
     NEGLIGIBLE,

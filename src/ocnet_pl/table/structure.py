@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from ocnet_pl.context.record import OnOwnClass
-from ocnet_pl.cost.record import Cost
+from ocnet_pl.record.context import OnOwnClass
+from ocnet_pl.record.costs import Cost
 from ocnet_pl.errors import UserError
-from ocnet_pl.run.result import Result
+from ocnet_pl.record.result import Result
 from ocnet_pl.statistics import Interval, Spread, holm
-from ocnet_pl.sweep.scores import Score
+from ocnet_pl.record.scores import Score
 from ocnet_pl.table.columns import Column
 from ocnet_pl.table.deviations import Deviation
 

@@ -1,1 +1,0 @@
-"""The OCNet authors' checkpoints, and how they become ours."""

@@ -1,1 +1,0 @@
-"""What a head costs, measured."""

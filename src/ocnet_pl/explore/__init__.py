@@ -1,1 +1,0 @@
-"""Looking into checkpoints: their mistakes, and what they look at under the cursor."""

@@ -1,0 +1,1 @@
+"""Files of a run and of a sweep: what they contain, and how they are read back. Without torch."""

@@ -1,0 +1,78 @@
+"""The counts of every image that an evaluation is made of, as they lie beside `result.json`, read back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ocnet_pl.errors import UserError
+from ocnet_pl.record.result import Result
+
+
+@dataclass(frozen=True)
+class KeptCounts:
+    """Counts of a test.
+
+    Attributes:
+        images: names of the image files.
+        counts: of every image, (images, 3, K).
+        classes: names of the classes; empty where the file does not name them.
+        confusion: confusion matrix of all images together, (K, K); empty where the file has none.
+        keys: keys of the images, of name and content; empty in files of older versions.
+    """
+
+    images: Sequence[str]
+    counts: NDArray[np.int64]
+    classes: Sequence[str]
+    confusion: NDArray[np.int64]
+    keys: Sequence[str] = ()
+
+    def is_of_the_same_images(self, other: "KeptCounts") -> bool:
+        """Compare images by their content where both files know it, else by their names."""
+        if self.keys and other.keys:
+            return list(self.keys) == list(other.keys)
+        return list(self.images) == list(other.images)
+
+
+def read_counts(result: Result, key: str) -> KeptCounts | None:
+    """Read the counts of an evaluation; None where they were not kept or are gone.
+
+    Args:
+        result: of the run.
+        key: of the evaluation.
+
+    Raises:
+        UserError: the file is damaged, or of another test.
+    """
+    path = result.counts_file(key)
+    if path is None:
+        return None
+    try:
+        # numpy would leave a damaged file open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            arrays = {name: np.asarray(file[name]) for name in file.files}
+        images, counts = arrays["images"], arrays["counts"]
+        classes, keys = (arrays.get(name, np.empty(0, "U")) for name in ("classes", "keys"))
+        confusion = arrays.get("confusion", np.empty((0, 0), int))
+    except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise all kinds
+        raise UserError(f"{path}: cannot be read, damaged or not a file of counts; {_remedy(key)}") from error
+    number = result.evaluations[key].images
+    fits = (
+        counts.ndim == 3
+        and counts.shape[:2] == (number, 3)
+        and counts.dtype.kind in "iu"
+        and images.shape == (number,)
+        and images.dtype.kind == "U"
+        and (not keys.size or (keys.dtype.kind, keys.shape) == ("U", (number,)))
+        and (not counts.size or bool(counts.min() >= 0))
+        and (not classes.size or (classes.dtype.kind, classes.shape) == ("U", counts.shape[2:]))
+        and (not confusion.size or (confusion.dtype.kind in "iu" and confusion.shape == 2 * counts.shape[2:]))
+    )
+    if not fits:
+        raise UserError(f"{path}: does not hold the counts of {number} images of {key}; {_remedy(key)}")
+    return KeptCounts(images.tolist(), counts.astype(np.int64), classes.tolist(), confusion, keys.tolist())
+
+
+def _remedy(key: str) -> str:
+    return f"restore it, or delete {key} from result.json and rerun ocnet-evaluate"

@@ -1,1 +1,0 @@
-"""A table as text, files and pictures. Nothing here computes a number."""

@@ -1,0 +1,60 @@
+"""A table as files: Markdown, CSV, LaTeX and one HTML page."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from ocnet_pl.errors import UserError
+from ocnet_pl.report import charts
+from ocnet_pl.report.csv_table import comma_separated
+from ocnet_pl.report.latex import latex
+from ocnet_pl.report.pages import html, markdown
+from ocnet_pl.table import Table
+from ocnet_pl.atomic import refuse_unwritable, write_text
+
+
+def write_files(table: Table, folder: Path) -> list[Path]:
+    """Write `table.md`, `table.csv`, `table.tex` and `table.html`; return their paths."""
+    contents = table_files(table, folder)
+    write_all(contents)
+    return list(contents)
+
+
+def table_files(table: Table, folder: Path) -> dict[Path, str]:
+    """What `table.md`, `table.csv`, `table.tex` and `table.html` hold, by path."""
+    return {
+        folder / "table.md": markdown(table),
+        folder / "table.csv": comma_separated(table),
+        folder / "table.tex": latex(table),
+        folder / "table.html": html(table),
+    }
+
+
+def published_files(tables: Sequence[Table], folder: Path) -> dict[Path, str]:
+    """What `<name>.md` and its picture `<name>.svg` hold, by path, for a folder that is read on GitHub.
+
+    Raises:
+        UserError: two tables have one name.
+    """
+    names = [table.name.replace("/", "-") for table in tables]
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+        folders = [str(table.folder) for table, name in zip(tables, names, strict=True) if name == twice]
+        raise UserError(f"--publish {folder}: {' and '.join(folders)} would both be {twice}.md; report one of them")
+    contents = {}
+    for table, name in zip(tables, names, strict=True):
+        text = f"{markdown(table)}\n![Mean, standard deviation, and every seed]({quote(name)}.svg)\n"
+        contents[folder / f"{name}.md"] = text
+        contents[folder / f"{name}.svg"] = charts.svg(charts.dots(table))
+    return contents
+
+
+def write_all(contents: Mapping[Path, str]) -> None:
+    """Write files, each whole; none is replaced unless all can be written.
+
+    Raises:
+        OSError: one of them cannot.
+    """
+    refuse_unwritable(*contents)
+    for path, content in contents.items():
+        write_text(path, content)

@@ -1,0 +1,64 @@
+"""One validation image as every row of a table predicts it, and what its colours mean."""
+
+import base64
+from pathlib import Path
+
+import numpy as np
+
+from ocnet_pl.errors import UserError
+from ocnet_pl.metrics import IGNORE
+from ocnet_pl.record.sample_pictures import Kind, read_sample, sample_file
+from ocnet_pl.table import Row, Table
+
+_INPUT = "Input"
+
+
+def pictures(table: Table) -> list[tuple[str, str]]:
+    """(caption, data URI): the image, its truth, and what each row's first seed predicts."""
+    return [
+        (caption, "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode())
+        for caption, path in _files(table)
+    ]
+
+
+def colours(table: Table) -> list[tuple[str, str]]:
+    """(class, `#rrggbb`) of all that these pictures show, in the order of the data set."""
+    names = next((list(e.iou) for result in table.results for e in result.evaluations.values() if e.iou), [])
+    found: dict[int, str] = {}
+    for caption, path in _files(table):
+        if caption == _INPUT:
+            continue
+        picture = read_sample(path)
+        if picture.mode != "P":  # of a version that kept colours instead of train ids
+            return []
+        palette = picture.getpalette() or []
+        for number in map(int, np.unique(np.asarray(picture))):
+            if rgb := bytes(palette[3 * number : 3 * number + 3]):  # else a colour that the palette lacks
+                found[number] = f"#{rgb.hex()}"
+    return [
+        ("not labelled" if number == IGNORE else names[number], colour)
+        for number, colour in sorted(found.items())
+        if number == IGNORE or number < len(names)
+    ]
+
+
+def _files(table: Table) -> list[tuple[str, Path]]:
+    drawn = [row for row in table.rows if row.results]
+    name = next((result.samples[0] for row in drawn for result in row.results.values() if result.samples), None)
+    if name is None:
+        return []
+    paths = [(_INPUT, _path(drawn[0], name, "input")), ("Truth", _path(drawn[0], name, "truth"))]
+    paths += [(row.label, _path(row, name, "prediction")) for row in drawn]
+    return [(caption, path) for caption, path in paths if _is_whole(path)]
+
+
+def _path(row: Row, name: str, kind: Kind) -> Path:
+    return sample_file(row.results[min(row.results)].directory, name, kind)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a picture is there; of damaged ones the table's notes tell."""
+    try:
+        return path.is_file() and bool(read_sample(path))
+    except UserError:
+        return False

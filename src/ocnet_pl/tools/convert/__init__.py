@@ -1,0 +1,1 @@
+"""`ocnet-convert`: the OCNet authors' checkpoints."""

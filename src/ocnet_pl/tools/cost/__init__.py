@@ -1,0 +1,1 @@
+"""`ocnet-profile`: parameters, arithmetic, time and memory of heads."""

@@ -1,0 +1,43 @@
+"""What heads cost, as a table on the terminal."""
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from ocnet_pl.record.costs import EXPLICIT, MAPLESS, Cost
+from ocnet_pl.report.terminal import plain
+from ocnet_pl.report.text import short
+from ocnet_pl.table import LABELS
+
+
+def print_costs(costs: Sequence[Cost], notes: Sequence[str], console: Console) -> None:
+    """One line a head; below those that have both forms of attention, mapless divided by explicit."""
+    grid = RichTable(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    both = any(cost.attention == EXPLICIT for cost in costs)
+    headings = ["Head", *(["Attention"] if both else []), "Params (M)", "GMACs"]
+    headings += ["Forward (ms)", "Train step (ms)", "Forward (MB)", "Train step (MB)"]
+    for i, heading in enumerate(headings):
+        grid.add_column(heading, justify="right" if i > both else "left", no_wrap=i <= both)
+    mapless = {cost.head: cost for cost in costs if cost.attention == MAPLESS}
+    for cost in costs:
+        name = [LABELS.get(cost.head, cost.head), *([cost.attention or "none"] if both else [])]
+        sizes = [short(cost.parameters / 1e6), short(cost.multiply_adds / 1e9)]
+        grid.add_row(*map(plain, name), *sizes, *map(short, _measured(cost)))
+        if cost.attention == EXPLICIT and cost.head in mapless:
+            ratios = map(_ratio, _measured(mapless[cost.head]), _measured(cost))
+            grid.add_row("", "ratio", "", "", *ratios, style="bold", end_section=True)
+    console.print(grid)
+    for line in dict.fromkeys(cost.conditions for cost in costs):
+        console.print(plain(line), highlight=False, soft_wrap=True)
+    for note in notes:
+        console.print(plain(note), style="dim", highlight=False, soft_wrap=True)
+
+
+def _measured(cost: Cost) -> list[float | None]:
+    return [cost.forward_ms, cost.train_step_ms, cost.forward_mb, cost.train_step_mb]
+
+
+def _ratio(ours: float | None, other: float | None) -> str:
+    return f"{ours / other:.2f}" if ours is not None and other else "-"

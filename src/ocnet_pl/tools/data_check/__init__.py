@@ -1,0 +1,1 @@
+"""`ocnet-data`: a data set looked at before the first GPU hour."""

@@ -1,0 +1,1 @@
+"""`ocnet-explore`: what the attention of a trained network looks at."""

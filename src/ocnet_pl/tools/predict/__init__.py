@@ -1,0 +1,1 @@
+"""`ocnet-predict`: predictions as files."""

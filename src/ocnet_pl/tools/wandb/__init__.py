@@ -1,0 +1,1 @@
+"""wandb: curves and results of a run, and the workspace that compares rows."""

@@ -1,1 +1,0 @@
-"""Runs on wandb: curves as they come, results when they are there."""

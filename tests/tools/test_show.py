@@ -1,0 +1,85 @@
+"""The contact sheet, and the class weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Main
+from PIL import Image
+from trees import ade20k_tree
+
+from ocnet_pl.dataset.ade20k import ADE20K
+from ocnet_pl.dataset.cityscapes import Cityscapes
+from ocnet_pl.tools.data_check.class_weights import log_weights, training_pixels
+from ocnet_pl.tools.data_check.preview import training_tiles
+from ocnet_pl.tools.data_check.contact_sheet import contact_sheet
+from ocnet_pl.drawing.overlay import overlay
+
+
+def test_tiles_are_the_batches_of_the_training(cityscapes_tree: Path) -> None:
+    data = Cityscapes(str(cityscapes_tree), crop_size=(32, 32), batch_size=4)
+    tiles, legend = training_tiles(data, 6)
+    first = next(iter(data.training_dataloader(stop=1)))
+    assert len(tiles) == 6
+    for tile, image in zip(tiles, first["image"], strict=False):
+        assert np.array_equal(tile.photograph, image.permute(1, 2, 0))
+        assert tile.caption.startswith("demo_")
+    assert ("sky", (70, 130, 180)) in legend
+    assert {name for name, _ in legend} <= {*Cityscapes.classes, "ignored"}
+
+
+def test_batches_of_other_sizes_make_a_sheet(tmp_path: Path) -> None:
+    root = ade20k_tree(tmp_path, train=[(40, 60), (60, 40), (32, 32), (30, 90)], val=[(40, 60)])
+    data = ADE20K(str(root), short_sides=(24, 32), max_long_side=60, batch_size=2)
+    tiles, legend = training_tiles(data, 5)
+    sheet = np.asarray(contact_sheet("title", tiles, legend))
+    assert all((sheet == rgb).all(-1).any() for _, rgb in legend)
+
+
+def test_the_command(cityscapes_tree: Path, tmp_path: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new" / "sheet.png"
+    arguments = "dataset=cityscapes", f"dataset.root={cityscapes_tree}", "dataset.crop_size=[32,32]"
+    assert call("data", "show", *arguments, "--count", "5", "--out", str(out)) == 0
+    assert str(out) in capsys.readouterr().out
+    with Image.open(out) as image:
+        assert min(image.size) > 200
+    out.unlink()
+    out.mkdir()
+    assert call("data", "show", *arguments, "--count", "1", "--out", str(out)) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+# Pixels of Cityscapes' training split in the order of its classes, as counted and published by its users.
+CITYSCAPES_PIXELS = (
+    2036416525, 336090793, 1260636120, 36199498, 48454166, 67789506, 11477088, 30448193, 879783988, 63949536,
+    221979646, 67326424, 7463162, 386328286, 14772328, 12990290, 12863955, 5449152, 22861233,
+)  # fmt: skip
+
+
+def test_weights_are_those_that_the_authors_published() -> None:
+    difference = np.abs(np.subtract(log_weights(CITYSCAPES_PIXELS), Cityscapes.class_weights))
+    assert Cityscapes.classes[difference.argmax()] == "traffic light"  # of the published nineteen the odd one out
+    assert np.sort(difference)[-2] < 0.027
+
+
+def test_weights_of_a_tree(cityscapes_tree: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    data = Cityscapes(str(cityscapes_tree), crop_size=(32, 64))
+    pixels = training_pixels(data, 1, lambda more, total: None)
+    labels = np.stack([data.decode(np.asarray(Image.open(label))) for _, label in data.pairs("train")])
+    assert pixels == [int((labels == number).sum()) for number in range(19)]
+    weights = np.array(log_weights(pixels))
+    there = np.array(pixels) > 0
+    assert np.isclose(weights[there].mean(), 1)
+    assert (weights[~there] == 1).all()
+    assert (np.argsort(weights[there]) == np.argsort(-np.array(pixels)[there])).all()
+    assert call("data", "weights", "dataset=cityscapes", f"dataset.root={cityscapes_tree}", "--workers", "1") == 0
+    out = capsys.readouterr().out
+    override = next(line for line in out.splitlines() if "dataset.class_weights=" in line)
+    assert len(override.split(",")) == 19
+    assert f"- {weights[0]:.4f}  # road" in out
+
+
+@pytest.mark.parametrize(("strength", "expected"), [(0.0, 100), (0.5, 150), (1.0, 200)])
+def test_an_overlay_is_a_mixture(strength: float, expected: int) -> None:
+    photograph, colours = (np.full((4, 6, 3), value, np.uint8) for value in (100, 200))
+    assert (overlay(photograph, colours, strength) == expected).all()
