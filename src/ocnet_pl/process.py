@@ -27,17 +27,20 @@ GROUP_VARIABLES = (
 else's group, or takes the job's one task for all of its processes."""
 
 
-def die_with_parent() -> None:
-    """Ties this process to the one of ours that started it, even when that is killed with SIGKILL (Linux).
+def die_with_parent(sign: signal.Signals = signal.SIGTERM) -> None:
+    """Tie this process to the one of ours that started it, even when that is killed with SIGKILL (Linux).
 
-    A launcher starts workers, a worker starts runs, a run starts its other ranks: each calls this first. A process
-    that a cluster's scheduler started has no such parent and stays free.
+    A launcher starts workers, a worker starts runs, a run starts its other ranks and its loaders: each calls this
+    first. A process that a cluster's scheduler started has no such parent and stays free.
+
+    Args:
+        sign: signal that this process gets when its parent ends.
     """
     parent, own = os.environ.get(PARENT_VARIABLE), str(os.getpid())
     os.environ[PARENT_VARIABLE] = own  # for the processes that this one starts
     if parent == str(os.getppid()) and sys.platform == "linux":
         ask_for_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
-        ctypes.CDLL(None).prctl(ask_for_signal, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(ask_for_signal, sign)
 
 
 def stop_children(patience: float) -> None:

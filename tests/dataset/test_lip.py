@@ -127,6 +127,6 @@ def test_training_and_testing_with_flip(tree: Path, workplace: Path, call: Main)
         labelled = file["counts"][:, [0, 2]].sum((1, 2))
     truth = [(read_label(label, LIP.table) != 255).sum() for _, label in data(tree).pairs("val")]
     assert labelled.tolist() == truth, "the background counts, at the original size"
-    assert call("evaluate", f"checkpoint={folder}/checkpoints/last.ckpt", "trainer=cpu") == 0
+    assert call("evaluate", f"checkpoint={folder}/checkpoints/last.ckpt", "inference=whole", "trainer=cpu") == 0
     evaluations = json.loads((folder / "result.json").read_text())["evaluations"]
     assert set(evaluations) == {"last/val/flip", "last/val/whole"}

@@ -1,5 +1,6 @@
 """Base of all data sets: splits, loaders, and the division of the global batch."""
 
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -27,6 +28,7 @@ from ocnet_pl.dataset.samples import SegmentationDataset
 from ocnet_pl.dataset.transforms import RandomScaleCrop, training_transform
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import Absent
+from ocnet_pl.process import die_with_parent
 from ocnet_pl.resizing import Size
 
 
@@ -272,7 +274,7 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         return DataLoader(
             dataset,
             num_workers=self.num_workers,
-            worker_init_fn=_single_thread,
+            worker_init_fn=_begin_worker,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
             **arguments,
@@ -284,5 +286,7 @@ def _refuse_missing_image(image: Path, split: str) -> None:
         raise UserError(f"{image}: no such file; copy it again, or take its name off the list of {split!r}")
 
 
-def _single_thread(worker: int) -> None:
+def _begin_worker(worker: int) -> None:
     cv2.setNumThreads(0)
+    # Killed and not asked: a fork has the training's handlers, which only raise a flag; and it holds the run's lock.
+    die_with_parent(signal.SIGKILL)

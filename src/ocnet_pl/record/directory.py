@@ -193,7 +193,7 @@ class RunDirectory:
         with ExitStack() as stack:
             try:
                 with readable_os_errors(self.path):
-                    stack.enter_context(locked(self.path))
+                    stack.enter_context(locked(self.path, patience=1.0))
                     for left in self.path.rglob(f".*{UNFINISHED}"):
                         left.unlink()
             except LockedError:

@@ -104,7 +104,7 @@ def refuse_missing_parents(runs: Sequence[PlannedRun]) -> None:
         if parent.path not in configs and parent.state() not in (State.DONE, State.RUNNING):
             raise UserError(
                 f"{run.directory} starts from {parent.path}, which is {parent.state()} and not part of this sweep: "
-                "train that row first, or add it to this sweep"
+                f"train it first (ocnet-train experiment={parent.path.parents[1].name}), or add its row to this sweep"
             )
 
 
