@@ -12,14 +12,14 @@ from results import result
 from rich.console import Console
 
 from ocnet_pl.escaping import figure_text, markdown, markdown_paragraph, printable, spreadsheet
+from ocnet_pl.record.directory import State
+from ocnet_pl.record.result import Result
+from ocnet_pl.record.status import RunStatus
 from ocnet_pl.report import charts
 from ocnet_pl.report.files import html, write_files
 from ocnet_pl.report.latex import escape
 from ocnet_pl.report.status import print_status
 from ocnet_pl.report.terminal import print_table
-from ocnet_pl.record.directory import State
-from ocnet_pl.record.result import Result
-from ocnet_pl.record.status import RunStatus
 from ocnet_pl.table import Table, make_table, read_tables
 
 HOSTILE = [

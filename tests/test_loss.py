@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ocnet_pl.dataset.cityscapes import Cityscapes
-from ocnet_pl.loss.cross_entropy import CrossEntropy, OhemCrossEntropy
+from ocnet_pl.loss.cross_entropy import CrossEntropy
+from ocnet_pl.loss.ohem import OhemCrossEntropy
 from ocnet_pl.model.layers import upsample
 
 GOLDEN = {n: torch.from_numpy(a) for n, a in np.load(Path(__file__).parent / "golden" / "losses.npz").items()}

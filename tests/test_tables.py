@@ -9,8 +9,8 @@ from trees import ade20k_tree, lip_tree
 
 from ocnet_pl.config.compose import compose
 from ocnet_pl.dataset.demo import draw_tree
-from ocnet_pl.table.paper import published
 from ocnet_pl.sweep.expansion import PlannedRun, expand
+from ocnet_pl.table.paper import published
 
 HEADS = ["baseline", "gp", "ppm", "aspp", "base_oc", "pyramid_oc", "asp_oc"]
 ROWS = {
@@ -54,7 +54,7 @@ def test_the_staircase_of_table_2() -> None:
         "plain": None, "ohem": None, "ms_flip": "ohem", "trainval": None, "finetune": "trainval",
     }  # fmt: skip
     assert runs["ohem"]["loss"]["main"] == {
-        "_target_": "ocnet_pl.loss.cross_entropy.OhemCrossEntropy", "threshold": 0.7, "min_kept": 100_000, "ignore_index": 255,
+        "_target_": "ocnet_pl.loss.ohem.OhemCrossEntropy", "threshold": 0.7, "min_kept": 100_000, "ignore_index": 255,
     }  # fmt: skip
     assert "flip" not in runs["ohem"]["inference"]
     assert (runs["ms_flip"]["inference"]["scales"], runs["ms_flip"]["inference"]["flip"]) == ([0.75, 1.0, 1.25], True)

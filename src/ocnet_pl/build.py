@@ -1,30 +1,38 @@
-"""Config -> objects: the one door. Everything below receives built objects and plain numbers."""
+"""Config -> objects: the composition root. Everything below receives built objects and plain numbers."""
 
+import copy
+import inspect
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from omegaconf import DictConfig
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, open_dict
 from pytorch_lightning.callbacks import Callback
+from torch import Tensor, nn
 
 from ocnet_pl.arguments import ArgumentError
+from ocnet_pl.checkpoint import WholeCheckpoints
 from ocnet_pl.config.compose import plain
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.inference import AtTestSize, Protocol
-from ocnet_pl.model.network import OCNet
+from ocnet_pl.model.network import AUXILIARY_LEVEL, Network, head_levels, reads_auxiliary
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.randomness import derive_seed
-from ocnet_pl.checkpoint import WholeCheckpoints
+from ocnet_pl.resizing import Size
+
+_HEAD_KEYS = ("label", "backbone_stride")
+"""Keys of a head's YAML that are not arguments of its class."""
 
 
 def _build(node: Any, **arguments: Any) -> Any:
-    """Hydra's `instantiate`, letting our own errors out of its wrapping."""
+    """Hydra's `instantiate`; errors about an argument name its place in the config."""
     try:
         return instantiate(node, **arguments)
     except InstantiationException as error:
@@ -46,22 +54,71 @@ def build_data(config: DictConfig) -> SegmentationDataModule:
     return data
 
 
-def build_network(config: DictConfig, num_classes: int) -> OCNet:
-    """The network with fresh weights, which depend on the seed only."""
+def build_network(config: DictConfig, num_classes: int, *, auxiliary: bool = True) -> Network:
+    """The network with fresh weights, which depend on the seed only.
+
+    Args:
+        config: the config.
+        num_classes: number of classes.
+        auxiliary: build the auxiliary classifier; a head that reads it has it in any case.
+    """
+    head_class = get_class(config.model.head._target_)
+    named = inspect.signature(head_class).parameters
+    auxiliary = auxiliary or reads_auxiliary(head_class)
+    levels = sorted({*head_levels(head_class), *([AUXILIARY_LEVEL] if auxiliary else [])})
     # Each part draws from a seed of its own: the same backbone starts under every head.
     torch.manual_seed(derive_seed(config.seed, "backbone"))
-    backbone = _build(config.model.backbone)
+    backbone = _build(config.model.backbone, levels=levels)
     torch.manual_seed(derive_seed(config.seed, "head"))
-    head = _build(config.model.head, in_channels=backbone.feature_info.channels()[-1])
+    channels = dict(zip(levels, backbone.feature_info.channels(), strict=True))
+    read = tuple(channels[level] for level in head_levels(head_class))
+    head = build_head(
+        config.model.head,
+        in_channels=read[0] if len(read) == 1 else read,
+        num_classes=num_classes,
+        map_size=_map_size(backbone, config.dataset.get("crop_size")) if "map_size" in named else None,
+    )
     torch.manual_seed(derive_seed(config.seed, "classifier"))
-    network: OCNet = _build(config.model, backbone=backbone, head=head, num_classes=num_classes, _recursive_=False)
+    network: Network = _build(
+        config.model,
+        backbone=backbone,
+        head=head,
+        num_classes=num_classes,
+        levels=levels,
+        auxiliary=auxiliary,
+        _recursive_=False,
+    )
     if config.channels_last:
         network = network.to(memory_format=torch.channels_last)
     if config.compile:
-        # In place, so that the names of the weights stay.
-        network.backbone.compile()
-        network.head.compile()
+        network.compile_parts()
     return network
+
+
+def build_head(node: DictConfig, **facts: Any) -> nn.Module:
+    """A head, with those of the network's facts that its signature names.
+
+    Args:
+        node: config of the head.
+        facts: `in_channels`, `num_classes` and `map_size`.
+    """
+    named = inspect.signature(get_class(node._target_)).parameters
+    own = node.copy()
+    with open_dict(own):
+        for key in _HEAD_KEYS:
+            own.pop(key, None)
+    own._set_parent(node._get_parent())  # errors name the place in the whole config
+    head: nn.Module = _build(own, **{name: fact for name, fact in facts.items() if name in named})
+    return head
+
+
+def _map_size(backbone: nn.Module, crop_size: Sequence[int] | None) -> Size | None:
+    """(h, w) of the last map on training crops, computed on shapes alone."""
+    if not crop_size:
+        return None
+    image = torch.empty(1, 3, *crop_size, device="meta")
+    height, width = copy.deepcopy(backbone).to("meta").eval()(image)[-1].shape[2:]
+    return height, width
 
 
 def build_protocol(config: DictConfig, data: SegmentationDataModule) -> Protocol:
@@ -73,18 +130,53 @@ def build_module(config: DictConfig, data: SegmentationDataModule) -> Segmentati
     """Network, losses, optimizer and test protocol in their LightningModule."""
     weighted = config.loss.class_weights and data.class_weights
     weight = torch.tensor(data.class_weights, dtype=torch.float32) if weighted else None
-    network = build_network(config, len(data.classes))
-    network.protocol = build_protocol(config, data)
+    return build_bare_module(
+        config,
+        len(data.classes),
+        weight=weight,
+        protocol=build_protocol(config, data),
+        absent_classes=data.absent_classes,
+    )
+
+
+def build_bare_module(
+    config: DictConfig, num_classes: int, *, weight: Tensor | None = None, **about_data: Any
+) -> SegmentationModule:
+    """The same without a data set.
+
+    Args:
+        config: the config.
+        num_classes: number of classes.
+        weight: weights of the classes in the losses, (K,).
+        about_data: arguments of `SegmentationModule` that depend on the data set.
+    """
     return SegmentationModule(
-        network=network,
-        loss=_build(config.loss.main, weight=weight),
-        auxiliary_loss=_build(config.loss.auxiliary, weight=weight),
-        auxiliary_weight=config.loss.auxiliary_weight,
+        network=build_network(config, num_classes, auxiliary=bool(config.loss.auxiliary_weight)),
         optimizer=_build(config.schedule.optimizer),
         lr_scheduler=_build(config.schedule.lr_scheduler),
-        absent_classes=data.absent_classes,
+        auxiliary_weight=config.loss.auxiliary_weight,
+        head_lr_factor=config.schedule.head_lr_factor,
         seed=config.seed,
+        **_build_losses(config, num_classes, weight),
+        **about_data,
     )
+
+
+def _build_losses(config: DictConfig, num_classes: int, weight: Tensor | None) -> dict[str, Any]:
+    """The losses as `SegmentationModule` takes them, each with those of the known facts that its signature names."""
+    known = {"weight": weight, "num_classes": num_classes}
+    torch.manual_seed(derive_seed(config.seed, "losses"))
+
+    def build(node: DictConfig) -> nn.Module:
+        named = inspect.signature(get_class(node._target_)).parameters
+        loss: nn.Module = _build(node, **{name: fact for name, fact in known.items() if name in named})
+        return loss
+
+    return {
+        "loss": build(config.loss.main),
+        "auxiliary_loss": build(config.loss.auxiliary),
+        "additional_losses": {name: build(node) for name, node in config.loss.additional.items()},
+    }
 
 
 def build_trainer(config: DictConfig, callbacks: list[Callback], logger: Any, directory: Path) -> pl.Trainer:

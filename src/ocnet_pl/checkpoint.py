@@ -17,11 +17,11 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 from typing_extensions import TypedDict
 
+from ocnet_pl.atomic import whole_file
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.record.identity import Plain
 from ocnet_pl.record.sealed import CHECKSUM, checksum
-from ocnet_pl.atomic import whole_file
 
 
 class WholeCheckpoints(TorchCheckpointIO):

@@ -1,6 +1,6 @@
-"""The LightningModules: evaluation steps; training step and optimizer."""
+"""The LightningModules: evaluation steps; training step, losses and optimizer."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,25 +10,26 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ocnet_pl.counting import Counted, ImageCounts
+from ocnet_pl.inference import Protocol, WholeImage
 from ocnet_pl.metrics import Absent, mean_iou, pixel_accuracy
-from ocnet_pl.model.network import OCNet
+from ocnet_pl.model.contract import Batch, Supervised
+from ocnet_pl.model.network import Network
 from ocnet_pl.randomness import derive_seed
-
-Batch = dict[str, Tensor]
-"""image (B, 3, H, W) uint8; label (B, H, W) uint8 with 255 ignored; index (B,), of the image in the set."""
 
 
 class EvaluationModule(pl.LightningModule):
-    """A network and the counts of its validations and tests, under its own protocol.
+    """A network and the counts of its validations and tests.
 
     Args:
         network: the network.
+        protocol: (network, image) -> logits: how it is tested; None: one pass over the whole image.
         absent_classes: rule of the mIoU for classes that do not occur; the data set's.
     """
 
-    def __init__(self, network: OCNet, *, absent_classes: Absent = "skip") -> None:
+    def __init__(self, network: Network, protocol: Protocol | None = None, *, absent_classes: Absent = "skip") -> None:
         super().__init__()
         self.network = network
+        self.protocol = protocol or WholeImage()
         self.absent_classes = absent_classes
         self.counts = ImageCounts(network.num_classes)
         self.tested: Counted | None = None
@@ -62,7 +63,7 @@ class EvaluationModule(pl.LightningModule):
         self.tested = self.counts.compute().cpu()
 
     def _count(self, batch: Batch) -> Tensor:
-        prediction = self.network.protocol(self.network, batch["image"]).argmax(1)
+        prediction = self.protocol(self.network, batch["image"]).argmax(1)
         self.counts.update(batch["index"], prediction, batch["label"])
         return prediction
 
@@ -71,37 +72,58 @@ class SegmentationModule(EvaluationModule):
     """A network with its losses and its optimizer.
 
     Args:
-        network: the network; training uses its auxiliary classifier too.
-        loss: (logits (B, K, H, W), labels (B, H, W)) -> scalar, of the classifier.
-        auxiliary_loss: the same, of the auxiliary classifier.
-        auxiliary_weight: weight of the auxiliary loss (paper: 0.4).
-        optimizer: parameters -> optimizer.
+        network: the network.
+        loss: loss of the classifier, (logits (B, K, H, W), labels (B, H, W)) -> scalar.
+        auxiliary_loss: loss of the auxiliary classifier, and of further classifiers of a head.
+        optimizer: parameter groups -> optimizer.
         lr_scheduler: optimizer -> scheduler, stepped after every optimizer step.
+        protocol: how it is tested; None: one pass over the whole image.
+        additional_losses: further losses of the classifier by name; they may have parameters, which are optimised.
+        auxiliary_weight: weight of the auxiliary loss (paper: 0.4).
+        head_lr_factor: learning rate of all that is not the backbone, in multiples of the backbone's.
         absent_classes: rule of the mIoU for classes that do not occur.
         seed: seed of the run; dropout draws from it, step by step.
     """
 
     def __init__(
         self,
-        network: OCNet,
+        network: Network,
         loss: nn.Module,
         auxiliary_loss: nn.Module,
-        optimizer: Callable[[Iterator[nn.Parameter]], Optimizer],
+        optimizer: Callable[[list[dict[str, Any]]], Optimizer],
         lr_scheduler: Callable[[Optimizer], LRScheduler],
         *,
+        protocol: Protocol | None = None,
+        additional_losses: Mapping[str, nn.Module] | None = None,
         auxiliary_weight: float = 0.4,
+        head_lr_factor: float = 1.0,
         absent_classes: Absent = "skip",
         seed: int = 0,
     ) -> None:
-        super().__init__(network, absent_classes=absent_classes)
+        super().__init__(network, protocol, absent_classes=absent_classes)
         self.loss = loss
         self.auxiliary_loss = auxiliary_loss
+        self.additional_losses = nn.ModuleDict(additional_losses or {})
         self.auxiliary_weight = auxiliary_weight
+        self.head_lr_factor = head_lr_factor
         self.make_optimizer = optimizer
         self.make_lr_scheduler = lr_scheduler
         self.seed = seed
         self.repeats_batches = False
         """True when a step did not get the images that its place in the stream asks for."""
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Weighted loss terms of a batch by name. Their sum is the loss; nothing else adds losses up."""
+        label = batch["label"].long()
+        outputs = self.network.supervised(batch["image"])
+        terms = {"main": self.loss(outputs.logits, label)}
+        if outputs.auxiliary is not None and self.auxiliary_weight:
+            terms["auxiliary"] = self.auxiliary_weight * self.auxiliary_loss(outputs.auxiliary, label)
+        for name, loss in self.additional_losses.items():
+            terms[name] = loss(outputs.logits, label)
+        if isinstance(self.network.head, Supervised):
+            terms |= self.network.head.losses(outputs.extras, batch, self.auxiliary_loss)
+        return terms
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         if batch_idx // self.trainer.accumulate_grad_batches != self.trainer.global_step:
@@ -110,16 +132,20 @@ class SegmentationModule(EvaluationModule):
         torch.manual_seed(derive_seed(self.seed, "dropout", batch_idx, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        label = batch["label"].long()
-        logits, auxiliary_logits = self.network.forward_with_auxiliary(batch["image"])
-        main = self.loss(logits, label)
-        auxiliary = self.auxiliary_loss(auxiliary_logits, label)
-        total: Tensor = main + self.auxiliary_weight * auxiliary
-        self.log_dict({"train/loss": total, "train/main_loss": main, "train/auxiliary_loss": auxiliary})
+        terms = self.terms(batch)
+        total = torch.stack(list(terms.values())).sum()
+        self.log_dict({"train/loss": total, **{f"train/{name}": term for name, term in terms.items()}})
         self.log("loss", total, prog_bar=True, logger=False)
         return total
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer(self.network.parameters())
+        groups = self.network.parameter_groups()
+        losses = [self.loss, self.auxiliary_loss, self.additional_losses]
+        if learned := [parameter for loss in losses for parameter in loss.parameters()]:
+            groups.append({"name": "losses", "params": learned})
+        optimizer = self.make_optimizer(groups)
+        for group in optimizer.param_groups:
+            if group["name"] != "backbone":
+                group["lr"] *= self.head_lr_factor
         scheduler = {"scheduler": self.make_lr_scheduler(optimizer), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}

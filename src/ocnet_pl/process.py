@@ -17,6 +17,9 @@ EXIT_STOPPED = 75
 PARENT_VARIABLE = "OCNET_PARENT"
 """Process id of the one that started this one."""
 
+CONF_VARIABLE = "OCNET_CONF"
+"""Environment variable: folders of configuration files of one's own, separated as in `PATH`."""
+
 _RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 _SLURM_RANKS = ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID")
 GROUP_VARIABLES = (

@@ -9,8 +9,8 @@ from trees import ade20k_tree, folder_tree, lip_tree
 
 from ocnet_pl.config.compose import options
 from ocnet_pl.dataset.ade20k import ADE20K
-from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.cityscapes import Cityscapes
+from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.demo import Demo
 from ocnet_pl.dataset.folder import Folder
 from ocnet_pl.dataset.labels import UNKNOWN

@@ -13,14 +13,14 @@ from trees import ade20k_tree, cityscapes_tree, folder_tree, lip_tree
 
 from ocnet_pl.dataset import listing
 from ocnet_pl.dataset.ade20k import ADE20K
-from ocnet_pl.dataset.data_module import SegmentationDataModule
-from ocnet_pl.tools.data_check.check import check
 from ocnet_pl.dataset.cityscapes import Cityscapes
+from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.folder import Folder
 from ocnet_pl.dataset.lip import LIP
-from ocnet_pl.tools.predict.pictures import find_pictures
-from ocnet_pl.tools.data_check.report import Finding
 from ocnet_pl.errors import UserError
+from ocnet_pl.tools.data_check.check import check
+from ocnet_pl.tools.data_check.report import Finding
+from ocnet_pl.tools.predict.pictures import find_pictures
 
 SIZES = {"train": [(32, 32)] * 3, "val": [(32, 32)] * 2}
 

@@ -19,12 +19,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from trees import folder_tree
 
-from ocnet_pl.tools.data_check.check import check
 from ocnet_pl.dataset.folder import Folder
 from ocnet_pl.dataset.headers import MOST_PIXELS, orientation_of
 from ocnet_pl.dataset.labels import decoding_table
 from ocnet_pl.dataset.reading import Bytes, decode_image, decode_label, read_image, read_label, read_size
 from ocnet_pl.errors import UserError
+from ocnet_pl.tools.data_check.check import check
 
 SIZES = {"train": [(32, 32)] * 4, "val": [(32, 32)]}
 LABEL = cv2.resize(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ocnet_pl.build import build_network
+from ocnet_pl.build import build_bare_module, build_network
 from ocnet_pl.config.compose import compose
 
 TINY = ("model/backbone=tiny", "model.head.out_channels=16", "model.auxiliary_channels=16")
@@ -14,15 +14,15 @@ TINY = ("model/backbone=tiny", "model.head.out_channels=16", "model.auxiliary_ch
 
 def step(*overrides: str, autocast: bool = False) -> tuple[float, dict[str, Tensor], dict[str, Tensor]]:
     """Loss, gradients and weights with statistics after one training step from the same start."""
-    network = build_network(compose(*TINY, *overrides), num_classes=5).train()
+    module = build_bare_module(compose(*TINY, *overrides), 5).train()
+    network = module.network
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (3, 3, 64, 96), generator=generator, dtype=torch.uint8)
     label = torch.randint(0, 5, (3, 64, 96), generator=generator)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     torch.manual_seed(1)  # of dropout
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        logits, auxiliary = network.forward_with_auxiliary(image)
-        loss = nn.functional.cross_entropy(logits, label) + 0.4 * nn.functional.cross_entropy(auxiliary, label)
+        loss = torch.stack(list(module.terms({"image": image, "label": label}).values())).sum()
     loss.backward()
     gradients = {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
     optimizer.step()

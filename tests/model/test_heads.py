@@ -5,10 +5,12 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from hydra.utils import instantiate
+from head_configs import CLASSES, head, maps
 from torch import Tensor, nn
 
 from ocnet_pl.config.compose import compose, heads
+from ocnet_pl.model.contract import Supervised
+from ocnet_pl.model.network import ends_in_logits, reads_auxiliary
 
 Weights = dict[str, Tensor]
 
@@ -100,11 +102,6 @@ REFERENCES: dict[str, Callable[[Tensor, Weights], Tensor]] = {
 }
 
 
-def build(name: str, in_channels: int = 24, **overrides: object) -> nn.Module:
-    head: nn.Module = instantiate(compose(f"model/head={name}").model.head, in_channels=in_channels, **overrides)
-    return head
-
-
 def randomize(module: nn.Module) -> None:
     """No parameter at a value that hides a mistake: W of the attention starts at zero, norms at identity."""
     generator = torch.Generator().manual_seed(0)
@@ -116,30 +113,49 @@ def randomize(module: nn.Module) -> None:
             tensor.copy_(torch.randn(tensor.shape, generator=generator) / fan_in**0.5)
 
 
-def test_every_head_has_a_reference() -> None:
-    assert set(heads()) == set(REFERENCES)
-
-
-@pytest.mark.parametrize("name", heads())
+@pytest.mark.parametrize("name", REFERENCES)
 def test_head_is_what_the_paper_says(name: str) -> None:
-    head = build(name, out_channels=16).eval()
-    randomize(head)
-    features = torch.randn(2, 24, 12, 18, generator=torch.Generator().manual_seed(1))
+    built = head(name, 24, out_channels=16).eval()
+    randomize(built)
+    (features,) = maps(built, (12, 18), 24)
     with torch.no_grad():
-        torch.testing.assert_close(head(features), REFERENCES[name](features, head.state_dict()), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            built(features), REFERENCES[name](features, built.state_dict()), rtol=1e-4, atol=1e-4
+        )
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_head_at_the_papers_width(name: str) -> None:
+    built = head(name, 2048)
+    assert built.out_channels == 512
+    widths = {m.out_channels for m in built.modules() if isinstance(m, nn.Conv2d)}
+    if name != "asp_oc_2019":
+        assert widths <= {256, 512, 2048}
 
 
 @pytest.mark.parametrize("name", heads())
 @pytest.mark.parametrize("in_channels", [7, 33])
-def test_head_takes_any_number_of_channels(name: str, in_channels: int) -> None:
-    head = build(name, in_channels, out_channels=8)
-    assert head(torch.randn(2, in_channels, 9, 13)).shape == (2, head.out_channels, 9, 13)
+def test_head_keeps_the_contract(name: str, in_channels: int) -> None:
+    """Any number of channels, and the width that it announces."""
+    built = head(name, in_channels).eval()
+    inputs = maps(built, (9, 13), in_channels)
+    named = {"auxiliary": torch.randn(2, 5, 9, 13)} if reads_auxiliary(built) else {}
+    width = 5 if ends_in_logits(built) else built.out_channels
+    with torch.no_grad():
+        assert built(*inputs, **named).shape[:2] == (2, width)
+
+
+@pytest.mark.parametrize("name", [name for name, of in CLASSES.items() if hasattr(of, "supervised")])
+def test_supervised_gives_the_map_of_forward(name: str) -> None:
+    built = head(name).eval()
+    assert isinstance(built, Supervised)
+    inputs = maps(built, (9, 13))
+    with torch.no_grad():
+        features, extras = built.supervised(*inputs)
+        torch.testing.assert_close(features, built(*inputs))
+    assert extras
 
 
 @pytest.mark.parametrize("name", heads())
-def test_head_at_the_papers_width(name: str) -> None:
-    head = build(name, 2048)
-    assert head.out_channels == 512
-    widths = {m.out_channels for m in head.modules() if isinstance(m, nn.Conv2d)}
-    if name != "asp_oc_2019":
-        assert widths <= {256, 512, 2048}
+def test_every_head_has_a_label(name: str) -> None:
+    assert compose(f"model/head={name}").model.head.label

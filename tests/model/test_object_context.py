@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
+from head_configs import ATTENDING
+from head_configs import head as head_of
 from test_heads import randomize
 from torch import Tensor, nn
 
@@ -15,13 +16,14 @@ from ocnet_pl.errors import UserError
 from ocnet_pl.inference import AtTestSize, WholeImage
 from ocnet_pl.model.object_context import require_attention
 from ocnet_pl.model.object_context_pooling import ObjectContextPooling
-from ocnet_pl.model.network import OCNet
 from ocnet_pl.model.positions import Positions
+from ocnet_pl.predictor import Predictor
 
-ATTENDING = [name for name in heads() if name.endswith(("_oc", "_oc_2019"))]
+POOLED = [name for name in ATTENDING if any(isinstance(m, ObjectContextPooling) for m in head_of(name).modules())]
+"""Heads with object context pooling."""
 
 
-def network(head: str, *overrides: str) -> OCNet:
+def network(head: str, *overrides: str) -> Predictor:
     config = compose(
         f"model/head={head}",
         "model/backbone=tiny",
@@ -29,9 +31,9 @@ def network(head: str, *overrides: str) -> OCNet:
         "model.auxiliary_channels=4",
         *overrides,
     )
-    built = build_network(config, 5).eval()
+    built = build_network(config, 5)
     randomize(built.head)
-    return built
+    return Predictor(built)
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -50,10 +52,10 @@ def context_vectors(head: nn.Module, features: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("size", [(12, 18), (13, 17), (6, 11)])
-@pytest.mark.parametrize("name", ATTENDING)
+@pytest.mark.parametrize("name", POOLED)
 @torch.no_grad()
 def test_rows_times_values_are_the_forward_pass(name: str, size: tuple[int, int]) -> None:
-    head: nn.Module = instantiate(compose(f"model/head={name}").model.head, in_channels=12, out_channels=16).eval()
+    head = head_of(name, 12, out_channels=16).eval()
     randomize(head)
     features = torch.randn(1, 12, *size, generator=torch.Generator().manual_seed(1))
     contexts = context_vectors(head, features)
@@ -87,15 +89,16 @@ def test_maps_have_the_size_of_the_image(name: str) -> None:
     image = picture(40, 72)
     points = [(0, 0), (71, 39), (30, 8)]
     maps = built.object_context(image, points)
-    grids = [1, 2, 3, 6] if name == "pyramid_oc" else [1]
-    assert built.attend(image).grids == grids
-    assert maps.shape == (3, len(grids), 40, 72)
+    names = built.attend(image).names
+    if name == "pyramid_oc":
+        assert names == ["whole image", "2x2 cells", "3x3 cells", "6x6 cells"]
+    assert maps.shape == (3, len(names), 40, 72)
     assert maps.dtype == np.float32
     np.testing.assert_allclose(maps.sum((2, 3)), 1, rtol=1e-5)
     context = built.attend(image)
     relative = maps[0, 0] / context.equal(0, points)[0].numpy()
     assert relative[0, 0] == pytest.approx(float(context.rows(0, points)[0, 0, 0]) * context.rows(0, points)[0].numel())
-    for number in range(len(grids)):
+    for number in range(len(names)):
         np.testing.assert_allclose(context.equal(number, points).sum((1, 2)), 1, rtol=1e-5)
     if name == "pyramid_oc":
         assert context.equal(3, points)[0, 20:].max() == 0
@@ -107,7 +110,7 @@ def test_the_map_is_that_of_the_pass_at_the_test_size() -> None:
     built = network("base_oc")
     image = picture(40, 72)
     sizes = []
-    built.backbone.register_forward_pre_hook(lambda _, inputs: sizes.append(tuple(inputs[0].shape[-2:])))
+    built.network.backbone.register_forward_pre_hook(lambda _, inputs: sizes.append(tuple(inputs[0].shape[-2:])))
     built.protocol = AtTestSize(WholeImage(), lambda height, width: (2 * height, 3 * width))
     built.predict(image)
     maps = built.object_context(image, [(71, 0)])
@@ -125,8 +128,9 @@ def test_the_map_is_that_of_the_pass_at_the_test_size() -> None:
 
 def test_rows_cost_no_more_than_what_leads_to_them() -> None:
     built = network("asp_oc")
+    head = built.network.head
     ran = []
-    for part in (built.head.pyramid.point, built.head.pyramid.fuse, built.head.pyramid.context[1].project):
+    for part in (head.pyramid.point, head.pyramid.fuse, head.pyramid.context[1].project):
         part.register_forward_hook(lambda *_: ran.append(True))
     built.object_context(picture(32, 32), [(3, 3)])
     assert not ran
@@ -136,7 +140,7 @@ def test_rows_cost_no_more_than_what_leads_to_them() -> None:
 
 @pytest.mark.parametrize("name", [name for name in heads() if name not in ATTENDING])
 def test_a_head_without_attention_is_told(name: str) -> None:
-    with pytest.raises(UserError, match="no attention"):
+    with pytest.raises(UserError, match="cannot be shown"):
         network(name).object_context(picture(32, 32), [(0, 0)])
 
 
@@ -152,5 +156,5 @@ def test_a_point_outside_is_told(point: tuple[int, ...]) -> None:
 def test_what_is_no_photograph_is_refused(image: Any) -> None:
     built = network("base_oc")
     for ask in (built.predict, lambda given: built.object_context(given, [(0, 0)])):
-        with pytest.raises(UserError, match=r"RGB \(H, W, 3\) uint8 is expected, not "):
+        with pytest.raises(UserError, match=r"expected RGB \(H, W, 3\) uint8, not "):
             ask(image)

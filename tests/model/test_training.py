@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from hydra.utils import instantiate
-from torch import nn
+from head_configs import ATTENDING, head, maps
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ocnet_pl.build import build_network
+from ocnet_pl.build import build_bare_module
 from ocnet_pl.config.compose import compose, heads
 
 FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
@@ -14,20 +13,21 @@ FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("name", [name for name in heads() if name.endswith("oc") or "oc_" in name])
+@pytest.mark.parametrize("name", ATTENDING)
 def test_no_head_stores_the_map_at_769(name: str, precision: torch.dtype) -> None:
-    head = instantiate(compose(f"model/head={name}").model.head, in_channels=16)
-    features = torch.randn(2, 16, 97, 97)
+    built = head(name)
+    features = maps(built, (97, 97))
     with sdpa_kernel(FUSED), torch.autocast("cpu", precision, enabled=precision != torch.float32):
-        head.train()(features).mean().backward()
+        built.train()(*features).mean().backward()
         with torch.no_grad():
-            head.eval()(features[:1])
+            built.eval()(*(one[:1] for one in features))
 
 
 @pytest.mark.parametrize("name", heads())
 def test_every_parameter_learns_under_bf16_autocast(name: str) -> None:
     config = compose(f"model/head={name}", "model/backbone=tiny", "model.head.out_channels=16", "model.head.dropout=0")
-    network = build_network(config, num_classes=4).train()
+    module = build_bare_module(config, 4).train()
+    network = module.network
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
     generator = torch.Generator().manual_seed(0)
     label = torch.randint(0, 4, (2, 4, 4), generator=generator).repeat_interleave(16, 1).repeat_interleave(16, 2)
@@ -36,8 +36,7 @@ def test_every_parameter_learns_under_bf16_autocast(name: str) -> None:
     losses = []
     for _ in range(12):
         with torch.autocast("cpu", torch.bfloat16):
-            logits, auxiliary = network.forward_with_auxiliary(image)
-            loss = nn.functional.cross_entropy(logits, label) + 0.4 * nn.functional.cross_entropy(auxiliary, label)
+            loss = sum(module.terms({"image": image, "label": label}).values())
         optimizer.zero_grad()
         loss.backward()
         for parameter_name, parameter in network.named_parameters():

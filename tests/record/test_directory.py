@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from ocnet_pl.errors import UserError
+from ocnet_pl.atomic import UNFINISHED
 from ocnet_pl.checkpoint import WholeCheckpoints
+from ocnet_pl.errors import UserError
 from ocnet_pl.record.curves import read_curves
 from ocnet_pl.record.directory import RunDirectory, State, own_place, read_json, write_json
-from ocnet_pl.atomic import UNFINISHED
 
 
 def test_states(tmp_path: Path) -> None:

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from results import result
 
+from ocnet_pl.drawing.picture_grid import picture_grid
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
-from ocnet_pl.tools.explore.class_bars import class_bars
-from ocnet_pl.tools.explore.mistakes import FIRST, NEITHER, NOT_LABELLED, SECOND, WRONG, contrast, mistakes
-from ocnet_pl.drawing.picture_grid import picture_grid
 from ocnet_pl.record.image_scores import ImageScores, farthest_apart, image_scores
 from ocnet_pl.record.result import Evaluation, Result
+from ocnet_pl.tools.explore.class_bars import class_bars
+from ocnet_pl.tools.explore.mistakes import FIRST, NEITHER, NOT_LABELLED, SECOND, WRONG, contrast, mistakes
 
 
 def scores(*miou: float, names: str = "abcdef") -> ImageScores:

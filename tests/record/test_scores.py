@@ -8,9 +8,9 @@ import pytest
 from conftest import Main
 from results import result
 
-from ocnet_pl.report.files import comma_separated, html, markdown
 from ocnet_pl.record.directory import read_json
 from ocnet_pl.record.scores import enter_scores
+from ocnet_pl.report.files import comma_separated, html, markdown
 from ocnet_pl.table import read_tables
 
 

@@ -11,9 +11,9 @@ from conftest import Main
 from results import result
 from rich.console import Console
 
-from ocnet_pl.report.status import print_status
 from ocnet_pl.record.directory import RunDirectory, State, write_json
 from ocnet_pl.record.status import RunStatus, find_sweeps, seconds_left, sweep_status
+from ocnet_pl.report.status import print_status
 
 NAMES = ("a/seed-0", "b/seed-0", "c/seed-0", "d/seed-0", "e/seed-0")
 

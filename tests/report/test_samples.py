@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image
 from results import result
 
+from ocnet_pl.drawing.overlay import colour_table, paletted
 from ocnet_pl.record.context import OnOwnClass
 from ocnet_pl.report.files import html
-from ocnet_pl.drawing.overlay import colour_table, paletted
 from ocnet_pl.report.samples import colours, pictures
 from ocnet_pl.statistics import Spread
 from ocnet_pl.table import Table, read_tables

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from ocnet_pl.record.context import OnOwnClass
 from ocnet_pl.record.costs import Cost
-from ocnet_pl.report.terminal import print_table
 from ocnet_pl.record.directory import write_json
 from ocnet_pl.record.result import Evaluation
+from ocnet_pl.report.terminal import print_table
 from ocnet_pl.statistics import Interval, Spread
 from ocnet_pl.table import Table, read_tables
 

@@ -14,8 +14,8 @@ import torch
 from conftest import TINY, Main, spawn
 
 import ocnet_pl
-from ocnet_pl.config.compose import heads
 from ocnet_pl.checkpoint import read_checkpoint
+from ocnet_pl.config.compose import heads
 
 
 def result(folder: Path) -> dict[str, object]:
@@ -43,7 +43,7 @@ def test_a_checkpoint_gives_its_network_back(workplace: Path, call: Main) -> Non
     assert call("train", *TINY) == 0
     folder = workplace / "outputs" / "runs" / "base_oc" / "seed-0"
     network = ocnet_pl.load(folder / "checkpoints" / "last.ckpt")
-    assert not network.training
+    assert not network.network.training
     image = torch.randint(0, 255, (32, 64, 3), dtype=torch.uint8).numpy()
     assert network.predict(image).shape == (32, 64)
     content = read_checkpoint(folder / "checkpoints" / "last.ckpt")

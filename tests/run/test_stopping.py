@@ -12,9 +12,9 @@ import pytest
 from conftest import TINY, Main
 
 from ocnet_pl import module as module_file
+from ocnet_pl.checkpoint import read_checkpoint
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.process import EXIT_STOPPED
-from ocnet_pl.checkpoint import read_checkpoint
 from ocnet_pl.record.curves import read_curves
 from ocnet_pl.record.directory import RunDirectory
 from ocnet_pl.record.result import Result

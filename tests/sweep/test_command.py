@@ -14,8 +14,8 @@ from conftest import TINY, Main
 
 from ocnet_pl.errors import EXIT_INTERRUPTED
 from ocnet_pl.record.directory import RunDirectory, State
-from ocnet_pl.sweep import launching
 from ocnet_pl.record.plan import PLAN, planned_runs
+from ocnet_pl.sweep import launching
 
 SHORT = (*(option for option in TINY if "max_steps" not in option), "schedule.max_steps=1")
 

@@ -11,12 +11,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from results import result
 
 from ocnet_pl.config.compose import compose_with_choices, config_dir, options, plain
-from ocnet_pl.table.paper import published
+from ocnet_pl.record.result import Result
 from ocnet_pl.report.deviations import in_words
 from ocnet_pl.report.files import markdown
-from ocnet_pl.record.result import Result
 from ocnet_pl.table import read_tables
 from ocnet_pl.table.deviations import deviations, unlike_seeds
+from ocnet_pl.table.paper import published
 
 
 def composed(*overrides: str, seed: int = 0) -> Result:

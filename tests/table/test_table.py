@@ -11,11 +11,11 @@ from conftest import Main
 from results import result
 
 from ocnet_pl.errors import UserError
+from ocnet_pl.record.directory import write_json
+from ocnet_pl.record.result import Result
 from ocnet_pl.report import charts
 from ocnet_pl.report.files import comma_separated, html, markdown, write_files
 from ocnet_pl.report.latex import latex
-from ocnet_pl.record.directory import write_json
-from ocnet_pl.record.result import Result
 from ocnet_pl.statistics import Interval, holm, paired_difference, spread
 from ocnet_pl.table import read_tables
 from ocnet_pl.table.classes import by_class

@@ -12,12 +12,12 @@ from PIL import Image
 from trees import ade20k_tree, folder_tree, lip_tree
 
 from ocnet_pl.dataset.ade20k import ADE20K
-from ocnet_pl.dataset.data_module import SegmentationDataModule
-from ocnet_pl.tools.data_check.check import check
 from ocnet_pl.dataset.cityscapes import Cityscapes
+from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.demo import draw_tree
 from ocnet_pl.dataset.folder import Folder
 from ocnet_pl.dataset.lip import LIP
+from ocnet_pl.tools.data_check.check import check
 from ocnet_pl.tools.data_check.report import Finding, Report
 
 SIZES = {"train": [(40, 60), (64, 48), (32, 32)], "val": [(40, 60), (33, 32)]}

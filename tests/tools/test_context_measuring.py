@@ -8,16 +8,16 @@ import torch
 from results import result
 from torch import Tensor
 
-from ocnet_pl.tools.explore.measuring import draw_pixels, measure_map
-from ocnet_pl.record.context import METRICS, ContextMeasure, Setting, context_file, differences
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.model.object_context import ObjectContext
 from ocnet_pl.model.object_context_pooling import ObjectContextPooling
 from ocnet_pl.randomness import derive_seed
+from ocnet_pl.record.context import METRICS, ContextMeasure, Setting, context_file, differences
 from ocnet_pl.report.files import comma_separated, markdown
 from ocnet_pl.statistics import class_means
 from ocnet_pl.table import read_tables
+from ocnet_pl.tools.explore.measuring import draw_pixels, measure_map
 
 SIZE = (29, 57)
 """Of the image; its features are 5 by 9, and every cell has 7 whole pixels a side, or 4 at the border."""

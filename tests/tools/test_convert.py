@@ -14,9 +14,9 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 import ocnet_pl
-from ocnet_pl.tools.convert.naming import INPUTS, LAYOUTS
 from ocnet_pl.build import build_data, build_module, build_network, build_trainer
 from ocnet_pl.config.compose import compose
+from ocnet_pl.tools.convert.naming import INPUTS, LAYOUTS
 
 SMALL = (
     "+model.backbone.layers=[1,1,6,1]", "+model.backbone.channels=[8,8,16,32]", "+model.backbone.stem_width=8",
@@ -61,10 +61,10 @@ def assert_same(ours: Tensor, theirs: Tensor) -> None:
 
 
 def assert_predicts_the_same(checkpoint: Path, network: authors_network.Network, how: str, image: Tensor) -> None:
-    converted = ocnet_pl.load(checkpoint)
+    converted = ocnet_pl.load(checkpoint).network
     with torch.no_grad():
         auxiliary, main = network(authors_network.fed(image, how))
-        ours, our_auxiliary = converted.forward_with_auxiliary(image)
+        ours, our_auxiliary, _ = converted.supervised(image)
         assert_same(ours, main)
         assert_same(our_auxiliary, auxiliary)
         assert_same(converted(image), main)

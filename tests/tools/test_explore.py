@@ -10,10 +10,10 @@ import pytest
 from conftest import Main, checkpoint
 from PIL import Image
 
-from ocnet_pl.tools.explore.picture import find_truth, first_images, pick_points
+from ocnet_pl.metrics import IGNORE
 from ocnet_pl.record.context import ContextMeasure
 from ocnet_pl.tools.explore.opening import Explored, names
-from ocnet_pl.metrics import IGNORE
+from ocnet_pl.tools.explore.picture import find_truth, first_images, pick_points
 
 
 def test_a_measure_is_kept_beside_the_result(runs: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:

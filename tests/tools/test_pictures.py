@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ocnet_pl.tools.predict.pictures import find_pictures
 from ocnet_pl.errors import UserError
+from ocnet_pl.tools.predict.pictures import find_pictures
 
 
 @pytest.fixture

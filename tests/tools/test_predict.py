@@ -16,18 +16,18 @@ from PIL import Image
 from trees import ade20k_tree, cityscapes_tree, files, folder_tree, lip_tree, write_pair
 
 import ocnet_pl
+from ocnet_pl.atomic import whole_file
 from ocnet_pl.build import build_data, build_network
 from ocnet_pl.config.compose import compose_with_choices, plain
 from ocnet_pl.dataset.reading import read_image
-from ocnet_pl.inference import MultiScale
-from ocnet_pl.tools.predict.prediction import predict_pictures
-from ocnet_pl.tools.predict import files as predictions
 from ocnet_pl.drawing.overlay import colour, overlay
-from ocnet_pl.tools.predict.files import files_of
+from ocnet_pl.inference import MultiScale
 from ocnet_pl.run.evaluation import evaluate_checkpoint
 from ocnet_pl.run.restoring import restore
+from ocnet_pl.tools.predict import files as predictions
+from ocnet_pl.tools.predict.files import files_of
+from ocnet_pl.tools.predict.prediction import predict_pictures
 from ocnet_pl.tools.predict.submission import ORIGIN
-from ocnet_pl.atomic import whole_file
 
 CPU = torch.device("cpu")
 SIZES = [(40, 60), (64, 48), (33, 70)]
@@ -68,7 +68,7 @@ def pictures(workplace: Path) -> Path:
 def test_pictures_become_masks_overlays_and_probabilities(pictures: Path, checkpoint: str, call: Main) -> None:
     assert call("predict", checkpoint, "in", "--probabilities", "--out", "out") == 0
     restored = restore(Path(checkpoint), device=CPU)
-    network, data = restored.network, restored.data
+    network, data = restored.predictor, restored.data
     for name, suffix in (("a/x", "png"), ("b/x", "jpg"), ("b/y", "png")):
         photograph = read_image(pictures / f"{name}.{suffix}")
         expected = ocnet_pl.load(checkpoint).predict(photograph)
@@ -284,19 +284,19 @@ def test_a_device_that_is_not_there_is_told(
 
 
 def test_the_protocol_is_the_one_asked_for(pictures: Path, checkpoint: str) -> None:
-    network = restore(Path(checkpoint), ["inference=multi_scale"], device=CPU).network
+    network = restore(Path(checkpoint), ["inference=multi_scale"], device=CPU).predictor
     photograph = read_image(pictures / "b" / "y.png")
     batch = torch.from_numpy(photograph).permute(2, 0, 1)[None]
     with torch.inference_mode():
-        expected = MultiScale()(network, batch)[0]
-        plainly = network(batch)[0]
+        expected = MultiScale()(network.network, batch)[0]
+        plainly = network.network(batch)[0]
     torch.testing.assert_close(network.predict_logits(photograph), expected)
     assert (expected - plainly).abs().max() > 1e-3
 
 
 def test_memory_does_not_grow(workplace: Path, checkpoint: str) -> None:
     restored = restore(Path(checkpoint), device=CPU)
-    network, data = restored.network, restored.data
+    network, data = restored.predictor, restored.data
     write_pair(np.random.default_rng(0), workplace / "0.png", workplace / "label.png", (96, 128), [0])
     images = [workplace / f"{number}.png" for number in range(1, 101)]
     for image in images:
@@ -321,7 +321,7 @@ def test_memory_does_not_grow(workplace: Path, checkpoint: str) -> None:
 
 def test_what_the_gpu_cannot_hold_is_skipped(pictures: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     restored = restore(Path(checkpoint), device=CPU)
-    network, data = restored.network, restored.data
+    network, data = restored.predictor, restored.data
     predict_logits = network.predict_logits
 
     def at_most(photograph: np.ndarray) -> torch.Tensor:
@@ -379,7 +379,7 @@ def submission(workplace: Path, call: Main, root: Path, *overrides: str) -> dict
                 assert mask.mode == "L"
                 masks[name] = np.asarray(mask)
     restored = restore(Path(checkpoint), [f"dataset.root={root}"], device=CPU)
-    network, data = restored.network, restored.data
+    network, data = restored.predictor, restored.data
     for image, mask in zip(data.image_files("test"), masks.values(), strict=True):
         assert np.array_equal(data.decode(mask), network.predict(read_image(image)))
     return masks

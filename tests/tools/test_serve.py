@@ -21,9 +21,9 @@ from conftest import Main, checkpoint
 from PIL import Image
 from starlette.testclient import TestClient
 
-from ocnet_pl.tools.explore.picture import first_images
 from ocnet_pl.errors import UserError
 from ocnet_pl.tools.explore.opening import Explored, open_checkpoint
+from ocnet_pl.tools.explore.picture import first_images
 from ocnet_pl.tools.explore.server import UPLOAD_TYPE, application
 from ocnet_pl.tools.explore.viewer import MOST_ADDED, Viewer
 
@@ -87,7 +87,7 @@ def test_the_page_shows_the_maps_of_the_network(address: str, explored: list[Exp
         which = 3 * number
         answer = json.loads(get(f"{address}/look?image=0&checkpoint={number}&map={which}&x=60&y=3"))
         weights = np.frombuffer(base64.b64decode(answer["weights"]), "<f4")
-        context = explored[number].network.attend(image)
+        context = explored[number].predictor.attend(image)
         expected, equal = (of(which, [(60, 3)])[0] for of in (context.rows, context.uniform))
         assert bool((equal == 0).any()) is (grid == "6"), "equal weights stay in the cell"
         np.testing.assert_allclose(weights.reshape(expected.shape), expected / equal.max(), rtol=1e-5)
@@ -97,7 +97,7 @@ def test_the_page_shows_the_maps_of_the_network(address: str, explored: list[Exp
         assert sum(share for _, share in answer["probabilities"]) <= 1.01
     prediction = np.asarray(Image.open(io.BytesIO(get(f"{address}/picture?layer=prediction&image=0&checkpoint=1"))))
     one = explored[1]
-    assert np.array_equal(prediction, one.data.palette[one.network.predict(image)])
+    assert np.array_equal(prediction, one.data.palette[one.predictor.predict(image)])
 
 
 def test_a_picture_of_ones_own(address: str) -> None:

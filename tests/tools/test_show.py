@@ -10,10 +10,10 @@ from trees import ade20k_tree
 
 from ocnet_pl.dataset.ade20k import ADE20K
 from ocnet_pl.dataset.cityscapes import Cityscapes
-from ocnet_pl.tools.data_check.class_weights import log_weights, training_pixels
-from ocnet_pl.tools.data_check.preview import training_tiles
-from ocnet_pl.tools.data_check.contact_sheet import contact_sheet
 from ocnet_pl.drawing.overlay import overlay
+from ocnet_pl.tools.data_check.class_weights import log_weights, training_pixels
+from ocnet_pl.tools.data_check.contact_sheet import contact_sheet
+from ocnet_pl.tools.data_check.preview import training_tiles
 
 
 def test_tiles_are_the_batches_of_the_training(cityscapes_tree: Path) -> None:

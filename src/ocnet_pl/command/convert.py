@@ -4,9 +4,9 @@ import argparse
 import shlex
 from pathlib import Path
 
-from ocnet_pl.tools.convert.naming import INPUTS, LAYOUTS
 from ocnet_pl.command.parsing import CommandParser, safe_output
 from ocnet_pl.errors import UserError, one_line_errors
+from ocnet_pl.tools.convert.naming import INPUTS, LAYOUTS
 
 DESCRIPTION = """\
 Reads a file that the OCNet authors' code has written (PyTorch 0.4, weights only) and writes it as one of ours.
@@ -62,8 +62,8 @@ def main() -> None:
 
 
 def _network(arguments: argparse.Namespace) -> None:
-    from ocnet_pl.tools.convert.conversion import convert_network
     from ocnet_pl.config.compose import readable_config_errors
+    from ocnet_pl.tools.convert.conversion import convert_network
 
     with readable_config_errors():
         done = convert_network(

@@ -115,11 +115,11 @@ def _check(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
     data = _data(arguments.overrides)
-    from ocnet_pl.tools.data_check.check import check
-    from ocnet_pl.tools.data_check.report import as_json
-    from ocnet_pl.process import all_cores
-    from ocnet_pl.tools.data_check.printing import print_report
     from ocnet_pl.drawing.progress import progress_of
+    from ocnet_pl.process import all_cores
+    from ocnet_pl.tools.data_check.check import check
+    from ocnet_pl.tools.data_check.printing import print_report
+    from ocnet_pl.tools.data_check.report import as_json
 
     with progress_of("reading") as advance:
         report = check(data, arguments.workers or all_cores(), advance)
@@ -133,8 +133,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _show(arguments: argparse.Namespace) -> None:
     data = _data(arguments.overrides)
-    from ocnet_pl.tools.data_check.preview import training_tiles
     from ocnet_pl.tools.data_check.contact_sheet import contact_sheet
+    from ocnet_pl.tools.data_check.preview import training_tiles
 
     tiles, legend = training_tiles(data, arguments.count)
     title = f"{data.title}, {data.train_split}, seed {data.seed}: the first {len(tiles)} samples"
@@ -148,9 +148,9 @@ def _show(arguments: argparse.Namespace) -> None:
 
 def _weights(arguments: argparse.Namespace) -> None:
     data = _data(arguments.overrides)
-    from ocnet_pl.tools.data_check.class_weights import FORMULA, SOURCE, log_weights, training_pixels
-    from ocnet_pl.process import all_cores
     from ocnet_pl.drawing.progress import progress_of
+    from ocnet_pl.process import all_cores
+    from ocnet_pl.tools.data_check.class_weights import FORMULA, SOURCE, log_weights, training_pixels
 
     with progress_of("counting") as advance:
         pixels = training_pixels(data, arguments.workers or all_cores(), advance)

@@ -6,10 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ocnet_pl.atomic import refuse_unwritable
 from ocnet_pl.command.parsing import parser_of_commands, safe_output, whole_number
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.escaping import printable
-from ocnet_pl.atomic import refuse_unwritable
 
 if TYPE_CHECKING:
     from ocnet_pl.tools.explore.opening import Explored
@@ -146,13 +146,13 @@ def _measure(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
     _refuse_missing(arguments.checkpoints)
-    from ocnet_pl.tools.explore.measure_checkpoint import keep_measure, kept_measure, measure, setting_for
-    from ocnet_pl.run.device import choose_device
-    from ocnet_pl.tools.explore.opening import open_checkpoint
-    from ocnet_pl.model.object_context import NoAttentionError
-    from ocnet_pl.tools.explore.printing import LEGEND, print_context
     from ocnet_pl.drawing.progress import progress_of
+    from ocnet_pl.model.object_context import NoAttentionError
     from ocnet_pl.report.terminal import plain
+    from ocnet_pl.run.device import choose_device
+    from ocnet_pl.tools.explore.measure_checkpoint import keep_measure, kept_measure, measure, setting_for
+    from ocnet_pl.tools.explore.opening import open_checkpoint
+    from ocnet_pl.tools.explore.printing import LEGEND, print_context
 
     console, device = Console(), choose_device(arguments.device)
     for path in arguments.checkpoints:

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ocnet_pl import __version__
-
-CONF_VARIABLE = "OCNET_CONF"
-"""Environment variable: folders of configuration files of one's own, separated as in `PATH`."""
+from ocnet_pl.process import CONF_VARIABLE
 
 
 def safe_output() -> None:

@@ -12,10 +12,10 @@ from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.escaping import printable
 
 if TYPE_CHECKING:
-    from ocnet_pl.tools.predict.prediction import Outcome
-    from ocnet_pl.tools.predict.files import Files
     from ocnet_pl.record.identity import Plain
     from ocnet_pl.run.restoring import Restored
+    from ocnet_pl.tools.predict.files import Files
+    from ocnet_pl.tools.predict.prediction import Outcome
 
 DESCRIPTION = """\
 Predicts the class of every pixel, with the network, classes and test protocol of a checkpoint.
@@ -103,11 +103,11 @@ def _pictures(checkpoint: Path, words: list[str], overrides: list[str], argument
     import numpy as np
 
     from ocnet_pl.config.compose import plain
-    from ocnet_pl.tools.predict.pictures import find_pictures
-    from ocnet_pl.tools.predict.files import files_of
-    from ocnet_pl.report.terminal import print_classes
     from ocnet_pl.record.identity import config_hash
+    from ocnet_pl.report.terminal import print_classes
     from ocnet_pl.run.provenance import weights_sha256
+    from ocnet_pl.tools.predict.files import files_of
+    from ocnet_pl.tools.predict.pictures import find_pictures
     from ocnet_pl.tools.predict.submission import mask_of, missing_predictions
 
     out = arguments.out or Path("outputs/predictions")
@@ -119,7 +119,7 @@ def _pictures(checkpoint: Path, words: list[str], overrides: list[str], argument
     restored = _restored(checkpoint, overrides, arguments.device)
     data = restored.data
     made_with: Plain = {
-        "weights": weights_sha256(restored.network)[:16],
+        "weights": weights_sha256(restored.predictor.network)[:16],
         "inference": plain(restored.config)["inference"],
         "dataset": config_hash({"dataset": plain(restored.config)["dataset"]}),
     }
@@ -139,8 +139,8 @@ def _pictures(checkpoint: Path, words: list[str], overrides: list[str], argument
 
 def _submission(checkpoint: Path, split: str, overrides: list[str], arguments: argparse.Namespace) -> int:
     from ocnet_pl.config.compose import plain
-    from ocnet_pl.tools.predict.files import write_archive
     from ocnet_pl.run.provenance import weights_sha256
+    from ocnet_pl.tools.predict.files import write_archive
     from ocnet_pl.tools.predict.submission import open_submission
 
     restored = _restored(checkpoint, overrides, arguments.device)
@@ -150,7 +150,7 @@ def _submission(checkpoint: Path, split: str, overrides: list[str], arguments: a
     archive = out.with_name(f"{out.name}.zip")
     plan: dict[Path, Files] = {image: {"mask": out / data.submission_name(image)} for image in data.image_files(split)}
     origin = {
-        "weights_sha256": weights_sha256(restored.network),
+        "weights_sha256": weights_sha256(restored.predictor.network),
         "images": str(data.root.resolve()),
         **{key: plain(restored.config)[key] for key in ("split", "inference", "dataset", "model")},
     }
@@ -182,11 +182,11 @@ def _run(
     in_colour: bool,
     origin: "Callable[[Path], Plain] | None" = None,
 ) -> "Outcome":
-    from ocnet_pl.tools.predict.prediction import predict_pictures
     from ocnet_pl.drawing.progress import progress_of
+    from ocnet_pl.tools.predict.prediction import predict_pictures
 
     with progress_of("predicting", len(plan)) as advance:
-        return predict_pictures(restored.network, restored.data, plan, advance, in_colour=in_colour, origin=origin)
+        return predict_pictures(restored.predictor, restored.data, plan, advance, in_colour=in_colour, origin=origin)
 
 
 def _tell_skipped(outcome: "Outcome", total: int) -> int:

@@ -5,9 +5,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from ocnet_pl.atomic import refuse_unwritable
 from ocnet_pl.command.parsing import CommandParser, safe_output
 from ocnet_pl.errors import UserError, one_line_errors
-from ocnet_pl.atomic import refuse_unwritable
 
 DESCRIPTION = """\
 Measures every context head in this process, side by side: parameters, multiply-adds (attention included), time and
@@ -22,9 +22,8 @@ examples:
   ocnet-profile experiment=demo --backbone tiny --size 64x128 --csv outputs/demo/profile.csv
                                                          the networks of the demo
   ocnet-profile --heads base_oc asp_oc --size 1024x2048  two heads at the size that Cityscapes is tested at
-  ocnet-profile --heads base_oc pyramid_oc --head-only --explicit-attention
+  ocnet-profile --heads base_oc pyramid_oc --explicit-attention
                                                          what attention costs when its map is stored, and when not
-  ocnet-profile --attention-only --batch 2               the same for the attention alone
   ocnet-profile --csv outputs/table1/profile.csv         ... then ocnet-report outputs/table1 shows it beside the mIoU
 """
 
@@ -79,14 +78,6 @@ def _parser() -> argparse.ArgumentParser:
         help="measure the textbook attention, which stores the N x N map, beside the one that networks use",
     )
     parser.add_argument(
-        "--attention-only",
-        action="store_true",
-        help="measure the attention alone, as networks compute it and by the textbook, at the widths of the heads",
-    )
-    parser.add_argument(
-        "--head-only", action="store_true", help="measure the head alone, on random features at the backbone's stride"
-    )
-    parser.add_argument(
         "--csv",
         type=Path,
         default=Path("outputs/profile.csv"),
@@ -122,18 +113,14 @@ def _profile(arguments: argparse.Namespace) -> None:
     from torch import set_num_threads
 
     from ocnet_pl.config.compose import heads
-    from ocnet_pl.tools.cost.profiling import Setting, head_configs, profile_attention, profile_head
     from ocnet_pl.record.costs import Cost, write_costs
+    from ocnet_pl.report.terminal import plain
     from ocnet_pl.run.device import choose_device
     from ocnet_pl.tools.cost.printing import print_costs
-    from ocnet_pl.report.terminal import plain
-    from ocnet_pl.table import LABELS
+    from ocnet_pl.tools.cost.profiling import Setting, head_configs, profile_head
 
     names = arguments.heads or heads()
-    in_order = [*(name for name in LABELS if name in names), *(name for name in names if name not in LABELS)]
-    configs = head_configs(in_order, arguments.backbone, arguments.overrides)
-    if arguments.attention_only and (arguments.heads or arguments.head_only):
-        raise UserError("--attention-only measures no head: leave out --heads and --head-only")
+    configs = head_configs(names, arguments.backbone, arguments.overrides)
     setting = Setting(
         size=arguments.size,
         batch=arguments.batch,
@@ -142,8 +129,7 @@ def _profile(arguments: argparse.Namespace) -> None:
         precision=arguments.precision,
         classes=arguments.classes,
         repeats=arguments.repeats,
-        explicit_attention=arguments.explicit_attention or arguments.attention_only,
-        head_only=arguments.head_only,
+        explicit_attention=arguments.explicit_attention,
     )
     try:
         refuse_unwritable(arguments.csv)  # before the minutes of measuring, not after
@@ -159,13 +145,8 @@ def _profile(arguments: argparse.Namespace) -> None:
         def announce(now: str) -> None:
             progress.update(task, description=now)
 
-        measured = (
-            [profile_attention(setting, announce)]
-            if arguments.attention_only
-            else [profile_head(name, config, setting, announce) for name, config in configs.items()]
-        )
-        for of_one in measured:
-            for cost in of_one:
+        for name, config in configs.items():
+            for cost in profile_head(name, config, setting, announce):
                 costs.append(cost)
                 write_costs(arguments.csv, costs)  # a head that the system kills for memory takes no other with it
             progress.advance(task)

@@ -14,9 +14,9 @@ from omegaconf import DictConfig
 
 from ocnet_pl.command.parsing import CommandParser, add_config_dirs, safe_output
 from ocnet_pl.config.compose import plain, readable_config_errors, typed_overrides
+from ocnet_pl.config.search_path import config_dir
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.process import die_with_parent, is_process_zero, leave_stale_group
-from ocnet_pl.config.search_path import config_dir
 
 
 @hydra.main(config_path=str(config_dir()), config_name="train", version_base="1.3")

@@ -17,9 +17,9 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ocnet_pl.config.search_path import config_dir, config_dirs
 from ocnet_pl.errors import UserError
 from ocnet_pl.record.identity import Plain
-from ocnet_pl.config.search_path import config_dir, config_dirs
 
 
 def options(group: str) -> list[str]:

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from ocnet_pl.errors import UserError
 from ocnet_pl.config.search_path import config_dirs
+from ocnet_pl.errors import UserError
 
 _PACKAGE = re.compile(r"^#\s*@package\s+(\S+)", re.MULTILINE)
 _SPECIAL = re.compile(r"_.*_")

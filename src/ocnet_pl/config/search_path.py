@@ -11,8 +11,8 @@ from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from ocnet_pl.command.parsing import CONF_VARIABLE
 from ocnet_pl.errors import UserError
+from ocnet_pl.process import CONF_VARIABLE
 
 
 def config_dir() -> Path:

@@ -12,8 +12,8 @@ import PIL
 import torch
 
 from ocnet_pl.dataset import reading
-from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.cache import DecodedCache
+from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.plain_loader import PlainLoader
 from ocnet_pl.dataset.reading import read_size
 from ocnet_pl.dataset.sampler import Draw

@@ -18,9 +18,9 @@ from filelock import FileLock, Timeout
 
 from ocnet_pl.dataset.listing import unreadable
 from ocnet_pl.dataset.reading import Bytes, Pair, Wanted, read_pair, read_size
+from ocnet_pl.drawing.progress import progress_bar
 from ocnet_pl.errors import UserError
 from ocnet_pl.process import all_cores
-from ocnet_pl.drawing.progress import progress_bar
 
 _VERSION = 2
 _LONGEST_NAME = 100

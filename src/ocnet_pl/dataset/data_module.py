@@ -2,7 +2,7 @@
 
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from ocnet_pl.arguments import Name, Number, Positive, PositiveNumber, Whole, ch
 from ocnet_pl.dataset.augmenting import safe_augment
 from ocnet_pl.dataset.cache import DecodedCache
 from ocnet_pl.dataset.collate import pad_to_largest, stack
+from ocnet_pl.dataset.fingerprint import fingerprint
 from ocnet_pl.dataset.labels import encoding_table, ignored_id, mirroring_table
 from ocnet_pl.dataset.listing import is_file
 from ocnet_pl.dataset.reading import Bytes, Pair, read_label, refuse_missing_label
@@ -29,6 +30,7 @@ from ocnet_pl.dataset.transforms import RandomScaleCrop, training_transform
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import Absent
 from ocnet_pl.process import die_with_parent
+from ocnet_pl.record.images import Fingerprint
 from ocnet_pl.resizing import Size
 
 
@@ -157,6 +159,14 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
     def has_image(self, label: Path) -> bool:
         """Test for an image of a label that none of the known splits uses."""
         return False
+
+    def fingerprints(self, splits: Iterable[str]) -> dict[str, Fingerprint]:
+        """Identity of the images of some splits.
+
+        Raises:
+            UserError: files that are missing or cannot be read.
+        """
+        return {split: fingerprint(self.pairs(split), self.root) for split in dict.fromkeys(splits)}
 
     def submission_name(self, image: Path) -> str:
         """File name that the test server expects for the prediction of an image."""

@@ -4,12 +4,12 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from ocnet_pl.dataset.listing import is_file, unreadable
 from ocnet_pl.dataset.reading import Pair
+from ocnet_pl.record.images import Fingerprint
 
 _WHOLE = 1 << 16
 """Files up to this many bytes are hashed in full."""
@@ -19,31 +19,6 @@ _ENDS_IN_A_CHECKSUM = (b"\x89PNG", b"\xff\xd8\xff")
 """PNG and JPEG: a change anywhere changes the last bytes of their pixels (Adler-32; the bits of the scan move)."""
 _THREADS = 16
 _DIGITS = 32
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """Keys of the images of a split, in its order. A key is 32 hexadecimal digits.
-
-    Keys are computed from names, sizes and parts of the files: a moved or copied data set has the same ones, and a file
-    that is replaced changes them even if its name and size stay. `content_hashes` reads every byte.
-
-    Attributes:
-        keys: hashes of name below the root, image and label: equal for one and the same pair.
-        images: hashes of the image file alone: equal for one and the same picture under any name.
-    """
-
-    keys: tuple[str, ...]
-    images: tuple[str, ...]
-
-    @property
-    def sha256(self) -> str:
-        """One hash over all keys, in their order."""
-        return hashlib.sha256("\n".join(self.keys).encode()).hexdigest()
-
-    def summary(self) -> dict[str, int | str]:
-        """Entry for a result file: number of images, and the hash over all keys."""
-        return {"images": len(self.keys), "sha256": self.sha256}
 
 
 def fingerprint(pairs: Sequence[Pair], root: Path) -> Fingerprint:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from ocnet_pl.escaping import figure_text
 from ocnet_pl.drawing.colour_legend import Legend, colour_legend
 from ocnet_pl.drawing.overlay import Picture
+from ocnet_pl.escaping import figure_text
 
 _WIDTH = 2.6
 """Of a picture, in inches."""

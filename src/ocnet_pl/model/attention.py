@@ -1,50 +1,76 @@
-"""Attention without ever storing its map, and the textbook form to compare it with."""
+"""Attention that never stores its map, and the textbook form to compare it with."""
 
-import torch
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch.nn.functional as F
 from torch import Tensor
 
-from ocnet_pl.model.blocked_attention import blocked_attention
+_textbook = False
+"""True inside of `textbook_attention`."""
+_calls: list[tuple[int, ...]] | None = None
+"""Shapes of the queries inside of `attention_calls`."""
 
 
-def mapless_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v, as networks compute it: the N x N map is never in memory.
+def attend(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
+    """softmax(scale q k^T) v, as networks compute it: on PyTorch's fused kernels, without the N x M map in memory.
 
-    On PyTorch's fused kernels, but for one case that they are slower in than the textbook: a float32 value wider
-    than the key on a CPU, where they take 14 products of N x N x d for each 9 of the textbook and blocks take 10.
+    The kernels want key and value of one width. A wider value is cut into slices of the key's width that share the
+    query and the key as the heads of multi-head attention do; a remainder is padded with zeros.
 
     Args:
-        query, key: (B, N, d), contiguous.
-        value: (B, N, v), contiguous.
+        query: (B, N, d), contiguous.
+        key: (B, M, d), contiguous.
+        value: (B, M, v), contiguous.
+        scale: factor of the similarities; None: 1 / sqrt(d).
 
     Returns:
         (B, N, v).
     """
-    wider = value.shape[-1] > key.shape[-1]
-    if wider and value.device.type == "cpu" and query.dtype == key.dtype == value.dtype == torch.float32:
-        return blocked_attention(query, key, value)
-    return fused_attention(query, key, value)
-
-
-def fused_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """The same on PyTorch's fused kernels.
-
-    They want key and value of one width. A wider value is cut into slices of the key's width that share the
-    query and the key as attention heads do; a remainder is padded with zeros.
-    """
+    if _calls is not None:
+        _calls.append(tuple(query.shape))
     width, value_width = key.shape[-1], value.shape[-1]
+    scale = width**-0.5 if scale is None else scale
+    if _textbook:
+        return explicit_attention(query, key, value, scale)
     padding = -value_width % width
     slices = (value_width + padding) // width
     heads = (F.pad(value, (0, padding)) if padding else value).unflatten(-1, (slices, width)).transpose(1, 2)
     shape = (-1, slices, -1, -1)
     context = F.scaled_dot_product_attention(
-        query.unsqueeze(1).expand(shape), key.unsqueeze(1).expand(shape), heads, scale=width**-0.5
+        query.unsqueeze(1).expand(shape), key.unsqueeze(1).expand(shape), heads, scale=scale
     )
     joined = context.transpose(1, 2).flatten(2)
     return joined[..., :value_width] if padding else joined
 
 
-def explicit_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """The textbook form, which stores the map: for comparison only (`ocnet-profile --explicit-attention`)."""
-    weights = (query @ key.transpose(-2, -1) * key.shape[-1] ** -0.5).softmax(-1)
-    return weights @ value
+def explicit_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """The textbook form, which stores the map: for comparison only."""
+    return (query @ key.transpose(-2, -1) * scale).softmax(-1) @ value
+
+
+def attention_rows(query: Tensor, key: Tensor, scale: float | None = None) -> Tensor:
+    """Rows of the map alone: softmax(scale q k^T). (P, d) and (M, d) -> (P, M)."""
+    return (query @ key.T * (key.shape[-1] ** -0.5 if scale is None else scale)).softmax(-1)
+
+
+@contextmanager
+def textbook_attention() -> Iterator[None]:
+    """Let every network compute its attention by the textbook, with the map in memory: for measurements."""
+    global _textbook
+    before, _textbook = _textbook, True
+    try:
+        yield
+    finally:
+        _textbook = before
+
+
+@contextmanager
+def attention_calls() -> Iterator[list[tuple[int, ...]]]:
+    """Record the shape of every query that networks attend with."""
+    global _calls
+    before, _calls = _calls, []
+    try:
+        yield _calls
+    finally:
+        _calls = before

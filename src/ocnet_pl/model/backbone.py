@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ocnet_pl.errors import UserError
+from ocnet_pl.arguments import ArgumentError
 
 
 def create_backbone(
@@ -21,21 +21,23 @@ def create_backbone(
     *,
     pretrained: bool = False,
     weights: str | None = None,
+    levels: Sequence[int] = (-2, -1),
     output_stride: int = 8,
     dilate_first_block: bool = True,
     ceil_mode: bool = True,
     grad_checkpointing: bool = False,
     **timm_arguments: Any,
 ) -> nn.Module:
-    """A timm network that returns its last two feature maps: (B, 3, H, W) -> [auxiliary, features].
+    """A timm network that returns stages as feature maps: (B, 3, H, W) -> [(B, C, h, w), ...].
 
-    `feature_info.channels()` tells their channels, `pretrained_cfg` the mean and standard deviation of the input.
+    `feature_info.channels()` gives their channels, `pretrained_cfg` the mean and standard deviation of the input.
 
     Args:
         model_name: any timm name; `resnet101s` and `resnet50s` are the deep-stem networks of the paper.
         pretrained: ImageNet weights through timm (fetched once, then cached).
         weights: a local file with such weights (`.pth` or `.safetensors`), in place of the download.
-        output_stride: 8 (the paper) or 16.
+        levels: stages to return, counted from the last, rising.
+        output_stride: stride of the last stage: 8 (the paper), 16 or 32.
         dilate_first_block: the first block of a dilated stage is dilated like the rest (authors' code); timm
             gives it the dilation of the stage before. ResNets only.
         ceil_mode: the stem's max-pool rounds up (authors' code): 1024x2048 gives 129x257, not 128x256. ResNets only.
@@ -43,17 +45,13 @@ def create_backbone(
         timm_arguments: passed on to `timm.create_model`.
 
     Raises:
-        UserError: unknown name, impossible stride, or weights that cannot be had.
+        ArgumentError: unknown name, impossible stride, or weights that cannot be loaded.
     """
     if weights is not None and not Path(weights).is_file():
-        raise UserError(
-            f"model.backbone.weights={weights}: no such file; give a file of ImageNet weights or leave it null"
-        )
+        raise ArgumentError(f"weights={weights}: no such file; give a file of ImageNet weights or leave it null")
     if not timm.is_model(model_name):
         near = difflib.get_close_matches(model_name, timm.list_models(), 3, 0.5) or ["resnet101s", "resnet50s"]
-        raise UserError(
-            f"model.backbone.model_name={model_name}: timm has no such network; it has {', '.join(near)}, ..."
-        )
+        raise ArgumentError(f"model_name={model_name}: timm has no such network; it has {', '.join(near)}, ...")
     _refuse_other_sources(timm_arguments)
     if weights is not None:
         timm_arguments["pretrained_cfg_overlay"] = {"file": weights}
@@ -63,7 +61,7 @@ def create_backbone(
                 model_name,
                 pretrained=pretrained or weights is not None,
                 features_only=True,
-                out_indices=(-2, -1),
+                out_indices=tuple(levels),
                 output_stride=output_stride,
                 **timm_arguments,
             )
@@ -71,14 +69,13 @@ def create_backbone(
         if not (pretrained or weights):
             raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"ImageNet weights of {model_name} cannot be loaded ({reason}): connect once so that timm can cache them, "
-            "or give a local file with model.backbone.weights=FILE, "
-            "or train from scratch with model.backbone.pretrained=false"
+        raise ArgumentError(
+            f"pretrained: ImageNet weights of {model_name} cannot be loaded ({reason}): connect once so that timm can "
+            "cache them, or give a local file with weights=FILE, or train from scratch with pretrained=false"
         ) from error
     except (AssertionError, TypeError) as error:  # timm's two ways to say: not at this stride
-        raise UserError(
-            f"timm cannot build {model_name} at output stride {output_stride}: {str(error) or 'use 8 or 16'}"
+        raise ArgumentError(
+            f"output_stride={output_stride}: timm cannot build {model_name} so ({str(error) or 'use 8, 16 or 32'})"
         ) from error
     _require_stride(backbone, model_name, output_stride)
     if dilate_first_block:
@@ -97,7 +94,7 @@ def _refuse_other_sources(timm_arguments: Mapping[str, Any]) -> None:
     own = inspect.signature(timm.create_model).parameters
     named = [name for name, parameter in own.items() if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
     if given := sorted(timm_arguments.keys() & set(named)):
-        raise UserError(
+        raise ArgumentError(
             f"{given[0]}: not an argument of a backbone here; give local ImageNet weights with weights=FILE"
         )
 
@@ -144,8 +141,8 @@ def _count_statistics_once(backbone: nn.Module) -> None:
 def _require_stride(backbone: nn.Module, model_name: str, output_stride: int) -> None:
     stride = backbone.feature_info.reduction()[-1]  # type: ignore[operator, union-attr]
     if stride != output_stride:
-        raise UserError(
-            f"{model_name} gives stride {stride}, not {output_stride}: set model.backbone.output_stride={stride}"
+        raise ArgumentError(
+            f"output_stride={output_stride}: {model_name} gives stride {stride}; set output_stride={stride}"
         )
 
 

@@ -1,33 +1,47 @@
-"""OCNet (paper, figure 2a): backbone -> context head -> classifier, and a second classifier for training."""
+"""The network (paper, figure 2a): backbone -> context head -> classifier, and a second classifier for training."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ocnet_pl.errors import UserError
-from ocnet_pl.inference import Protocol, WholeImage, size_in_testing
+from ocnet_pl.model.contract import Supervised
 from ocnet_pl.model.layers import Normalize, conv_norm_act, upsample
-from ocnet_pl.model.object_context import ObjectContext, Points, require_attention
-from ocnet_pl.resizing import resize_image
+
+AUXILIARY_LEVEL = -2
+"""Stage of the backbone that the auxiliary classifier reads: the one before the last (res4b22 of ResNet-101)."""
 
 
-class OCNet(nn.Module):
+class Outputs(NamedTuple):
+    """Outputs of a forward pass in training.
+
+    Attributes:
+        logits: (B, num_classes, H, W).
+        auxiliary: logits of the auxiliary classifier, of the same shape; None without one.
+        extras: outputs of the head that only its losses read.
+    """
+
+    logits: Tensor
+    auxiliary: Tensor | None
+    extras: Mapping[str, Tensor]
+
+
+class Network(nn.Module):
     """A segmentation network around one context head.
 
     Args:
-        backbone: (B, 3, H, W) -> [auxiliary features, features], with timm's `feature_info` and `pretrained_cfg`.
-        head: (B, C, h, w) -> (B, head.out_channels, h, w).
-        num_classes: of the data set.
-        auxiliary_channels: width of the auxiliary classifier on the features before the last (res4b22 of ResNet-101).
-        auxiliary_dropout: its channel dropout.
-        negative_slope: of its leaky ReLU.
+        backbone: (B, 3, H, W) -> its stages of `levels`, with timm's `feature_info` and `pretrained_cfg`.
+        head: see `contract.Head`.
+        num_classes: number of classes.
+        levels: stages that the backbone gives, counted from the last, rising.
+        auxiliary: build the auxiliary classifier.
+        auxiliary_channels: width of the auxiliary classifier.
+        auxiliary_dropout: channel dropout of the auxiliary classifier.
+        negative_slope: slope of the leaky ReLU of the auxiliary classifier.
         bgr: the backbone's weights want BGR (those of the authors' lineage).
-        mean: per channel, in the unit interval, RGB; None: what timm says of the backbone's weights.
-        std: the same; 1/255 where weights want 0..255 undivided.
+        mean: mean of the input per channel, in the unit interval, RGB; None: that of the backbone's weights.
+        std: standard deviation of the input, likewise; 1/255 where weights want 0..255 undivided.
     """
 
     def __init__(
@@ -36,6 +50,8 @@ class OCNet(nn.Module):
         head: nn.Module,
         num_classes: int,
         *,
+        levels: Sequence[int] = (AUXILIARY_LEVEL, -1),
+        auxiliary: bool = True,
         auxiliary_channels: int = 512,
         auxiliary_dropout: float = 0.05,
         negative_slope: float = 0.01,
@@ -46,6 +62,7 @@ class OCNet(nn.Module):
         super().__init__()
         pretrained_cfg: dict[str, Any] = backbone.pretrained_cfg  # type: ignore[assignment]
         self.num_classes = num_classes
+        self.levels = tuple(levels)
         self.normalize = Normalize(
             pretrained_cfg["mean"] if mean is None else tuple(mean),
             pretrained_cfg["std"] if std is None else tuple(std),
@@ -53,89 +70,86 @@ class OCNet(nn.Module):
         )
         self.backbone = backbone
         self.head = head
-        self.classifier = nn.Conv2d(head.out_channels, num_classes, 1)  # type: ignore[arg-type]
-        self.auxiliary = nn.Sequential(
-            conv_norm_act(backbone.feature_info.channels()[0], auxiliary_channels, 3, negative_slope=negative_slope),  # type: ignore[operator, union-attr]
-            nn.Dropout2d(auxiliary_dropout),
-            nn.Conv2d(auxiliary_channels, num_classes, 1),
+        self.classifier = (
+            nn.Identity() if ends_in_logits(head) else nn.Conv2d(head.out_channels, num_classes, 1)  # type: ignore[arg-type]
         )
-        self.protocol: Protocol = WholeImage()
-        """What `predict` does; where a data set is tested at a size of its own, `build` puts that here."""
+        self.auxiliary: nn.Module | None = None
+        if auxiliary:
+            channels = backbone.feature_info.channels()[self.levels.index(AUXILIARY_LEVEL)]  # type: ignore[operator, union-attr]
+            self.auxiliary = nn.Sequential(
+                conv_norm_act(channels, auxiliary_channels, 3, negative_slope=negative_slope),
+                nn.Dropout2d(auxiliary_dropout),
+                nn.Conv2d(auxiliary_channels, num_classes, 1),
+            )
 
     def forward(self, image: Tensor) -> Tensor:
         """RGB in 0..255, (B, 3, H, W), bytes or floats -> logits (B, num_classes, H, W)."""
-        return upsample(self.classifier(self.head(self.features(image))), image.shape[-2:])
+        maps = self.maps(image)
+        auxiliary = self._auxiliary(maps) if reads_auxiliary(self.head) else None
+        features = self.head(*self._inputs(maps), **_named(auxiliary))
+        return upsample(self.classifier(features), image.shape[-2:])
 
-    def features(self, image: Tensor) -> Tensor:
-        """What the head gets. RGB in 0..255, (B, 3, H, W) -> (B, C, h, w)."""
-        features: Tensor = self.backbone(self.normalize(image))[1]
-        return features
+    def supervised(self, image: Tensor) -> Outputs:
+        """Outputs of a forward pass for training: (B, 3, H, W) as in `forward`."""
+        maps = self.maps(image)
+        size = image.shape[-2:]
+        auxiliary = self._auxiliary(maps) if reads_auxiliary(self.head) else None
+        inputs, named = self._inputs(maps), _named(auxiliary)
+        extras: Mapping[str, Tensor] = {}
+        if isinstance(self.head, Supervised):
+            features, extras = self.head.supervised(*inputs, **named)
+        else:
+            features = self.head(*inputs, **named)
+        logits = upsample(self.classifier(features), size)
+        if auxiliary is None and self.auxiliary is not None:
+            auxiliary = self._auxiliary(maps)
+        return Outputs(logits, None if auxiliary is None else upsample(auxiliary, size), extras)
 
-    def forward_with_auxiliary(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """For training: the logits, and those of the auxiliary classifier, both (B, num_classes, H, W)."""
-        auxiliary_features, features = self.backbone(self.normalize(image))
-        logits = self.classifier(self.head(features))
-        return (
-            upsample(logits, image.shape[-2:]),
-            upsample(self.auxiliary(auxiliary_features), image.shape[-2:]),
-        )
-
-    @torch.inference_mode()
-    def predict_logits(self, image: NDArray[np.uint8]) -> Tensor:
-        """Logits of one photograph by `protocol`: RGB (H, W, 3) uint8 -> (num_classes, H, W), in eval mode."""
-        return self.protocol(self, self.batch(image))[0]
-
-    def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Classes of one photograph by `protocol`: RGB (H, W, 3) uint8 -> train ids (H, W) uint8, in eval mode."""
-        prediction: NDArray[np.uint8] = self.predict_logits(image).argmax(0).to(torch.uint8).cpu().numpy()
-        return prediction
-
-    def object_context(self, image: NDArray[np.uint8], points: Points) -> NDArray[np.float32]:
-        """Object context maps of some pixels of one photograph: what their class is decided with. In eval mode.
-
-        They are the weights of one forward pass over the whole image, at the size that `protocol` tests it at; a
-        protocol that takes the mean of several passes is asked for no more than that one.
-
-        Args:
-            image: RGB (H, W, 3) uint8.
-            points: pixels (x, y), x to the right and y down, from (0, 0) at the top left.
-
-        Returns:
-            (points, maps, H, W): one map of a pixel, or in Pyramid-OC one for each of its grids, zero outside the
-            pixel's cell. Each sums to 1 over the image, and over a region to what the attention gives that region.
-
-        Raises:
-            UserError: a head without attention, or a point that is not in the image.
-        """
-        maps: NDArray[np.float32] = self.attend(image).maps(points).float().cpu().numpy()
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """Stages of the backbone, of `levels`. RGB in 0..255, (B, 3, H, W) -> (B, C, h, w) each."""
+        maps: list[Tensor] = self.backbone(self.normalize(image))
         return maps
 
-    @torch.inference_mode()
-    def attend(self, image: NDArray[np.uint8]) -> ObjectContext:
-        """The same for any number of questions about one image: the backbone runs once, here.
+    def head_inputs(self, image: Tensor) -> list[Tensor]:
+        """Maps that the head reads, (B, C, h, w) each."""
+        return self._inputs(self.maps(image))
 
-        Raises:
-            UserError: a head without attention.
-        """
-        batch = self.batch(image)
-        height, width = batch.shape[-2:]
-        seen = size_in_testing(self.protocol, height, width)
-        head = require_attention(self.head)
-        return ObjectContext(head.attended(self.features(resize_image(batch, seen))), (height, width), seen)
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Parameters of the backbone, which may start from ImageNet weights, and all others, for two learning rates."""
+        backbone = set(self.backbone.parameters())
+        others = [parameter for parameter in self.parameters() if parameter not in backbone]
+        return [{"name": "backbone", "params": list(self.backbone.parameters())}, {"name": "head", "params": others}]
 
-    def batch(self, image: NDArray[np.uint8]) -> Tensor:
-        """A photograph as the network takes it: RGB (H, W, 3) uint8 -> (1, 3, H, W), on its device.
+    def compile_parts(self) -> None:
+        """Compile backbone and head for testing and training, in place, so that the names of the weights stay."""
+        self.backbone.compile()
+        self.head.compile()
+        if isinstance(self.head, Supervised):  # `compile` covers `forward` only
+            self.head.supervised = torch.compile(self.head.supervised)  # type: ignore[method-assign]
 
-        Raises:
-            UserError: anything else; floats in 0..1 would be taken for a black image.
-        """
-        pixels = np.asarray(image)
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] != 3:
-            given = f"{pixels.shape} {pixels.dtype}" if pixels.ndim else repr(image)
-            raise UserError(
-                f"RGB (H, W, 3) uint8 is expected, not {given}; a file gives it by "
-                "np.asarray(PIL.Image.open(FILE).convert('RGB'))"
-            )
-        # torch takes no negative strides, which image[..., ::-1] has.
-        batch = torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy())
-        return batch.to(next(self.parameters()).device)
+    def _inputs(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        return [maps[self.levels.index(level)] for level in head_levels(self.head)]
+
+    def _auxiliary(self, maps: Sequence[Tensor]) -> Tensor:
+        assert self.auxiliary is not None
+        logits: Tensor = self.auxiliary(maps[self.levels.index(AUXILIARY_LEVEL)])
+        return logits
+
+
+def head_levels(head: object) -> tuple[int, ...]:
+    """Stages that a head, or a class of heads, reads."""
+    return tuple(getattr(head, "levels", (-1,)))
+
+
+def reads_auxiliary(head: object) -> bool:
+    """True for a head that reads the logits of the auxiliary classifier, in testing too."""
+    return bool(getattr(head, "reads_auxiliary", False))
+
+
+def ends_in_logits(head: object) -> bool:
+    """True for a head that is its own classifier."""
+    return bool(getattr(head, "ends_in_logits", False))
+
+
+def _named(auxiliary: Tensor | None) -> dict[str, Tensor]:
+    return {} if auxiliary is None else {"auxiliary": auxiliary}

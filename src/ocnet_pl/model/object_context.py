@@ -1,13 +1,12 @@
 """The object context maps of one image, row by row: a map has as many rows as the features have positions."""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from ocnet_pl.errors import UserError
-from ocnet_pl.model.object_context_pooling import Attended
+from ocnet_pl.model.contract import Attending, Attention
 from ocnet_pl.model.positions import Positions
 from ocnet_pl.resizing import Size
 
@@ -24,45 +23,51 @@ class ObjectContext:
         seen: (height, width) at which the network got it.
     """
 
-    def __init__(self, attentions: Attended, image: Size, seen: Size) -> None:
+    def __init__(self, attentions: Sequence[tuple[Attention, Tensor]], image: Size, seen: Size) -> None:
         self.attentions = attentions
         self.image = image
         self.seen = seen
 
     @property
-    def grids(self) -> list[int]:
-        """Of every map, cells per side of the partition that it stays in: [1], or [1, 2, 3, 6] in Pyramid-OC."""
-        return [pool.grid for pool, _ in self.attentions]
+    def names(self) -> list[str]:
+        """Names of the maps: ["whole image"], or four in Pyramid-OC."""
+        return [attention.name for attention, _ in self.attentions]
 
-    def positions(self, number: int) -> Positions:
-        """What map `number` weighs, and where that lies in the image."""
-        pool, features = self.attentions[number]
-        height, width = features.shape[2:]
-        return Positions(pool.pooled_size(height, width), self.image, self.seen)
+    def positions(self, index: int) -> Positions:
+        """Positions of a map, and where they lie in the image."""
+        attention, features = self.attentions[index]
+        return Positions(attention.size(features), self.image, self.seen)
 
     @torch.inference_mode()
-    def rows(self, number: int, points: Points) -> Tensor:
-        """Rows of map `number` as the attention has them, (P, h, w): a weight for every position, their sum 1.
+    def rows(self, index: int, points: Points) -> Tensor:
+        """Rows of a map as the attention has them, (P, h, w): a weight for every position, their sum 1.
 
         Raises:
             UserError: a point that is not in the image.
         """
-        pool, features = self.attentions[number]
-        return pool.rows(features, self.positions(number).at(self.pixels(points)))
+        attention, features = self.attentions[index]
+        return attention.rows(features, self.positions(index).at(self.pixels(points)))
 
-    def uniform(self, number: int, points: Points) -> Tensor:
+    def uniform(self, index: int, points: Points) -> Tensor:
         """The same for an attention that tells nothing apart: equal weights on all that it reaches, (P, h, w)."""
-        positions = self.positions(number)
+        positions = self.positions(index)
         rows = torch.zeros(len(points), *positions.size)
         for row, (x, y) in zip(rows, positions.at(self.pixels(points)).tolist(), strict=True):
-            part = row[self.attentions[number][0].reach(x, y, positions.size)]
-            part.fill_(1 / part.numel())
+            reached = self.attentions[index][0].reach(x, y, positions.size)
+            row[reached] = 1 / int(reached.sum())
         return rows
 
-    def equal(self, number: int, points: Points) -> Tensor:
-        """Maps `number` of an attention that tells nothing apart, (P, H, W): a map divided by them tells weights apart
+    def reached(self, index: int) -> float:
+        """Mean share of the positions that a map reaches from one position, over a grid of them: 1 for whole images."""
+        height, width = self.positions(index).size
+        ys, xs = (sorted({0, side // 3, side // 2, side - 1}) for side in (height, width))
+        reach = self.attentions[index][0].reach
+        return sum(float(reach(x, y, (height, width)).float().mean()) for y in ys for x in xs) / (len(ys) * len(xs))
+
+    def equal(self, index: int, points: Points) -> Tensor:
+        """Maps of an attention that tells nothing apart, (P, H, W): a map divided by them tells weights apart
         from areas, which at the border are smaller, and is 0 / 0 where the attention does not reach."""
-        return self.positions(number).spread(self.uniform(number, points))
+        return self.positions(index).spread(self.uniform(index, points))
 
     @torch.inference_mode()
     def maps(self, points: Points) -> Tensor:
@@ -75,7 +80,7 @@ class ObjectContext:
         Raises:
             UserError: a point that is not in the image.
         """
-        maps = [self.positions(number).spread(self.rows(number, points)) for number in range(len(self.attentions))]
+        maps = [self.positions(index).spread(self.rows(index, points)) for index in range(len(self.attentions))]
         return torch.stack(maps, 1)
 
     def pixels(self, points: Points) -> Tensor:
@@ -96,25 +101,15 @@ class ObjectContext:
 
 
 class NoAttentionError(UserError):
-    """There is nothing to show."""
+    """Network without an attention map to show."""
 
 
-@runtime_checkable
-class AttendingHead(Protocol):
-    """A head with object context pooling (`model/head/__init__.py`)."""
-
-    def attended(self, features: Tensor) -> Attended: ...
-
-
-def require_attention(head: nn.Module) -> AttendingHead:
-    """The head, if it has object context maps.
+def require_attention(head: nn.Module) -> Attending:
+    """The head, if its attention can be shown.
 
     Raises:
         NoAttentionError: it has none.
     """
-    if isinstance(head, AttendingHead):
+    if isinstance(head, Attending):
         return head
-    raise NoAttentionError(
-        f"{type(head).__name__}: this head has no attention and so no object context map; "
-        "take a network with the head base_oc, pyramid_oc, asp_oc or asp_oc_2019"
-    )
+    raise NoAttentionError(f"{type(head).__name__}: its attention cannot be shown; choose a network of another head")

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ocnet_pl.model.attention import mapless_attention
+from ocnet_pl.model.attention import attend, attention_rows
 from ocnet_pl.model.layers import conv_norm_act, upsample
 from ocnet_pl.model.partition import cell_around, cell_image, cell_tokens, spans
+from ocnet_pl.resizing import Size
 
 CALLED_ONCE = 0.1
 """Momentum of PyTorch's batch norm."""
@@ -52,7 +53,6 @@ class ObjectContextPooling(nn.Module):
         super().__init__()
         self.grid = grid
         self.downsample = downsample
-        self.attend = mapless_attention
         if key_momentum is None:
             key_momentum = CALLED_TWICE if share_query_key else CALLED_ONCE
         transform = partial(
@@ -80,8 +80,14 @@ class ObjectContextPooling(nn.Module):
         window = [min(side, self.downsample) for side in features.shape[2:]]
         return F.max_pool2d(features, window)
 
-    def pooled_size(self, height: int, width: int) -> tuple[int, int]:
-        """(h, w) of `pooled` for features of (H, W)."""
+    @property
+    def name(self) -> str:
+        """Name of its map for readers."""
+        return "whole image" if self.grid == 1 else f"{self.grid}x{self.grid} cells"
+
+    def size(self, features: Tensor) -> Size:
+        """(h, w) of the positions that are attended to, for features (B, C, H, W)."""
+        height, width = features.shape[2:]
         return max(1, height // self.downsample), max(1, width // self.downsample)
 
     def query_key(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,11 +109,11 @@ class ObjectContextPooling(nn.Module):
         return upsample(self.project(context), features.shape[-2:])
 
     def rows(self, features: Tensor, points: Tensor) -> Tensor:
-        """What `forward` weighs every position with for some of them: those rows of the object context map alone.
+        """Rows of the object context map, alone: the weights that `forward` gives every position for some of them.
 
         Args:
-            features: (1, in_channels, H, W), what `forward` gets.
-            points: (P, 2), (x, y) on the grid that the attention works on, h = H // downsample by w = W // downsample.
+            features: (1, in_channels, H, W), the input of `forward`.
+            points: (P, 2), (x, y) on the grid that the attention works on, `size(features)`.
 
         Returns:
             (P, h, w), each row the softmax over the cell of its point and zero outside: its sum is 1.
@@ -115,13 +121,18 @@ class ObjectContextPooling(nn.Module):
         query, key = self.query_key(self.pooled(features))
         rows = key.new_zeros(len(points), *key.shape[2:])
         for row, (x, y) in zip(rows, points.tolist(), strict=True):
-            here = self.reach(x, y, key.shape[2:])
-            similarity = torch.einsum("c,chw->hw", query[0, :, y, x], key[0, :, *here]) * key.shape[1] ** -0.5
-            row[here] = similarity.flatten().softmax(0).view_as(similarity)
+            here = self._cell(x, y, key.shape[2:])
+            keys = key[0, :, *here]
+            row[here] = attention_rows(query[0, :, y, x][None], keys.flatten(1).T).view(keys.shape[1:])
         return rows
 
-    def reach(self, x: int, y: int, size: Sequence[int]) -> tuple[slice, slice]:
-        """Rows and columns of a grid of such a size (h, w) that the attention of a position on it covers."""
+    def reach(self, x: int, y: int, size: Size) -> Tensor:
+        """Positions of the same cell, (h, w) bool."""
+        reached = torch.zeros(size, dtype=torch.bool)
+        reached[self._cell(x, y, size)] = True
+        return reached
+
+    def _cell(self, x: int, y: int, size: Sequence[int]) -> tuple[slice, slice]:
         return cell_around(y, size[0], self.grid), cell_around(x, size[1], self.grid)
 
     def _pool(
@@ -133,13 +144,9 @@ class ObjectContextPooling(nn.Module):
         keys = cell_tokens(key[here], cells)
         queries = keys if query is key else cell_tokens(query[here], cells)
         values = value[here]
-        context = self.attend(queries, keys, cell_tokens(values, cells))
+        context = attend(queries, keys, cell_tokens(values, cells))
         return cell_image(context, cells, (values.shape[2], values.shape[3]))
 
 
 def _join(parts: list[Tensor], dimension: int) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, dimension)
-
-
-Attended = list[tuple[ObjectContextPooling, Tensor]]
-"""What a head's `attended(features)` gives: each of its poolings with the features (B, C, H, W) that it gets."""

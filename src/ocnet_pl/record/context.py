@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ocnet_pl.errors import UserError
-from ocnet_pl.record.sealed import Finite, Whole, read_record, write_record
 from ocnet_pl.record.result import Result
+from ocnet_pl.record.sealed import Finite, Share, Whole, read_record, write_record
 from ocnet_pl.statistics import Spread, class_means, spread
 
 METRICS = ("own", "uniform", "gain", "entropy", "distance", "uniform_distance", "ignored")
@@ -38,18 +38,40 @@ Estimates = dict[str, Estimate]
 
 
 @dataclass(frozen=True)
-class MapContext:
-    """Of one map of the head.
+class MapKind:
+    """Attention map of a head.
 
     Attributes:
-        grid: cells per side of the partition that the map stays in; 1 is the whole image.
-        overall: mean over the classes, each counting the same as in mIoU.
-        classes: by name, only those that occur.
+        name: name for readers, e.g. "2x2 cells".
+        reach: share of the positions that it reaches from one position.
     """
 
-    grid: Whole
+    name: str
+    reach: Share
+
+
+@dataclass(frozen=True)
+class MapContext:
+    """Measure of one map of a head.
+
+    Attributes:
+        overall: mean over the classes, each counting the same as in mIoU.
+        classes: estimates of the classes that occur, by name.
+        name: name of the map for readers.
+        reach: share of the positions that the map reaches from one position.
+        grid: in files of older versions, cells per side of the partition that the map stays in.
+    """
+
     overall: Estimates
     classes: dict[str, Estimates]
+    name: str = "whole image"
+    reach: Share = 1.0
+    grid: Whole | None = None
+
+    def __post_init__(self) -> None:
+        if self.grid is not None and self.grid > 1:
+            object.__setattr__(self, "name", f"{self.grid}x{self.grid} cells")
+            object.__setattr__(self, "reach", 1 / self.grid**2)
 
 
 @dataclass(frozen=True)
@@ -81,11 +103,11 @@ class ContextMeasure:
 
     @classmethod
     def of(
-        cls, head: str, setting: Setting, classes: Sequence[str], grids: Sequence[int], values: NDArray[np.float64]
+        cls, head: str, setting: Setting, classes: Sequence[str], kinds: Sequence[MapKind], values: NDArray[np.float64]
     ) -> Self:
-        """From the means of every image, (maps, images, classes, metrics), NaN where an image has no such class."""
+        """Measure from the means of every image, (maps, images, classes, metrics); NaN: no such class in an image."""
         maps = []
-        for grid, of_map in zip(grids, values, strict=True):
+        for kind, of_map in zip(kinds, values, strict=True):
             means = class_means(of_map)
             by_name = [
                 {
@@ -95,13 +117,13 @@ class ContextMeasure:
                 for row in range(len(classes) + 1)
             ]
             there = {name: one for name, one in zip(classes, by_name, strict=False) if one["own"].value is not None}
-            maps.append(MapContext(grid, by_name[-1], there))
+            maps.append(MapContext(by_name[-1], there, kind.name, kind.reach))
         return cls(head, setting, maps)
 
     @property
     def widest(self) -> MapContext:
         """The map that reaches furthest, which heads are compared by: in Pyramid-OC that over the whole image."""
-        return min(self.maps, key=lambda one: one.grid)
+        return max(self.maps, key=lambda one: one.reach)
 
     def write(self, path: Path) -> None:
         """Write it as JSON with a checksum, whole or not at all."""

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from ocnet_pl.atomic import write_text
 from ocnet_pl.errors import UserError, unusable
 from ocnet_pl.escaping import spreadsheet
 from ocnet_pl.record.sealed import CHECKSUM, Amount, Whole, checksum, validated
-from ocnet_pl.atomic import write_text
 
 FILE_NAME = "profile.csv"
 MAPLESS = "mapless"
@@ -22,7 +22,7 @@ class Cost:
     """Of one head under one form of attention. A number that could not be had is None.
 
     Attributes:
-        head: its name, as in `conf/model/head/`.
+        head: name of the head, as in `conf/model/head/`.
         attention: `MAPLESS`, `EXPLICIT`, or empty for a head without attention.
         parameters: weights of all that was measured.
         multiply_adds: of one forward pass, by the textbook.
@@ -31,6 +31,7 @@ class Cost:
         forward_mb: peak memory of the forward pass, 10^6 bytes.
         train_step_mb: peak memory of the training step, 10^6 bytes.
         conditions: machine, versions, network, size, batch and precision, for readers.
+        label: name of the head in tables; empty in files of older versions.
     """
 
     head: str
@@ -42,12 +43,13 @@ class Cost:
     forward_mb: Amount | None
     train_step_mb: Amount | None
     conditions: str
+    label: str = ""
 
 
 _WHAT = "a file of ocnet-profile"
 _REMEDY = "delete it or run ocnet-profile again"
 _COLUMNS = [field.name for field in fields(Cost)]
-_NUMBERS = [name for name in _COLUMNS if name not in ("head", "attention", "conditions")]
+_NUMBERS = [name for name in _COLUMNS if name not in ("head", "attention", "conditions", "label")]
 
 
 def write_costs(path: Path, costs: Sequence[Cost]) -> None:

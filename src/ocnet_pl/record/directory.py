@@ -10,10 +10,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
+from ocnet_pl.atomic import UNFINISHED, write_text
 from ocnet_pl.errors import UserError, readable_os_errors, unusable
 from ocnet_pl.record.identity import Plain, config_difference
 from ocnet_pl.record.lock import LockedError, is_locked, locked
-from ocnet_pl.atomic import UNFINISHED, write_text
 
 DATA = "data.json"
 """Number of images of each split, and one hash over them, as the run found them when it started."""

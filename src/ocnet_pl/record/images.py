@@ -1,15 +1,15 @@
 """Images that a run is trained and tested on: part of its identity, and what decides whether a score is a test."""
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ocnet_pl.dataset.data_module import SegmentationDataModule
-from ocnet_pl.dataset.fingerprint import Fingerprint, fingerprint
+from ocnet_pl.atomic import whole_file
 from ocnet_pl.errors import UserError
 from ocnet_pl.record.directory import DATA, RunDirectory, read_json, write_json
-from ocnet_pl.atomic import whole_file
 
 Keys = NDArray[np.uint64]
 """Images by the first 64 bits of their hashes."""
@@ -18,13 +18,29 @@ TRAINED = "trained_images.npz"
 """Keys of all images that the network was trained on, by this run and by those that it started from."""
 
 
-def fingerprints(data: SegmentationDataModule, splits: Iterable[str]) -> dict[str, Fingerprint]:
-    """Fingerprint of every split.
+@dataclass(frozen=True)
+class Fingerprint:
+    """Keys of the images of a split, in its order. A key is 32 hexadecimal digits.
 
-    Raises:
-        UserError: files that are missing or cannot be read.
+    Keys are computed from names, sizes and parts of the files: a moved or copied data set has the same ones, and a file
+    that is replaced changes them even if its name and size stay. `content_hashes` reads every byte.
+
+    Attributes:
+        keys: hashes of name below the root, image and label: equal for one and the same pair.
+        images: hashes of the image file alone: equal for one and the same picture under any name.
     """
-    return {split: fingerprint(data.pairs(split), data.root) for split in dict.fromkeys(splits)}
+
+    keys: tuple[str, ...]
+    images: tuple[str, ...]
+
+    @property
+    def sha256(self) -> str:
+        """One hash over all keys, in their order."""
+        return hashlib.sha256("\n".join(self.keys).encode()).hexdigest()
+
+    def summary(self) -> dict[str, int | str]:
+        """Entry for a result file: number of images, and the hash over all keys."""
+        return {"images": len(self.keys), "sha256": self.sha256}
 
 
 def refuse_other_images(run: RunDirectory, found: Mapping[str, Fingerprint]) -> None:

@@ -183,7 +183,7 @@ class Result:
 
     def _gap(self) -> str | None:
         """What every reader of a result relies on, and this one lacks."""
-        for group in ("dataset", "trainer"):
+        for group in ("dataset", "trainer", "model"):
             if not isinstance(self.config.get(group, {}), Mapping):
                 return f"config.{group}: a group of settings is expected"
         if not isinstance(self.config.get("parent"), str | None):
@@ -196,6 +196,12 @@ class Result:
     def head(self) -> str:
         """Name of the context head."""
         return str(self.choices["model/head"])
+
+    @property
+    def label(self) -> str:
+        """Name of its row for readers: the head's label where the row is named after the head."""
+        label = self.config.get("model", {}).get("head", {}).get("label") if self.row == self.head else None
+        return str(label or self.row)
 
     @property
     def sweep(self) -> Path:

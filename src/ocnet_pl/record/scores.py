@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ocnet_pl.errors import UserError
-from ocnet_pl.record.sealed import Amount, Whole, read_record, write_records
-from ocnet_pl.record.result import Found, Result, find_results
 from ocnet_pl.atomic import refuse_unwritable
+from ocnet_pl.errors import UserError
+from ocnet_pl.record.result import Found, Result, find_results
+from ocnet_pl.record.sealed import Amount, Whole, read_record, write_records
 
 FILE_NAME = "scores.json"
 _WHAT = "a file of ocnet-report --score"

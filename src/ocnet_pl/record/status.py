@@ -11,8 +11,8 @@ from typing import Any
 from ocnet_pl.errors import UserError, readable_os_errors
 from ocnet_pl.record.curves import last_logged_step, start_of
 from ocnet_pl.record.directory import RunDirectory, State, own_place
-from ocnet_pl.record.result import Result, evaluation_key
 from ocnet_pl.record.plan import PLAN, planned_runs
+from ocnet_pl.record.result import Result, evaluation_key
 
 
 @dataclass(frozen=True)

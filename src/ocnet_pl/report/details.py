@@ -2,8 +2,8 @@
 
 import math
 
-from ocnet_pl.report.text import mean_sd
 from ocnet_pl.record.result import Result
+from ocnet_pl.report.text import mean_sd
 from ocnet_pl.table import Row, Table
 from ocnet_pl.table.classes import by_class
 from ocnet_pl.table.columns import best_validation

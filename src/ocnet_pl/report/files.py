@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from ocnet_pl.atomic import refuse_unwritable, write_text
 from ocnet_pl.errors import UserError
 from ocnet_pl.report import charts
 from ocnet_pl.report.csv_table import comma_separated
 from ocnet_pl.report.latex import latex
 from ocnet_pl.report.pages import html, markdown
 from ocnet_pl.table import Table
-from ocnet_pl.atomic import refuse_unwritable, write_text
 
 
 def write_files(table: Table, folder: Path) -> list[Path]:

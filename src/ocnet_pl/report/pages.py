@@ -7,9 +7,7 @@ from markupsafe import Markup
 
 from ocnet_pl import escaping
 from ocnet_pl.escaping import printable
-from ocnet_pl.report import charts
-from ocnet_pl.report import details
-from ocnet_pl.report import samples
+from ocnet_pl.report import charts, details, samples
 from ocnet_pl.report.footnotes import legend, made_with, remarks
 from ocnet_pl.report.text import CONTEXT, PAPER, headings, line, number_and_said
 from ocnet_pl.table import Row, Table

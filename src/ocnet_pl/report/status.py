@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.progress_bar import ProgressBar
 from rich.table import Table as RichTable
 
-from ocnet_pl.report.terminal import plain
 from ocnet_pl.record.directory import State
 from ocnet_pl.record.status import RunStatus, seconds_left
+from ocnet_pl.report.terminal import plain
 
 _COLOURS = {
     State.DONE: "green",

@@ -10,10 +10,10 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ocnet_pl.escaping import printable
-from ocnet_pl.report.terminal_width import GAP, fitted
-from ocnet_pl.report.footnotes import legend, remarks
-from ocnet_pl.report.text import percent
 from ocnet_pl.record.result import Evaluation
+from ocnet_pl.report.footnotes import legend, remarks
+from ocnet_pl.report.terminal_width import GAP, fitted
+from ocnet_pl.report.text import percent
 from ocnet_pl.table import Table
 
 

@@ -7,14 +7,13 @@ from pathlib import Path
 
 from ocnet_pl.build import build_tester
 from ocnet_pl.config.compose import plain
-from ocnet_pl.dataset.fingerprint import Fingerprint
 from ocnet_pl.module import EvaluationModule
 from ocnet_pl.process import refuse_other_group
 from ocnet_pl.record.directory import RunDirectory
 from ocnet_pl.record.identity import Plain, config_difference
-from ocnet_pl.record.images import fingerprints, recorded_images, trained_keys
-from ocnet_pl.run.restoring import Restored, carried_config, compose_again, restore
+from ocnet_pl.record.images import Fingerprint, recorded_images, trained_keys
 from ocnet_pl.record.result import Evaluation, Result, evaluation_key
+from ocnet_pl.run.restoring import Restored, carried_config, compose_again, restore
 from ocnet_pl.run.testing import test
 
 
@@ -47,8 +46,10 @@ def evaluate_checkpoint(path: Path, overrides: Sequence[str]) -> Outcome | None:
     if not any(override.startswith("trainer.precision=") for override in overrides):
         config.trainer.precision = trained.get("trainer", {}).get("precision", config.trainer.precision)
     data.prepare_data()
-    images = fingerprints(data, [config.split])[config.split]
-    module = EvaluationModule(restored.network, absent_classes=data.absent_classes)
+    images = data.fingerprints([config.split])[config.split]
+    module = EvaluationModule(
+        restored.predictor.network, restored.predictor.protocol, absent_classes=data.absent_classes
+    )
     trainer = build_tester(config, Path(config.outputs))
     key = evaluation_key(path.stem, config.split, restored.protocol)
     run = RunDirectory.of_checkpoint(path)

@@ -9,13 +9,13 @@ import torch
 from omegaconf import DictConfig
 
 from ocnet_pl.build import build_data, build_network, build_protocol
+from ocnet_pl.checkpoint import Checkpoint, load_weights, read_checkpoint
 from ocnet_pl.config.compose import compose_with_choices
+from ocnet_pl.config.known_targets import require_known_targets
 from ocnet_pl.config.validate import refuse_impossible, refuse_other_kinds
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.errors import UserError
-from ocnet_pl.config.known_targets import require_known_targets
-from ocnet_pl.model.network import OCNet
-from ocnet_pl.checkpoint import Checkpoint, load_weights, read_checkpoint
+from ocnet_pl.predictor import Predictor
 from ocnet_pl.record.identity import Plain
 
 GIVEN = "given"
@@ -31,21 +31,21 @@ class Restored:
 
     Attributes:
         checkpoint: content of the file.
-        network: in evaluation mode, with the protocol that it is tested by, on its device.
+        predictor: the network in evaluation mode on its device, with the protocol that it is tested by.
         data: the data set.
         config: that network, data set and protocol were built from.
         protocol: name of the protocol.
     """
 
     checkpoint: Checkpoint
-    network: OCNet
+    predictor: Predictor
     data: SegmentationDataModule
     config: DictConfig
     protocol: str
 
 
-def load(checkpoint: str | Path, device: str = "cpu") -> OCNet:
-    """The trained network of a checkpoint, in evaluation mode. Nothing in the file is executed.
+def load(checkpoint: str | Path, device: str = "cpu") -> Predictor:
+    """The trained network of a checkpoint. Nothing in the file is executed.
 
     Args:
         checkpoint: a `.ckpt` written by `ocnet-train`.
@@ -54,7 +54,7 @@ def load(checkpoint: str | Path, device: str = "cpu") -> OCNet:
     Raises:
         UserError: no such file, or not such a checkpoint.
     """
-    return restore(Path(checkpoint), device=torch.device(device)).network
+    return restore(Path(checkpoint), device=torch.device(device)).predictor
 
 
 def restore(
@@ -87,10 +87,11 @@ def restore(
             f"{path}: predicts {len(checkpoint.classes)} classes, {checkpoint.classes[0]} first, which are not those "
             f"of {data.title}; leave dataset= out, or give a checkpoint that was trained on it"
         )
-    network = build_network(config, len(checkpoint.classes))
-    network.protocol = build_protocol(config, data)
+    auxiliary = any(name.startswith("auxiliary.") for name in checkpoint.weights)
+    network = build_network(config, len(checkpoint.classes), auxiliary=auxiliary)
     load_weights(network, checkpoint)
-    return Restored(checkpoint, network.eval().to(device or "cpu"), data, config, protocol)
+    predictor = Predictor(network.to(device or "cpu"), build_protocol(config, data))
+    return Restored(checkpoint, predictor, data, config, protocol)
 
 
 def carried_config(checkpoint: Checkpoint) -> Plain:

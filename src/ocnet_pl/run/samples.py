@@ -8,13 +8,13 @@ from PIL import Image
 
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.reading import Bytes, read_image
-from ocnet_pl.model.network import OCNet
 from ocnet_pl.drawing.overlay import colour_table, paletted
+from ocnet_pl.predictor import Predictor
 
 MAX_WIDTH = 512
 
 
-def write_samples(network: OCNet, data: SegmentationDataModule, folder: Path, count: int = 1) -> list[str]:
+def write_samples(predictor: Predictor, data: SegmentationDataModule, folder: Path, count: int = 1) -> list[str]:
     """Draws the first `count` validation images: `<name>-{input,truth,prediction}.png`. Returns the names.
 
     Truth and prediction hold train ids under a palette, in which ignored pixels are black.
@@ -26,7 +26,7 @@ def write_samples(network: OCNet, data: SegmentationDataModule, folder: Path, co
         pictures = {
             "input": Image.fromarray(_shrink(image, smooth=True)),
             "truth": paletted(_shrink(data.truth(label_path), smooth=False), colours),
-            "prediction": paletted(_shrink(network.predict(image), smooth=False), colours),
+            "prediction": paletted(_shrink(predictor.predict(image), smooth=False), colours),
         }
         for kind, picture in pictures.items():
             picture.save(folder / f"{image_path.stem}-{kind}.png")

@@ -8,14 +8,13 @@ import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
 
+from ocnet_pl.atomic import whole_file
 from ocnet_pl.counting import Counted
 from ocnet_pl.dataset.data_module import SegmentationDataModule
-from ocnet_pl.dataset.fingerprint import Fingerprint
 from ocnet_pl.metrics import Absent
 from ocnet_pl.module import EvaluationModule
-from ocnet_pl.record.images import Keys, images_trained_on
+from ocnet_pl.record.images import Fingerprint, Keys, images_trained_on
 from ocnet_pl.record.result import Evaluation
-from ocnet_pl.atomic import whole_file
 
 
 @dataclass(frozen=True)

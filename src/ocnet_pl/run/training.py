@@ -14,26 +14,26 @@ from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.loggers import CSVLogger
 
 from ocnet_pl.build import build_data, build_loggers, build_module, build_trainer
+from ocnet_pl.checkpoint import CheckpointConfig, checkpoint_callbacks, load_weights, read_checkpoint
 from ocnet_pl.config.compose import plain
-from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.cautions import cautions
-from ocnet_pl.dataset.fingerprint import Fingerprint
+from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.module import SegmentationModule
+from ocnet_pl.predictor import Predictor
 from ocnet_pl.process import is_process_zero
-from ocnet_pl.report.text import percent
-from ocnet_pl.run import provenance
-from ocnet_pl.checkpoint import CheckpointConfig, checkpoint_callbacks, load_weights, read_checkpoint
 from ocnet_pl.record.curves import Curves, log_version, read_curves, start_of
 from ocnet_pl.record.directory import RunDirectory, State, write_json
-from ocnet_pl.run.callbacks.divergence import StopOnDivergence
 from ocnet_pl.record.identity import config_hash
-from ocnet_pl.record.images import fingerprints, record_images, record_trained, recorded_images, refuse_other_images
+from ocnet_pl.record.images import Fingerprint, record_images, record_trained, recorded_images, refuse_other_images
+from ocnet_pl.record.result import Result, SplitImages, evaluation_key
+from ocnet_pl.report.text import percent
+from ocnet_pl.run import provenance
+from ocnet_pl.run.callbacks.divergence import StopOnDivergence
 from ocnet_pl.run.callbacks.missed_validation import MissedValidation
 from ocnet_pl.run.callbacks.progress import TrainingProgress
-from ocnet_pl.record.result import Result, SplitImages, evaluation_key
-from ocnet_pl.run.samples import write_samples
 from ocnet_pl.run.callbacks.stopping import SameConfigEverywhere, StopAfterStep
+from ocnet_pl.run.samples import write_samples
 from ocnet_pl.run.testing import TestCounts, test
 
 
@@ -112,7 +112,7 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str | None],
             parameters=provenance.parameter_counts(network),
             evaluations={key: one.keep(run.counts(key)) for key, one in tested.items()},
             curves=curves,
-            samples=write_samples(network, data, run.samples),
+            samples=write_samples(Predictor(network, module.protocol), data, run.samples),
             data={split: SplitImages(len(one.keys), one.sha256) for split, one in images.items()},
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             rehearsal=_shortcomings(
@@ -144,7 +144,7 @@ def prepare_data(config: DictConfig) -> tuple[SegmentationDataModule, dict[str, 
     """
     data = build_data(config)
     data.prepare_data()
-    return data, fingerprints(data, [data.train_split, data.val_split, *config.evaluate_on])
+    return data, data.fingerprints([data.train_split, data.val_split, *config.evaluate_on])
 
 
 def _shortcomings(

@@ -19,9 +19,9 @@ from ocnet_pl.config.compose import plain
 from ocnet_pl.errors import EXIT_INTERRUPTED, UserError
 from ocnet_pl.process import EXIT_STOPPED, GROUP_VARIABLES, die_with_parent, stop_children
 from ocnet_pl.record.directory import RunDirectory, State, write_json
+from ocnet_pl.record.plan import planned_runs, runs_of_start
 from ocnet_pl.record.result import Result
 from ocnet_pl.sweep.gpus import borrowed, visible_gpus
-from ocnet_pl.record.plan import planned_runs, runs_of_start
 
 CLUSTER_LAUNCHERS = ("slurm", "submitit_slurm")
 """Under which a run is a job of its own, queued again when it is preempted."""

@@ -8,16 +8,15 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
+from ocnet_pl.errors import UserError
 from ocnet_pl.record.context import measure_beside, on_own_class
 from ocnet_pl.record.costs import Cost, find_costs
-from ocnet_pl.errors import UserError
-from ocnet_pl.table.paper import imitated, published
 from ocnet_pl.record.directory import RunDirectory
+from ocnet_pl.record.plan import planned_runs
 from ocnet_pl.record.result import Found, Result, find_results
 from ocnet_pl.record.sample_pictures import read_sample
-from ocnet_pl.statistics import spread
-from ocnet_pl.record.plan import planned_runs
 from ocnet_pl.record.scores import Score, newest_scores
+from ocnet_pl.statistics import spread
 from ocnet_pl.table.columns import Column, OnServer, columns_of
 from ocnet_pl.table.comparison import (
     NEGLIGIBLE,
@@ -27,7 +26,8 @@ from ocnet_pl.table.comparison import (
     trained_on,
 )
 from ocnet_pl.table.deviations import deviations, unlike_images, unlike_seeds
-from ocnet_pl.table.structure import LABELS, Cell, Notes, Row, Table
+from ocnet_pl.table.paper import imitated, published
+from ocnet_pl.table.structure import Cell, Notes, Row, Table
 
 UNREADABLE = "unreadable"
 """State of a run whose result is damaged."""
@@ -180,11 +180,13 @@ def _rows(
     notes: Notes,
 ) -> Iterator[Row]:
     names = {result.row for result in results} | {row for row, _ in missing}
-    order = [*paper.get("rows", {}), *LABELS]
+    planned: list[str] = notes.readable(lambda: [run.row for run in planned_runs(folder)], [])
+    order = list(dict.fromkeys([*paper.get("rows", {}), *planned]))
     costs: dict[str, Cost] = notes.readable(lambda: find_costs(folder), {})
     for name in sorted(names, key=lambda row: (order.index(row) if row in order else len(order), row)):
-        label = paper.get("rows", {}).get(name, {}).get("label") or LABELS.get(name, name)
+        label = paper.get("rows", {}).get(name, {}).get("label") or name
         finished = {r.seed: r for r in results if r.row == name}
+        label = next((r.label for r in finished.values()), name) if label == name else label
         unfinished = {seed: state for (row, seed), state in missing.items() if row == name}
         head = next((r.head for r in finished.values()), name)
         ancestors = [ancestor for result in finished.values() for ancestor in lineage(result, notes)]

@@ -5,28 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from ocnet_pl.errors import UserError
 from ocnet_pl.record.context import OnOwnClass
 from ocnet_pl.record.costs import Cost
-from ocnet_pl.errors import UserError
 from ocnet_pl.record.result import Result
-from ocnet_pl.statistics import Interval, Spread, holm
 from ocnet_pl.record.scores import Score
+from ocnet_pl.statistics import Interval, Spread, holm
 from ocnet_pl.table.columns import Column
 from ocnet_pl.table.deviations import Deviation
 
 T = TypeVar("T")
-
-LABELS = {
-    "baseline": "Baseline",
-    "gp": "GP",
-    "ppm": "PPM",
-    "aspp": "ASPP",
-    "base_oc": "Base-OC",
-    "pyramid_oc": "Pyramid-OC",
-    "asp_oc": "ASP-OC",
-    "asp_oc_2019": "ASP-OC 2019",
-}
-"""How the paper writes the names of the heads, in its order, then the authors' later form; other rows have no label."""
 
 
 @dataclass(frozen=True)

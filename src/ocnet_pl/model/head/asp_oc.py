@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from ocnet_pl.model.contract import Attention
 from ocnet_pl.model.head.aspp import ASPP
 from ocnet_pl.model.layers import conv_norm_act
-from ocnet_pl.model.object_context_pooling import Attended, ObjectContextPooling
+from ocnet_pl.model.object_context_pooling import ObjectContextPooling
 
 
 class ASPOC(nn.Module):
@@ -73,6 +74,6 @@ class ASPOC(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         return self.pyramid(self.reduce(features))
 
-    def attended(self, features: Tensor) -> Attended:
+    def attended(self, features: Tensor) -> list[tuple[Attention, Tensor]]:
         before, pool, _ = self.pyramid.context.children()
         return [(pool, before(self.reduce(features)))]  # type: ignore[list-item]

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from ocnet_pl.model.contract import Attention
 from ocnet_pl.model.layers import conv_norm_act
-from ocnet_pl.model.object_context_pooling import Attended, ObjectContextPooling
+from ocnet_pl.model.object_context_pooling import ObjectContextPooling
 
 
 class BaseOC(nn.Module):
@@ -47,8 +48,8 @@ class BaseOC(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, features: Tensor) -> Tensor:
-        ((pool, reduced),) = self.attended(features)
-        return self.dropout(self.fuse(torch.cat([pool(reduced), reduced], 1)))
+        reduced = self.reduce(features)
+        return self.dropout(self.fuse(torch.cat([self.pool(reduced), reduced], 1)))
 
-    def attended(self, features: Tensor) -> Attended:
+    def attended(self, features: Tensor) -> list[tuple[Attention, Tensor]]:
         return [(self.pool, self.reduce(features))]

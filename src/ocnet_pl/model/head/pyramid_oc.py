@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ocnet_pl.model.contract import Attention
 from ocnet_pl.model.layers import conv_norm_act
-from ocnet_pl.model.object_context_pooling import Attended, ObjectContextPooling
+from ocnet_pl.model.object_context_pooling import ObjectContextPooling
 
 
 class PyramidOC(nn.Module):
@@ -59,10 +60,10 @@ class PyramidOC(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, features: Tensor) -> Tensor:
-        attended = self.attended(features)
-        contexts = [pool(reduced) for pool, reduced in attended]
-        return self.dropout(self.fuse(torch.cat([self.identity(attended[0][1]), *contexts], 1)))
+        reduced = self.reduce(features)
+        contexts = [pool(reduced) for pool in self.pools]
+        return self.dropout(self.fuse(torch.cat([self.identity(reduced), *contexts], 1)))
 
-    def attended(self, features: Tensor) -> Attended:
+    def attended(self, features: Tensor) -> list[tuple[Attention, Tensor]]:
         reduced = self.reduce(features)
         return [(pool, reduced) for pool in self.pools]  # type: ignore[misc]

@@ -10,9 +10,9 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
+from ocnet_pl.checkpoint import ends_step
 from ocnet_pl.errors import EXIT_INTERRUPTED
 from ocnet_pl.process import EXIT_STOPPED, is_process_zero
-from ocnet_pl.checkpoint import ends_step
 
 
 class StopAfterStep(Callback):

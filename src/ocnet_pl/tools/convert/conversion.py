@@ -11,15 +11,15 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from ocnet_pl.tools.convert import naming
+from ocnet_pl.atomic import whole_file
 from ocnet_pl.build import build_data, build_module
+from ocnet_pl.checkpoint import sealed_header
 from ocnet_pl.config.compose import compose_with_choices, options, plain
 from ocnet_pl.config.validate import refuse_impossible, refuse_other_kinds
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.model.backbone import create_backbone
-from ocnet_pl.checkpoint import sealed_header
-from ocnet_pl.atomic import whole_file
+from ocnet_pl.tools.convert import naming
 
 DEFAULT_DATASET = "cityscapes"
 

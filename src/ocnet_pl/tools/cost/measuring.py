@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
-from ocnet_pl.model.attention import explicit_attention
-from ocnet_pl.model.object_context_pooling import ObjectContextPooling
+from ocnet_pl.model.attention import attention_calls, textbook_attention
 
 _M_MMAP_THRESHOLD = -3
 """Of glibc's malloc.h."""
@@ -60,18 +59,22 @@ def measure(operation: Callable[[], object], device: torch.device, repeats: int)
 
 
 def multiply_adds(module: nn.Module, inputs: Tensor) -> int:
-    """Of the convolutions and matrix products of one forward pass, attention included.
+    """Multiply-adds of the convolutions and matrix products of one forward pass, attention included.
 
     Counted on shapes alone, with the textbook form of attention: fused kernels repeat products of query and
-    key where the value is wider than the key (`fused_attention`), which is not the method's cost.
+    key where the value is wider than the key, which is not the method's cost.
     """
     shadow = on_shapes(module)
-    for part in shadow.modules():
-        if isinstance(part, ObjectContextPooling):
-            part.attend = explicit_attention
-    with FlopCounterMode(display=False) as counter:
+    with textbook_attention(), FlopCounterMode(display=False) as counter:
         shadow(torch.empty_like(inputs, device="meta"))
     return int(counter.get_total_flops()) // 2
+
+
+def calls_attention(module: nn.Module, inputs: Tensor) -> bool:
+    """Return whether a forward pass uses `model.attention`, tried on shapes alone."""
+    with attention_calls() as calls:
+        on_shapes(module)(torch.empty_like(inputs, device="meta"))
+    return bool(calls)
 
 
 def lone_norms(module: nn.Module, inputs: Tensor) -> list[str]:

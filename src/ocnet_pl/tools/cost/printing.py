@@ -9,7 +9,6 @@ from rich.table import Table as RichTable
 from ocnet_pl.record.costs import EXPLICIT, MAPLESS, Cost
 from ocnet_pl.report.terminal import plain
 from ocnet_pl.report.text import short
-from ocnet_pl.table import LABELS
 
 
 def print_costs(costs: Sequence[Cost], notes: Sequence[str], console: Console) -> None:
@@ -22,7 +21,7 @@ def print_costs(costs: Sequence[Cost], notes: Sequence[str], console: Console) -
         grid.add_column(heading, justify="right" if i > both else "left", no_wrap=i <= both)
     mapless = {cost.head: cost for cost in costs if cost.attention == MAPLESS}
     for cost in costs:
-        name = [LABELS.get(cost.head, cost.head), *([cost.attention or "none"] if both else [])]
+        name = [cost.label or cost.head, *([cost.attention or "none"] if both else [])]
         sizes = [short(cost.parameters / 1e6), short(cost.multiply_adds / 1e9)]
         grid.add_row(*map(plain, name), *sizes, *map(short, _measured(cost)))
         if cost.attention == EXPLICIT and cost.head in mapless:

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocnet_pl.dataset.data_module import SegmentationDataModule
-from ocnet_pl.tools.data_check.inspection import Facts, inspect_pairs
 from ocnet_pl.dataset.listing import is_litter
 from ocnet_pl.dataset.overlap import same_content
-from ocnet_pl.tools.data_check.parallel import in_processes
 from ocnet_pl.dataset.reading import Pair
-from ocnet_pl.tools.data_check.report import SEVERITIES, Finding, Report, Severity, Split
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
+from ocnet_pl.tools.data_check.inspection import Facts, inspect_pairs
+from ocnet_pl.tools.data_check.parallel import in_processes
+from ocnet_pl.tools.data_check.report import SEVERITIES, Finding, Report, Severity, Split
 
 
 @dataclass

@@ -3,9 +3,9 @@
 import numpy as np
 
 from ocnet_pl.dataset.data_module import SegmentationDataModule
+from ocnet_pl.drawing.overlay import colour
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.tools.data_check.contact_sheet import Tile
-from ocnet_pl.drawing.overlay import colour
 
 Legend = list[tuple[str, tuple[int, int, int]]]
 

@@ -7,8 +7,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from ocnet_pl.tools.data_check.report import Report
 from ocnet_pl.report.text import percent
+from ocnet_pl.tools.data_check.report import Report
 
 MOST = 20
 """Lines of one kind; the JSON has all."""

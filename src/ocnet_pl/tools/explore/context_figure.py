@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
+from ocnet_pl.atomic import whole_file
+from ocnet_pl.drawing.colour_legend import colour_legend
 from ocnet_pl.errors import UserError
 from ocnet_pl.escaping import figure_text
-from ocnet_pl.drawing.colour_legend import colour_legend
-from ocnet_pl.atomic import whole_file
 
 Rgb = NDArray[np.uint8]
 Shares = tuple[float, float]

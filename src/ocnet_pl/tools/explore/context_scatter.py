@@ -6,11 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from ocnet_pl.record.context import ContextMeasure
 from ocnet_pl.escaping import figure_text
+from ocnet_pl.record.context import ContextMeasure
 from ocnet_pl.record.image_scores import validation_key
 from ocnet_pl.record.result import Result
-from ocnet_pl.table import LABELS
 
 
 def context_scatter(measured: Sequence[tuple[Result, ContextMeasure]]) -> Figure:
@@ -25,7 +24,7 @@ def context_scatter(measured: Sequence[tuple[Result, ContextMeasure]]) -> Figure
         own, equal = (measure.widest.overall[metric].value for metric in ("own", "uniform"))
         evaluation = result.evaluations.get(validation_key(result))
         if own is not None and equal is not None and evaluation and evaluation.miou is not None:
-            points[LABELS.get(result.row, result.row)].append((100 * own, 100 * evaluation.miou))
+            points[result.label].append((100 * own, 100 * evaluation.miou))
             uniform.append(100 * equal)
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()

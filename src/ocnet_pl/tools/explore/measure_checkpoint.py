@@ -3,11 +3,11 @@
 import os
 from collections.abc import Callable
 
-from ocnet_pl.tools.explore.measuring import measure_split
-from ocnet_pl.record.context import ContextMeasure, Setting, context_file, differences
 from ocnet_pl.dataset.samples import SegmentationDataset
-from ocnet_pl.tools.explore.opening import Explored
+from ocnet_pl.record.context import ContextMeasure, Setting, context_file, differences
 from ocnet_pl.run.provenance import weights_sha256
+from ocnet_pl.tools.explore.measuring import measure_split
+from ocnet_pl.tools.explore.opening import Explored
 
 
 def setting_for(explored: Explored, split: str | None, images: int | None, pixels: int, seed: int) -> Setting:
@@ -23,14 +23,14 @@ def setting_for(explored: Explored, split: str | None, images: int | None, pixel
     explored.data.prepare_data()
     split = split or explored.data.val_split
     there = len(explored.data.pairs(split))
-    return Setting(weights_sha256(explored.network), split, min(there, images or there), pixels, seed)
+    return Setting(weights_sha256(explored.predictor.network), split, min(there, images or there), pixels, seed)
 
 
 def measure(explored: Explored, setting: Setting, advance: Callable[[], None] = lambda: None) -> ContextMeasure:
     """Measures it; `advance` is called after every image."""
     dataset = SegmentationDataset(explored.data.pairs(setting.split), explored.data.table)
-    grids, values = measure_split(explored.network, dataset, setting.images, setting.pixels, setting.seed, advance)
-    return ContextMeasure.of(explored.head, setting, explored.data.classes, grids, values)
+    found, values = measure_split(explored.predictor, dataset, setting.images, setting.pixels, setting.seed, advance)
+    return ContextMeasure.of(explored.head, setting, explored.data.classes, found, values)
 
 
 def kept_measure(explored: Explored, setting: Setting) -> ContextMeasure | None:

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 
 import torch
 
-from ocnet_pl.tools.explore.measure_checkpoint import measure, setting_for
-from ocnet_pl.record.context import ContextMeasure, measure_beside
-from ocnet_pl.tools.explore.opening import open_checkpoint
 from ocnet_pl.model.object_context import NoAttentionError
+from ocnet_pl.record.context import ContextMeasure, measure_beside
 from ocnet_pl.record.directory import RunDirectory
 from ocnet_pl.record.result import Result
+from ocnet_pl.tools.explore.measure_checkpoint import measure, setting_for
+from ocnet_pl.tools.explore.opening import open_checkpoint
 
 
 def context_of_runs(

@@ -7,28 +7,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ocnet_pl.record.context import METRICS
 from ocnet_pl.dataset.reading import Bytes
 from ocnet_pl.dataset.samples import SegmentationDataset
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.model.object_context import ObjectContext, Points
-from ocnet_pl.model.network import OCNet
 from ocnet_pl.model.positions import Positions
+from ocnet_pl.predictor import Predictor
 from ocnet_pl.randomness import derive_seed
+from ocnet_pl.record.context import METRICS, MapKind
 
 
 def measure_split(
-    network: OCNet,
+    predictor: Predictor,
     dataset: SegmentationDataset,
     images: int,
     pixels: int,
     seed: int,
     advance: Callable[[], None] = lambda: None,
-) -> tuple[list[int], NDArray[np.float64]]:
+) -> tuple[list[MapKind], NDArray[np.float64]]:
     """Means over the drawn pixels of every image.
 
     Args:
-        network: in evaluation mode.
+        predictor: a network of a head with attention.
         dataset: images at their own size.
         images: how many of the first ones.
         pixels: drawn in each image from each of its classes; a function of the seed, the image and the class.
@@ -36,26 +36,26 @@ def measure_split(
         advance: called after every image.
 
     Returns:
-        The grids of the head's maps, and (maps, images, classes, metrics), NaN where an image does not have the class.
+        Names and reach of the head's maps, and (maps, images, classes, metrics), NaN where an image lacks the class.
 
     Raises:
         UserError: a head without attention.
     """
-    grids: list[int] = []
+    kinds: list[MapKind] = []
     found = []
     for index in range(images):
         sample = dataset[index]
         label = sample["label"].numpy()
-        context = network.attend(sample["image"].permute(1, 2, 0).numpy())
-        grids = context.grids
+        context = predictor.attend(sample["image"].permute(1, 2, 0).numpy())
+        kinds = kinds or [MapKind(name, context.reached(i)) for i, name in enumerate(context.names)]
         points = {
             number: draw_pixels(label == number, pixels, derive_seed(seed, "context", index, number))
             for number in np.unique(label).tolist()
             if number != IGNORE
         }
-        found.append([measure_map(context, i, label, points, network.num_classes) for i in range(len(grids))])
+        found.append([measure_map(context, i, label, points, predictor.network.num_classes) for i in range(len(kinds))])
         advance()
-    return grids, np.array(found).swapaxes(0, 1)
+    return kinds, np.array(found).swapaxes(0, 1)
 
 
 def draw_pixels(mask: NDArray[np.bool_], count: int, seed: int) -> Points:

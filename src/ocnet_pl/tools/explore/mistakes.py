@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ocnet_pl.metrics import IGNORE
 from ocnet_pl.drawing.overlay import Picture
+from ocnet_pl.metrics import IGNORE
 
 Colour = tuple[int, int, int]
 

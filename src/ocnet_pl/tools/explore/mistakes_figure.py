@@ -7,14 +7,14 @@ from matplotlib.figure import Figure
 
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.reading import Bytes, Pair, read_image
-from ocnet_pl.errors import UserError
-from ocnet_pl.tools.explore.opening import Explored, names, refuse_several_data_sets
-from ocnet_pl.metrics import IGNORE
 from ocnet_pl.drawing.colour_legend import Legend
-from ocnet_pl.tools.explore.mistakes import FIRST, NEITHER, NOT_LABELLED, SECOND, WRONG, contrast, mistakes
 from ocnet_pl.drawing.overlay import colour, overlay
 from ocnet_pl.drawing.picture_grid import picture_grid
+from ocnet_pl.errors import UserError
+from ocnet_pl.metrics import IGNORE
 from ocnet_pl.record.image_scores import ImageScores
+from ocnet_pl.tools.explore.mistakes import FIRST, NEITHER, NOT_LABELLED, SECOND, WRONG, contrast, mistakes
+from ocnet_pl.tools.explore.opening import Explored, names, refuse_several_data_sets
 
 
 def scored_pairs(data: SegmentationDataModule, scores: ImageScores) -> list[Pair]:
@@ -41,7 +41,7 @@ def mistakes_figure(one: Explored, scores: ImageScores, indices: Sequence[int]) 
     pairs, shown, rows = scored_pairs(one.data, scores), set(), []
     for index in indices:
         image, truth = read_image(pairs[index][0]), one.data.truth(pairs[index][1])
-        prediction = one.network.predict(image)
+        prediction = one.predictor.predict(image)
         colours = [colour(classes, one.data.palette) for classes in (truth, prediction)]
         pictures = [image, *(overlay(image, of) for of in colours), mistakes(image, truth, prediction)]
         rows.append((f"{scores.names[index]}: {100 * scores.miou[index]:.1f} %", pictures))
@@ -67,7 +67,7 @@ def contrast_figure(first: Explored, second: Explored, scores: Sequence[ImageSco
     pairs, shown, rows = scored_pairs(data, scores[0]), set(), []
     for index in indices:
         image, truth = read_image(pairs[index][0]), data.truth(pairs[index][1])
-        predictions: list[Bytes] = [one.network.predict(image) for one in both]
+        predictions: list[Bytes] = [one.predictor.predict(image) for one in both]
         pictures = [colour(classes, data.palette) for classes in (truth, *predictions)]
         told = ", ".join(f"{name} {100 * of.miou[index]:.1f} %" for name, of in zip(labels, scores, strict=True))
         rows.append((f"{scores[0].names[index]}: {told}", [image, *pictures, contrast(image, truth, *predictions)]))

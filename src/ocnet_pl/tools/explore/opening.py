@@ -4,16 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.model.object_context import NoAttentionError, require_attention
-from ocnet_pl.model.object_context_pooling import ObjectContextPooling
-from ocnet_pl.model.network import OCNet
+from ocnet_pl.predictor import Predictor
 from ocnet_pl.record.directory import RunDirectory
 from ocnet_pl.run.restoring import restore
-from ocnet_pl.table import LABELS
 
 
 @dataclass(frozen=True)
@@ -22,28 +21,28 @@ class Explored:
 
     Attributes:
         path: of the file.
-        network: in evaluation mode, on its device.
+        predictor: the network in evaluation mode on its device, with its protocol.
         data: the data set of its training.
-        head: as in `conf/model/head/`.
+        head: name of the head, as in `conf/model/head/`.
+        label: name of the head for readers.
         row: of its table.
         seed: of its run.
         step: at which it was saved.
     """
 
     path: Path
-    network: OCNet
+    predictor: Predictor
     data: SegmentationDataModule
     head: str
+    label: str
     row: str
     seed: int
     step: int
 
     @property
     def maps(self) -> list[str]:
-        """What readers call its maps, in order."""
-        pools = (part for part in self.network.head.modules() if isinstance(part, ObjectContextPooling))
-        grids = [pool.grid for pool in pools]
-        return ["whole image" if grid == 1 else f"{grid}x{grid} cells" for grid in grids]
+        """Names of its maps for readers, in order."""
+        return self.predictor.attend(np.zeros((64, 64, 3), np.uint8)).names
 
     @property
     def run(self) -> RunDirectory:
@@ -65,8 +64,9 @@ def open_any(path: Path, device: torch.device, root: Path | None = None) -> Expl
     restored = restore(path, device=device, root=root)
     checkpoint = restored.checkpoint
     head = checkpoint.head
+    label = str(restored.config.model.head.get("label", head))
     row, seed = str(checkpoint.config.get("row", head)), int(checkpoint.config.get("seed", 0))
-    return Explored(path, restored.network, restored.data, head, row, seed, checkpoint.step)
+    return Explored(path, restored.predictor, restored.data, head, label, row, seed, checkpoint.step)
 
 
 def open_checkpoint(path: Path, device: torch.device, root: Path | None = None) -> Explored:
@@ -77,7 +77,7 @@ def open_checkpoint(path: Path, device: torch.device, root: Path | None = None) 
     """
     one = open_any(path, device, root)
     try:
-        require_attention(one.network.head)
+        require_attention(one.predictor.network.head)
     except NoAttentionError as error:
         raise NoAttentionError(f"{path}: {error}") from None
     return one
@@ -85,7 +85,7 @@ def open_checkpoint(path: Path, device: torch.device, root: Path | None = None) 
 
 def names(explored: Sequence[Explored]) -> list[str]:
     """`ASP-OC`, and of row, seed, step and file what it takes to tell them apart."""
-    told = [LABELS.get(one.head, one.head) for one in explored]
+    told = [one.label for one in explored]
     for part in (
         lambda one: one.row,
         lambda one: f"seed {one.seed}",

@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import torch
 
-from ocnet_pl.tools.explore.measuring import share_on_own_class
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.reading import Bytes, read_image
+from ocnet_pl.drawing.overlay import colour
 from ocnet_pl.errors import UserError
-from ocnet_pl.tools.explore.opening import Explored, names, refuse_several_data_sets
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.model.object_context import ObjectContext, Points
 from ocnet_pl.tools.explore.context_figure import Column, Picture, Pixel, Shares
-from ocnet_pl.drawing.overlay import colour
+from ocnet_pl.tools.explore.measuring import share_on_own_class
+from ocnet_pl.tools.explore.opening import Explored, names, refuse_several_data_sets
 
 MOST_POINTS = 6
 LEAST_SHARE = 0.01
@@ -91,12 +91,12 @@ def context_picture(explored: Sequence[Explored], image_path: Path, truth: Bytes
             f"{image_path}: is of {image.shape[1]}x{image.shape[0]} pixels and its label of "
             f"{truth.shape[1]}x{truth.shape[0]}; give the label of this image"
         )
-    predictions = [one.network.predict(image) for one in explored]
+    predictions = [one.predictor.predict(image) for one in explored]
     decided = predictions[0] if truth is None else truth
     points = points or pick_points(decided)
     columns: list[Column] = []
     for name, one, prediction in zip(names(explored), explored, predictions, strict=True):
-        context = one.network.attend(image)
+        context = one.predictor.attend(image)
         maps = context.maps(points).float().cpu().numpy()
         for number, which in enumerate(one.maps):
             title = name if len(one.maps) == 1 else f"{name}, {which}"

@@ -19,7 +19,7 @@ def print_context(name: str, measure: ContextMeasure, console: Console) -> None:
     """A table for every map of the head, a line for every class."""
     setting = measure.setting
     for one in measure.maps:
-        where = f", within cells of {one.grid}x{one.grid}" if one.grid > 1 else ""
+        where = f", {plain(one.name)}" if one.reach < 1 else ""
         images = "1 image" if setting.images == 1 else f"{setting.images} images"
         drawn = f"{setting.split}, {images}, {setting.pixels} pixels of each class, seed {setting.seed}"
         title = Text("\n").join([plain(f"{name}{where}"), plain(drawn)])

@@ -24,9 +24,8 @@ from starlette.routing import Route
 from ocnet_pl.dataset.reading import decode_image
 from ocnet_pl.errors import UserError
 from ocnet_pl.escaping import printable
-from ocnet_pl.tools.explore.viewer import Viewer
 from ocnet_pl.tools.explore.context_figure import COLOURS
-from ocnet_pl.table import LABELS
+from ocnet_pl.tools.explore.viewer import Viewer
 
 HOST = "127.0.0.1"
 LARGEST_UPLOAD = 64 * 2**20
@@ -135,7 +134,7 @@ def _state(viewer: Viewer) -> dict[str, Any]:
         "checkpoints": [
             {
                 "name": f"{one.row}, seed {one.seed}, step {one.step}, {one.path.stem}",
-                "head": LABELS.get(one.head, one.head),
+                "head": one.label,
                 "maps": one.maps,
             }
             for one in viewer.explored

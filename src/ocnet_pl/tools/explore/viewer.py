@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ocnet_pl.tools.explore.picture import find_truth, own_shares
 from ocnet_pl.dataset.reading import Bytes, read_image
+from ocnet_pl.drawing.overlay import colour
 from ocnet_pl.errors import UserError
-from ocnet_pl.tools.explore.opening import Explored, refuse_several_data_sets
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.model.object_context import ObjectContext
-from ocnet_pl.drawing.overlay import colour
 from ocnet_pl.resizing import resize_image
+from ocnet_pl.tools.explore.opening import Explored, refuse_several_data_sets
+from ocnet_pl.tools.explore.picture import find_truth, own_shares
 
 LONGEST_SIDE = 2048
 """Of a picture that is not the data set's: larger ones are shrunk to it, so that attention stays affordable."""
@@ -162,12 +162,12 @@ class Viewer:
 
     @torch.inference_mode()
     def _run(self, image: int, checkpoint: int) -> _Pass:
-        network, pixels = self.explored[checkpoint].network, self._seen(image).image
+        predictor, pixels = self.explored[checkpoint].predictor, self._seen(image).image
         try:
-            logits = network.protocol(network, network.batch(pixels))[0]
+            logits = predictor.predict_logits(pixels)
         except torch.OutOfMemoryError:
             raise UserError("the image is larger than the GPU's memory holds; restart with --device cpu") from None
         if not bool(logits.isfinite().all()):
             raise UserError("the network's output is not finite: its training diverged; choose another checkpoint")
         prediction = logits.argmax(0).to(torch.uint8).cpu().numpy()
-        return _Pass(network.attend(pixels), prediction, logits.softmax(0).half())
+        return _Pass(predictor.attend(pixels), prediction, logits.softmax(0).half())

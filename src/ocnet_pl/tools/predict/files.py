@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ocnet_pl.errors import UserError
-from ocnet_pl.drawing.overlay import Picture, paletted
-from ocnet_pl.record.identity import Plain
 from ocnet_pl.atomic import whole_file
+from ocnet_pl.drawing.overlay import Picture, paletted
+from ocnet_pl.errors import UserError
+from ocnet_pl.record.identity import Plain
 
 _ORIGIN = "ocnet_pl"
 """Keyword of a PNG's text."""

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.reading import Bytes, read_image
-from ocnet_pl.errors import UserError
-from ocnet_pl.model.network import OCNet
 from ocnet_pl.drawing.overlay import colour, overlay
-from ocnet_pl.tools.predict.files import Files, write_mask, write_overlay, write_probabilities
+from ocnet_pl.errors import UserError
+from ocnet_pl.predictor import Predictor
 from ocnet_pl.record.identity import Plain
+from ocnet_pl.tools.predict.files import Files, write_mask, write_overlay, write_probabilities
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Outcome:
 
 
 def predict_pictures(
-    network: OCNet,
+    predictor: Predictor,
     data: SegmentationDataModule,
     plan: Mapping[Path, Files],
     advance: Callable[[], None],
@@ -42,7 +42,7 @@ def predict_pictures(
     """Reads, predicts and writes picture by picture; nothing of one is kept for the next.
 
     Args:
-        network: in evaluation mode.
+        predictor: network and protocol.
         data: whose classes it predicts.
         plan: pictures, and where what is known of each goes.
         advance: called after every picture.
@@ -57,7 +57,7 @@ def predict_pictures(
     for picture, files in plan.items():
         try:
             photograph = read_image(picture)
-            classes, probabilities = _predict(network, picture, photograph, "probabilities" in files)
+            classes, probabilities = _predict(predictor, picture, photograph, "probabilities" in files)
         except UserError as error:
             outcome.skipped.append(str(error))
         else:
@@ -72,11 +72,11 @@ def predict_pictures(
 
 
 def _predict(
-    network: OCNet, picture: Path, photograph: Bytes, wanted: bool
+    predictor: Predictor, picture: Path, photograph: Bytes, wanted: bool
 ) -> tuple[Bytes, NDArray[np.float16] | None]:
     """Train ids (H, W), and if wanted the probabilities (K, H, W)."""
     try:
-        logits = network.predict_logits(photograph)
+        logits = predictor.predict_logits(photograph)
         classes = logits.argmax(0).to(torch.uint8).cpu().numpy()
         return classes, logits.float().softmax(0).half().cpu().numpy() if wanted else None
     except torch.OutOfMemoryError:

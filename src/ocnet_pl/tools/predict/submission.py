@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ocnet_pl.errors import UserError
-from ocnet_pl.tools.predict.files import Files, mask_origin, refuse_loss, result_file
 from ocnet_pl.record.identity import Plain, config_difference
 from ocnet_pl.record.sealed import read_record
+from ocnet_pl.tools.predict.files import Files, mask_origin, refuse_loss, result_file
 
 ORIGIN = "submission.json"
 """In the folder of the masks, not in the archive: which network made them, under which protocol, of which images."""

@@ -1,0 +1,85 @@
+"""A trained network on photographs: classes, logits and object context maps."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ocnet_pl.errors import UserError
+from ocnet_pl.inference import Protocol, WholeImage, size_in_testing
+from ocnet_pl.model.network import Network
+from ocnet_pl.model.object_context import ObjectContext, Points, require_attention
+from ocnet_pl.resizing import resize_image
+
+
+class Predictor:
+    """A network in evaluation mode with the protocol that it is tested by.
+
+    Args:
+        network: the network.
+        protocol: (network, image (B, 3, H, W)) -> logits at the image's own size.
+    """
+
+    def __init__(self, network: Network, protocol: Protocol | None = None) -> None:
+        self.network = network.eval()
+        self.protocol = protocol or WholeImage()
+
+    @torch.inference_mode()
+    def predict_logits(self, image: NDArray[np.uint8]) -> Tensor:
+        """Logits of one photograph: RGB (H, W, 3) uint8 -> (num_classes, H, W)."""
+        return self.protocol(self.network, self.batch(image))[0]
+
+    def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Classes of one photograph: RGB (H, W, 3) uint8 -> train ids (H, W) uint8."""
+        prediction: NDArray[np.uint8] = self.predict_logits(image).argmax(0).to(torch.uint8).cpu().numpy()
+        return prediction
+
+    def object_context(self, image: NDArray[np.uint8], points: Points) -> NDArray[np.float32]:
+        """Attention maps of some pixels of one photograph.
+
+        They are the weights of one forward pass over the whole image, at the size that it is tested at, also where the
+        protocol averages several passes.
+
+        Args:
+            image: RGB (H, W, 3) uint8.
+            points: pixels (x, y), x to the right and y down, from (0, 0) at the top left.
+
+        Returns:
+            (points, maps, H, W): one map of a pixel, or several where the head has several attentions, zero where an
+            attention does not reach. Each sums to 1 over the image, and over a region to its share of the attention.
+
+        Raises:
+            UserError: a head without attention, or a point outside the image.
+        """
+        maps: NDArray[np.float32] = self.attend(image).maps(points).float().cpu().numpy()
+        return maps
+
+    @torch.inference_mode()
+    def attend(self, image: NDArray[np.uint8]) -> ObjectContext:
+        """The same for any number of questions about one image: the backbone runs once, here.
+
+        Raises:
+            UserError: a head without attention.
+        """
+        head = require_attention(self.network.head)
+        batch = self.batch(image)
+        height, width = batch.shape[-2:]
+        seen = size_in_testing(self.protocol, height, width)
+        inputs = self.network.head_inputs(resize_image(batch, seen))
+        return ObjectContext(head.attended(*inputs), (height, width), seen)
+
+    def batch(self, image: NDArray[np.uint8]) -> Tensor:
+        """A photograph as the network takes it: RGB (H, W, 3) uint8 -> (1, 3, H, W), on its device.
+
+        Raises:
+            UserError: anything else; floats in 0..1 would be taken for a black image.
+        """
+        pixels = np.asarray(image)
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] != 3:
+            given = f"{pixels.shape} {pixels.dtype}" if pixels.ndim else repr(image)
+            raise UserError(
+                f"expected RGB (H, W, 3) uint8, not {given}; np.asarray(PIL.Image.open(FILE).convert('RGB')) gives it"
+            )
+        # torch takes no negative strides, which image[..., ::-1] has.
+        batch = torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy())
+        return batch.to(next(self.network.parameters()).device)

@@ -1,0 +1,43 @@
+"""Heads from their config files, by capability."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ocnet_pl.build import build_head
+from ocnet_pl.config.compose import compose, heads
+from ocnet_pl.model.contract import Attending
+from ocnet_pl.model.network import head_levels, reads_auxiliary
+
+
+def head(name: str, in_channels: int = 16, num_classes: int = 5, **overrides: Any) -> nn.Module:
+    """A head; one that reads several levels gets narrower maps at earlier ones."""
+    node = compose(f"model/head={name}").model.head
+    for key, value in overrides.items():
+        node[key] = value
+    levels = head_levels(build_class(name))
+    channels: Any = in_channels if len(levels) == 1 else tuple(in_channels for _ in levels)
+    return build_head(node, in_channels=channels, num_classes=num_classes, map_size=(12, 18))
+
+
+def build_class(name: str) -> type:
+    from hydra.utils import get_class
+
+    return get_class(compose(f"model/head={name}").model.head._target_)
+
+
+def is_attending(name: str) -> bool:
+    return isinstance(head(name), Attending)
+
+
+def maps(built: nn.Module, size: tuple[int, int], in_channels: int = 16, batch: int = 2, seed: int = 1) -> list[Any]:
+    """Random inputs of a head, all of one size."""
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(batch, in_channels, *size, generator=generator) for _ in head_levels(built)]
+
+
+ATTENDING = [name for name in heads() if is_attending(name)]
+CLASSES = {name: build_class(name) for name in heads()}
+PLAIN = [name for name, of in CLASSES.items() if len(head_levels(of)) == 1 and not reads_auxiliary(of)]
+"""Heads that read the last map alone."""
