@@ -18,10 +18,11 @@ notebooks: $(STAMP) ## execute the notebooks on the demo's runs, in place
 test: $(STAMP) ## run all tests, slow ones too
 	$(BIN)/pytest -n 2 --dist worksteal
 
-check: $(STAMP) ## lint, format check and strict types
+check: $(STAMP) ## lint, format check, strict types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff check --fix .
@@ -42,4 +43,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 clean: ## remove the environment and all caches; outputs and data stay
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -4,7 +4,7 @@ import copy
 import inspect
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,6 @@ def build_network(config: DictConfig, num_classes: int, *, auxiliary: bool = Tru
         auxiliary: build the auxiliary classifier; a head that reads it has it in any case.
     """
     head_class = get_class(config.model.head._target_)
-    named = inspect.signature(head_class).parameters
     auxiliary = auxiliary or reads_auxiliary(head_class)
     levels = sorted({*head_levels(head_class), *([AUXILIARY_LEVEL] if auxiliary else [])})
     # Each part draws from a seed of its own: the same backbone starts under every head.
@@ -76,7 +75,7 @@ def build_network(config: DictConfig, num_classes: int, *, auxiliary: bool = Tru
         config.model.head,
         in_channels=read[0] if len(read) == 1 else read,
         num_classes=num_classes,
-        map_size=_map_size(backbone, config.dataset.get("crop_size")) if "map_size" in named else None,
+        map_size=_map_size(backbone, config.dataset.get("crop_size")) if "map_size" in _named(head_class) else None,
     )
     torch.manual_seed(derive_seed(config.seed, "classifier"))
     network: Network = _build(
@@ -102,7 +101,7 @@ def build_head(node: DictConfig, **facts: Any) -> nn.Module:
         node: config of the head.
         facts: `in_channels`, `num_classes` and `map_size`.
     """
-    named = inspect.signature(get_class(node._target_)).parameters
+    named = _named(get_class(node._target_))
     own = node.copy()
     with open_dict(own):
         for key in _HEAD_KEYS:
@@ -110,6 +109,14 @@ def build_head(node: DictConfig, **facts: Any) -> nn.Module:
     own._set_parent(node._get_parent())  # errors name the place in the whole config
     head: nn.Module = _build(own, **{name: fact for name, fact in facts.items() if name in named})
     return head
+
+
+def _named(head_class: type) -> Collection[str]:
+    """Names of the arguments of a class."""
+    try:
+        return inspect.signature(head_class).parameters
+    except ValueError:  # a class written in C
+        return ()
 
 
 def _map_size(backbone: nn.Module, crop_size: Sequence[int] | None) -> Size | None:

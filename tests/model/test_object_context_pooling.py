@@ -74,7 +74,7 @@ def test_sides_shorter_than_the_max_pool_are_one_position(size: tuple[int, int],
     features = torch.randn(2, 8, *size)
     assert pool(features).shape == features.shape
     pooled = pool.pooled(features)
-    assert tuple(pooled.shape[2:]) == pool.pooled_size(*size)
+    assert tuple(pooled.shape[2:]) == pool.size(features)
     assert torch.equal(
         pooled.amax((2, 3)), features[..., : pooled.shape[2] * downsample, : pooled.shape[3] * downsample].amax((2, 3))
     )

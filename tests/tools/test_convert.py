@@ -109,7 +109,7 @@ def test_names_are_those_of_the_released_modules(golden: str, head: str, module:
 
 def test_a_norm_keeps_the_size_of_its_scale(workplace: Path, call: Main, base_oc: Path) -> None:
     call("convert", str(base_oc), "--head", "base_oc", "ours.ckpt", *SMALL)
-    theirs, ours = torch.load(base_oc, weights_only=True), ocnet_pl.load("ours.ckpt").state_dict()
+    theirs, ours = torch.load(base_oc, weights_only=True), ocnet_pl.load("ours.ckpt").network.state_dict()
     for name, their_name in (("backbone.bn1", "bn3"), ("head.pool.key.1", "context.2.stages.0.f_key.1")):
         assert (theirs[f"{their_name}.weight"] < 0).any()
         torch.testing.assert_close(
@@ -122,7 +122,7 @@ def test_the_input_makes_a_difference(workplace: Path, call: Main, base_oc: Path
     for how in ("bgr", "oc"):
         call("convert", str(base_oc), "--head", "base_oc", "--input", how, f"{how}.ckpt", *SMALL)
     with torch.no_grad():
-        bgr, oc = (ocnet_pl.load(f"{how}.ckpt")(IMAGE) for how in ("bgr", "oc"))
+        bgr, oc = (ocnet_pl.load(f"{how}.ckpt").network(IMAGE) for how in ("bgr", "oc"))
     assert (bgr - oc).abs().max() > 1e-2
 
 

@@ -131,7 +131,7 @@ def test_every_head_is_profiled(call: Main, workplace: Path, capsys: pytest.Capt
 
 
 def test_both_attentions_stand_side_by_side(call: Main, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ("--heads", "pyramid_oc", "gp", "--head-only", "--explicit-attention", "--csv", "here.csv")
+    arguments = ("--heads", "pyramid_oc", "gp", "--explicit-attention", "--csv", "here.csv")
     assert call("profile", *FAST, *arguments) == 0
     gp, mapless, explicit = read_costs(workplace / "here.csv")
     assert [(c.head, c.attention) for c in (gp, mapless, explicit)] == [
@@ -141,21 +141,6 @@ def test_both_attentions_stand_side_by_side(call: Main, workplace: Path, capsys:
     assert mapless.parameters == explicit.parameters
     printed = capsys.readouterr().out
     assert printed.count("ratio") == 1
-    assert "heads alone on features of tiny" in printed
-
-
-def test_the_attention_alone(call: Main, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("profile", *FAST, "--attention-only", "--batch", "2") == 0
-    costs = read_costs(workplace / "outputs" / "profile.csv")
-    assert [(c.head, c.attention) for c in costs] == [
-        (f"key 256, value {value}", form) for value in (256, 512) for form in ("mapless", "explicit")
-    ]
-    assert costs[0].multiply_adds == 2 * 64**2 * 512
-    assert "on 64 positions" in costs[0].conditions
-    printed = capsys.readouterr().out
-    assert printed.count("ratio") == 2
-    assert "mapless as networks compute it" in printed
-    assert call("profile", *FAST, "--attention-only", "--head-only") == 2
 
 
 def test_batches_of_bf16_on_any_timm_backbone(call: Main, workplace: Path) -> None:

@@ -4,7 +4,6 @@ import argparse
 import io
 import json
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +23,6 @@ examples:
   ocnet-data check dataset=lip dataset.root=/data/lip --json > lip.json   the same for machines; exit code 1 if unsound
   ocnet-data show dataset=ade20k dataset.root=/data/ADEChallengeData2016  writes outputs/show.png
   ocnet-data weights dataset=folder dataset.root=DIR 'dataset.classes=[sky,sea]'
-  ocnet-data benchmark --synthetic 12                                     needs no data
 
 ocnet-data COMMAND --help says more of each."""
 
@@ -45,11 +43,6 @@ under the colours of its label, with a legend. Other samples: seed=N."""
 WEIGHTS = """\
 Counts the labelled pixels of each class in the training split and computes the weights of the loss in the form that the
 authors computed theirs for Cityscapes. Prints them as YAML, and as an override for the command line."""
-
-BENCHMARK = """\
-Times training samples on one thread of one process: a plain loader (decode, resize all of it, crop, normalise), ours
-(decode, cut the window of the crop, resize that), and ours from the decoded cache that dataset.cache=DIR makes.
-Decoding time is reported separately; it is a lower bound for any loader without a cache."""
 
 
 def main() -> None:
@@ -83,13 +76,6 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("outputs/show.png"), metavar="FILE", help="PNG (default: %(default)s)"
     )
     _add_workers(command(_weights, "compute class weights of the loss from the training labels", WEIGHTS))
-    benchmark = command(_benchmark, "time the loader beside a plain one, and with dataset.cache", BENCHMARK)
-    benchmark.add_argument(
-        "--synthetic", type=whole_number, metavar="N", help="generate N images of 2048x1024, about 3 MB each"
-    )
-    benchmark.add_argument(
-        "--rounds", type=whole_number, default=5, metavar="N", help="report the median of N (default: 5)"
-    )
     return parser
 
 
@@ -164,26 +150,6 @@ def _weights(arguments: argparse.Namespace) -> None:
         print(f"  - {weight}  # {name}, {count:,} pixels")
     print("# on the command line:")
     print(f"# 'dataset.class_weights=[{','.join(weights)}]'")
-
-
-def _benchmark(arguments: argparse.Namespace) -> None:
-    from rich.console import Console
-
-    with tempfile.TemporaryDirectory(prefix="ocnet-data-") as folder:
-        overrides = list(arguments.overrides)
-        if arguments.synthetic:
-            from ocnet_pl.dataset.synthetic import write_synthetic_tree
-
-            write_synthetic_tree(Path(folder) / "tree", arguments.synthetic)
-            overrides += ["dataset=cityscapes", f"dataset.root={folder}/tree"]
-        data = _data(overrides)
-        from ocnet_pl.dataset.benchmark import LEGEND, benchmark, conditions
-        from ocnet_pl.dataset.benchmark_printing import print_timings
-        from ocnet_pl.drawing.progress import progress_of
-
-        with progress_of("timing") as advance:
-            timings = benchmark(data, Path(folder), rounds=arguments.rounds, advance=advance)
-        print_timings(timings, [*LEGEND, *conditions(data)], Console())
 
 
 if __name__ == "__main__":

@@ -1,20 +1,19 @@
-"""The benchmark runs and its loaders do what they say; how fast they are is for `ocnet-data benchmark`."""
+"""The benchmark runs and its loaders do what they say; how fast they are is for `python benchmarks/loader.py`."""
 
 from pathlib import Path
 
+import loader
 import pytest
 import torch
-from conftest import Main
+from loader import benchmark
+from plain_loader import PlainLoader
+from synthetic_tree import write_synthetic_tree
 from trees import ade20k_tree
 
-from ocnet_pl.dataset import benchmark as module
 from ocnet_pl.dataset import reading
 from ocnet_pl.dataset.ade20k import ADE20K
-from ocnet_pl.dataset.benchmark import benchmark
 from ocnet_pl.dataset.cityscapes import Cityscapes
-from ocnet_pl.dataset.plain_loader import PlainLoader
 from ocnet_pl.dataset.sampler import Draw
-from ocnet_pl.dataset.synthetic import write_synthetic_tree
 from ocnet_pl.errors import UserError
 
 
@@ -23,7 +22,7 @@ def test_three_loaders_are_timed(tmp_path: Path) -> None:
     data = Cityscapes(str(tmp_path / "tree"), crop_size=(48, 48))
     opencv = reading.opencv
     plain, ours, cached = benchmark(data, tmp_path, draws=2, rounds=2)
-    assert [timing.loader for timing in (plain, ours, cached)] == [module.PLAIN, module.OURS, module.CACHED]
+    assert [timing.loader for timing in (plain, ours, cached)] == [loader.PLAIN, loader.OURS, loader.CACHED]
     assert 0 < plain.decoder_ms < plain.total_ms
     assert 0 < ours.decoder_ms < ours.total_ms
     assert cached.decoder_ms == 0
@@ -32,9 +31,9 @@ def test_three_loaders_are_timed(tmp_path: Path) -> None:
 
 def test_the_plain_loader_makes_samples(cityscapes_tree: Path) -> None:
     data = Cityscapes(str(cityscapes_tree), crop_size=(40, 48))
-    loader = PlainLoader(data.pairs("train"), data.table, data.crop_size, [0.5, 1.0, 2.0], seed=0)
+    plain = PlainLoader(data.pairs("train"), data.table, data.crop_size, [0.5, 1.0, 2.0], seed=0)
     for position in range(3):
-        sample = loader[Draw(0, position)]
+        sample = plain[Draw(0, position)]
         assert sample["image"].shape == (3, 40, 48)
         assert sample["image"].dtype == torch.float32
         assert sample["label"].shape == (40, 48)
@@ -47,9 +46,9 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         benchmark(ADE20K(str(root)), tmp_path)
 
 
-def test_the_command(cityscapes_tree: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_script(cityscapes_tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = "dataset=cityscapes", f"dataset.root={cityscapes_tree}", "dataset.crop_size=[24,24]"
-    assert call("data", "benchmark", *arguments, "--rounds", "1") == 0
+    loader.main([*arguments, "--rounds", "1"])
     out = capsys.readouterr().out
     assert "ours, cached" in out
     assert "machine: " in out

@@ -1,8 +1,15 @@
-"""Cost of a training sample: a plain loader, ours, and ours from the decoded cache, side by side."""
+"""Cost of a training sample: a plain loader, ours, and ours from the decoded cache, side by side.
 
+Times one thread of one process. `python benchmarks/loader.py` draws twelve images of Cityscapes' size;
+`python benchmarks/loader.py dataset=cityscapes dataset.root=DIR` takes the overrides of ocnet-train.
+"""
+
+import argparse
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,17 +17,23 @@ import cv2
 import numpy as np
 import PIL
 import torch
+from plain_loader import PlainLoader
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from synthetic_tree import write_synthetic_tree
 
+from ocnet_pl.build import build_data
+from ocnet_pl.config.compose import compose
 from ocnet_pl.dataset import reading
 from ocnet_pl.dataset.cache import DecodedCache
 from ocnet_pl.dataset.data_module import SegmentationDataModule
-from ocnet_pl.dataset.plain_loader import PlainLoader
 from ocnet_pl.dataset.reading import read_size
 from ocnet_pl.dataset.sampler import Draw
 from ocnet_pl.dataset.samples import SegmentationDataset
-from ocnet_pl.dataset.timing import Timing
 from ocnet_pl.dataset.transforms import RandomScaleCrop
-from ocnet_pl.errors import UserError
+from ocnet_pl.drawing.progress import progress_of
+from ocnet_pl.errors import UserError, one_line_errors
 
 PLAIN, OURS, CACHED = "plain", "ours", "ours, cached"
 LEGEND = (
@@ -28,6 +41,31 @@ LEGEND = (
     "ours: decode, cut the window of the crop, resize and look up that; bytes, which the device normalises",
     "ours, cached: the same from dataset.cache=DIR",
 )
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Time of one loader for an average sample.
+
+    Attributes:
+        loader: name of the loader.
+        total_ms: processor time of the thread.
+        decoder_ms: part of it inside the image decoder.
+    """
+
+    loader: str
+    total_ms: float
+    decoder_ms: float
+
+    @property
+    def samples_per_second(self) -> float:
+        """Rate of one process."""
+        return 1000 / self.total_ms
+
+    @property
+    def outside(self) -> float:
+        """Share of the time that is spent outside the decoder."""
+        return 1 - self.decoder_ms / self.total_ms
 
 
 class Loader(Protocol):
@@ -64,7 +102,7 @@ def benchmark(
     if [type(transform) for transform in data.geometry()] != [RandomScaleCrop]:
         raise UserError(
             f"{data.title}: the plain loader of the benchmark scales and crops, and this data set is trained "
-            "otherwise; take dataset=cityscapes, demo or folder, or --synthetic 12"
+            "otherwise; take dataset=cityscapes, demo or folder"
         )
     pairs = training.pairs[:images]
     order = [Draw(image, position) for position, image in enumerate(np.tile(range(len(pairs)), draws).tolist())]
@@ -156,3 +194,40 @@ def _one_thread() -> Iterator[None]:
     finally:
         cv2.setNumThreads(before[0])
         torch.set_num_threads(before[1])
+
+
+def print_timings(timings: Sequence[Timing], notes: Sequence[str], console: Console) -> None:
+    """Prints one row per loader; the last column compares with the first row."""
+    grid = Table(box=SIMPLE_HEAD)
+    grid.add_column("Loader", no_wrap=True)
+    for heading in ("ms a sample", "in decoder", "outside (%)", "samples/s", "x plain"):
+        grid.add_column(heading, justify="right")
+    for timing in timings:
+        ratio = timing.samples_per_second / timings[0].samples_per_second
+        numbers = timing.total_ms, timing.decoder_ms, 100 * timing.outside, timing.samples_per_second
+        grid.add_row(timing.loader, *(f"{number:.1f}" for number in numbers), f"{ratio:.2f}")
+    console.print(grid)
+    for note in notes:
+        console.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="the data set (default: a drawn one)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="report the median of N (default: 5)")
+    options = parser.parse_args(arguments)
+    with one_line_errors("loader.py"), tempfile.TemporaryDirectory(prefix="loader-") as folder:
+        overrides = options.overrides
+        if not overrides:
+            write_synthetic_tree(Path(folder) / "tree", 12)
+            overrides = ["dataset=cityscapes", f"dataset.root={folder}/tree"]
+        data = build_data(compose(*overrides))
+        data.prepare_data()
+        with progress_of("timing") as advance:
+            timings = benchmark(data, Path(folder), rounds=options.rounds, advance=advance)
+        print_timings(timings, [*LEGEND, *conditions(data)], Console())
+
+
+if __name__ == "__main__":
+    main()
