@@ -4,7 +4,14 @@ from typing import Any
 
 from ocnet_pl.record.result import Evaluation, Result
 
-LABELS = {"gp": "GP", "base_oc": "Base-OC", "pyramid_oc": "Pyramid-OC", "asp_oc": "ASP-OC", "baseline": "Baseline"}
+LABELS = {
+    "gp": "GP",
+    "ppm": "PPM",
+    "base_oc": "Base-OC",
+    "pyramid_oc": "Pyramid-OC",
+    "asp_oc": "ASP-OC",
+    "baseline": "Baseline",
+}
 
 
 def result(row: str, seed: int, miou: float, table: str = "table1", **fields: Any) -> Result:

@@ -33,7 +33,7 @@ def whole(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = Result.read(sweep / "base_oc/seed-0/result.json")
     setting = Setting(result.weights_sha256, "val", 5, 3, 0)
     estimates = {metric: Estimate(0.5 + i / 100, 0.4, 0.6) for i, metric in enumerate(METRICS)}
-    measure = ContextMeasure("base_oc", setting, [MapContext(1, estimates, {"road": estimates})])
+    measure = ContextMeasure("base_oc", setting, [MapContext(estimates, {"road": estimates})])
     measure.write(sweep / "base_oc/seed-0/context-last-val.json")
     total = result.parameters["total"]
     write_costs(sweep / "profile.csv", [Cost("base_oc", "mapless", total, 20, 1.5, 2.5, 3.5, 4.5, "an abacus")])

@@ -22,7 +22,7 @@ from ocnet_pl.record.scores import Score, newest_scores
 from ocnet_pl.record.sealed import write_records
 
 MEASURE = ContextMeasure(
-    "base_oc", Setting("w", "val", 5, 3, 0), [MapContext(1, {m: Estimate(0.5, 0.4, 0.6) for m in METRICS}, {})]
+    "base_oc", Setting("w", "val", 5, 3, 0), [MapContext({m: Estimate(0.5, 0.4, 0.6) for m in METRICS}, {})]
 )
 
 

@@ -13,12 +13,14 @@ from ocnet_pl.metrics import IGNORE
 from ocnet_pl.model.object_context import ObjectContext
 from ocnet_pl.model.object_context_pooling import ObjectContextPooling
 from ocnet_pl.randomness import derive_seed
-from ocnet_pl.record.context import METRICS, ContextMeasure, Setting, context_file, differences
+from ocnet_pl.record.context import METRICS, ContextMeasure, MapKind, Setting, context_file, differences
+from ocnet_pl.record.directory import read_json, write_json
 from ocnet_pl.report.files import comma_separated, markdown
 from ocnet_pl.statistics import class_means
 from ocnet_pl.table import read_tables
 from ocnet_pl.tools.explore.measuring import draw_pixels, measure_map
 
+WHOLE = MapKind("whole image", 1.0)
 SIZE = (29, 57)
 """Of the image; its features are 5 by 9, and every cell has 7 whole pixels a side, or 4 at the border."""
 
@@ -156,7 +158,7 @@ def test_a_table_shows_what_was_measured(tmp_path: Path) -> None:
         directory = tmp_path / "base_oc" / f"seed-{seed}"
         result("base_oc", seed, 80).write(directory / "result.json")
         values[..., :2, METRICS.index("own")] = own
-        measure = ContextMeasure.of("base_oc", Setting(weights, "val", 2, 10, 0), ("a", "b", "c"), [1], values)
+        measure = ContextMeasure.of("base_oc", Setting(weights, "val", 2, 10, 0), ("a", "b", "c"), [WHOLE], values)
         measure.write(context_file(directory, "last", "val"))
     result("gp", 0, 70).write(tmp_path / "gp" / "seed-0" / "result.json")
     (table,) = read_tables(tmp_path)
@@ -175,13 +177,23 @@ def test_a_measure_reads_back(tmp_path: Path) -> None:
     setting = Setting("abc", "val", 2, 10, 0)
     values = np.full((2, 2, 3, len(METRICS)), np.nan)
     values[:, :, 0], values[0, 1, 2] = 0.5, 0.25
-    written = ContextMeasure.of("pyramid_oc", setting, ("sky", "road", "car"), [6, 1], values)
+    written = ContextMeasure.of(
+        "pyramid_oc", setting, ("sky", "road", "car"), [MapKind("6x6 cells", 1 / 36), WHOLE], values
+    )
     assert set(written.maps[0].classes) == {"sky", "car"}
-    assert written.widest.grid == 1
+    assert written.widest.name == "whole image"
     path = context_file(tmp_path, "last", "val")
     written.write(path)
     assert path.name == "context-last-val.json"
     assert ContextMeasure.read(path) == written
+    old = read_json(path)
+    for of_map, grid in zip(old["maps"], (6, 1), strict=True):
+        del of_map["name"], of_map["reach"]
+        of_map["grid"] = grid
+    write_json(path, old)
+    assert [(one.name, one.reach) for one in ContextMeasure.read(path).maps] == [
+        (one.name, one.reach) for one in written.maps
+    ], "a file of an older version"
     path.write_text('{"head": "base_oc"}')
     with pytest.raises(UserError, match="not a measure of this version"):
         ContextMeasure.read(path)

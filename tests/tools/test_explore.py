@@ -21,8 +21,8 @@ def test_a_measure_is_kept_beside_the_result(runs: Path, call: Main, capsys: pyt
     assert call("explore", "measure", *paths, "--pixels", "3", "--device", "cpu") == 0
     out = capsys.readouterr().out
     assert "On own class (%)" in out
-    assert "within cells of 6x6" in out
-    assert f"passed over: {paths[2]}: Baseline: this head has no attention" in out
+    assert "6x6 cells" in out
+    assert f"passed over: {paths[2]}: Baseline: attention cannot be shown" in out
     kept = runs / "base_oc" / "seed-0" / "context-last-val.json"
     assert f"wrote {kept}" in out
     measure = ContextMeasure.read(kept)
@@ -65,8 +65,8 @@ def test_a_figure_of_several_heads(runs: Path, trained: Path, tmp_path: Path, ca
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("figure", "baseline"), "this head has no attention"),
-        (("measure", "baseline"), "this head has no attention"),
+        (("figure", "baseline"), "attention cannot be shown"),
+        (("measure", "baseline"), "attention cannot be shown"),
         (("figure", "base_oc", "--points", "64,0"), "point 64,0: not in the image of 64x32 pixels"),
         (("figure", "base_oc", "--out", "maps.bmp"), "choose one of .png, .pdf, .svg"),
         (("figure", "base_oc", "--root", "nowhere"), "demo tree"),
@@ -119,7 +119,9 @@ def test_a_point_is_picked_deep_in_every_large_class() -> None:
 
 def test_names_say_what_tells_checkpoints_apart() -> None:
     def one(head: str, seed: int, step: int = 9, row: str = "", file: str = "last") -> Explored:
-        return Explored(Path(file), None, None, head, row or head, seed, step)  # type: ignore[arg-type]
+        return Explored(
+            Path(file), None, None, head, {"base_oc": "Base-OC", "asp_oc": "ASP-OC"}[head], row or head, seed, step
+        )  # type: ignore[arg-type]
 
     assert names([one("base_oc", 0), one("asp_oc", 0)]) == ["Base-OC", "ASP-OC"]
     assert names([one("base_oc", 0), one("base_oc", 1), one("asp_oc", 0)]) == [

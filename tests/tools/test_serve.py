@@ -178,7 +178,7 @@ def test_the_oldest_uploads_make_room(explored: list[Explored]) -> None:
 
 def test_a_diverged_network_is_one_line(explored: list[Explored], monkeypatch: pytest.MonkeyPatch) -> None:
     viewer = Viewer(explored, first_images(explored[0].data, 1))
-    monkeypatch.setattr(explored[0].network, "protocol", lambda *_: torch.full((1, 5, 32, 64), torch.nan))
+    monkeypatch.setattr(explored[0].predictor, "protocol", lambda *_: torch.full((1, 5, 32, 64), torch.nan))
     with pytest.raises(UserError, match="not finite"):
         viewer.look(0, 0, 0, 1, 1)
 
