@@ -187,6 +187,7 @@ def test_a_measure_reads_back(tmp_path: Path) -> None:
     assert path.name == "context-last-val.json"
     assert ContextMeasure.read(path) == written
     old = read_json(path)
+    del old["checksum"]
     for of_map, grid in zip(old["maps"], (6, 1), strict=True):
         del of_map["name"], of_map["reach"]
         of_map["grid"] = grid

@@ -22,7 +22,7 @@ def test_a_measure_is_kept_beside_the_result(runs: Path, call: Main, capsys: pyt
     out = capsys.readouterr().out
     assert "On own class (%)" in out
     assert "6x6 cells" in out
-    assert f"passed over: {paths[2]}: Baseline: attention cannot be shown" in out
+    assert f"skipped: {paths[2]}: Baseline: its attention cannot be shown" in out
     kept = runs / "base_oc" / "seed-0" / "context-last-val.json"
     assert f"wrote {kept}" in out
     measure = ContextMeasure.read(kept)

@@ -35,7 +35,7 @@ Pixels that the data set ignores are not asked about, and weight that falls on t
 
 Prints a table and writes it beside the run's result.json, as context-last-val.json for last.ckpt on val. What is there
 already is not measured again; it is replaced when the weights are others, or when more pixels are asked for. Among
-several checkpoints those of heads without attention are passed over."""
+several checkpoints those of heads without attention are skipped."""
 
 SERVE = """\
 Opens a page on this machine, http://127.0.0.1:PORT. Move over an image and see what the network looks at from there,
@@ -161,7 +161,7 @@ def _measure(arguments: argparse.Namespace) -> None:
         except NoAttentionError as error:
             if len(arguments.checkpoints) == 1:
                 raise
-            console.print(plain(f"passed over: {error}"), highlight=False, soft_wrap=True)
+            console.print(plain(f"skipped: {error}"), highlight=False, soft_wrap=True)
             continue
         setting = setting_for(one, arguments.split, arguments.images, arguments.pixels, arguments.seed)
         found, note = kept_measure(one, setting), "this was measured before"
