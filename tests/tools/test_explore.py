@@ -29,7 +29,8 @@ def test_a_measure_is_kept_beside_the_result(runs: Path, call: Main, capsys: pyt
     result = json.loads((kept.parent / "result.json").read_text())
     assert measure.setting.weights_sha256 == result["weights_sha256"]
     assert (measure.setting.images, measure.setting.pixels) == (5, 3)
-    assert [one.grid for one in ContextMeasure.read(runs / "pyramid_oc" / "seed-0" / kept.name).maps] == [1, 2, 3, 6]
+    pyramid = ContextMeasure.read(runs / "pyramid_oc" / "seed-0" / kept.name)
+    assert [one.reach for one in pyramid.maps] == pytest.approx([1, 1 / 4, 1 / 9, 1 / 36])
     assert {"sky", "building"} <= set(measure.maps[0].classes)
     own = measure.maps[0].classes["sky"]["own"]
     assert own.low <= own.value <= own.high
