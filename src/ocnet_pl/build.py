@@ -27,8 +27,8 @@ from ocnet_pl.module import SegmentationModule
 from ocnet_pl.randomness import derive_seed
 from ocnet_pl.resizing import Size
 
-_HEAD_KEYS = ("label", "backbone_stride")
-"""Keys of a head's YAML that are not arguments of its class."""
+_HEAD_KEYS = ("label", "backbone_stride", "auxiliary_weight")
+"""Keys of a head's YAML that are not arguments of its class; `conf/` reads the last two as defaults of its own."""
 
 
 def _build(node: Any, **arguments: Any) -> Any:

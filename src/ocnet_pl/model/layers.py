@@ -1,6 +1,7 @@
 """The layers that every head is built from."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +48,12 @@ def upsample(features: Tensor, size: Sequence[int]) -> Tensor:
     if tuple(features.shape[-2:]) == tuple(size):
         return features
     return F.interpolate(features, tuple(size), mode="bilinear", align_corners=True)
+
+
+def without_autocast(features: Tensor) -> AbstractContextManager[object]:
+    """Context in which matrix products on the device of these features keep the precision of their inputs."""
+    device = features.device.type
+    return torch.autocast(device, enabled=False) if device != "meta" else nullcontext()
 
 
 class PooledContext(nn.Module):
