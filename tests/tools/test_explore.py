@@ -32,8 +32,7 @@ def test_a_measure_is_kept_beside_the_result(runs: Path, call: Main, capsys: pyt
     pyramid = ContextMeasure.read(runs / "pyramid_oc" / "seed-0" / kept.name)
     assert [one.name for one in pyramid.maps] == ["whole image", "2x2 cells", "3x3 cells", "6x6 cells"]
     reaches = [one.reach for one in pyramid.maps]
-    assert reaches[0] == 1
-    assert reaches == sorted(reaches, reverse=True)
+    assert reaches[0] == 1 > max(reaches[1:])
     assert {"sky", "building"} <= set(measure.maps[0].classes)
     own = measure.maps[0].classes["sky"]["own"]
     assert own.low <= own.value <= own.high
