@@ -140,7 +140,7 @@ def test_rows_cost_no_more_than_what_leads_to_them() -> None:
 
 @pytest.mark.parametrize("name", [name for name in heads() if name not in ATTENDING])
 def test_a_head_without_attention_is_told(name: str) -> None:
-    with pytest.raises(UserError, match="cannot be shown"):
+    with pytest.raises(UserError, match="no attention map"):
         network(name).object_context(picture(32, 32), [(0, 0)])
 
 

@@ -22,7 +22,7 @@ def test_a_measure_is_kept_beside_the_result(runs: Path, call: Main, capsys: pyt
     out = capsys.readouterr().out
     assert "On own class (%)" in out
     assert "6x6 cells" in out
-    assert f"skipped: {paths[2]}: Baseline: its attention cannot be shown" in out
+    assert f"skipped: {paths[2]}: Baseline: has no attention map" in out
     kept = runs / "base_oc" / "seed-0" / "context-last-val.json"
     assert f"wrote {kept}" in out
     measure = ContextMeasure.read(kept)
@@ -68,9 +68,9 @@ def test_a_figure_of_several_heads(runs: Path, trained: Path, tmp_path: Path, ca
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("figure", "baseline"), "attention cannot be shown"),
-        (("measure", "baseline"), "attention cannot be shown"),
-        (("figure", "base_oc", "--points", "64,0"), "point 64,0: not in the image of 64x32 pixels"),
+        (("figure", "baseline"), "no attention map"),
+        (("measure", "baseline"), "no attention map"),
+        (("figure", "base_oc", "--points", "64,0"), "point 64,0: outside the image of 64x32 pixels"),
         (("figure", "base_oc", "--out", "maps.bmp"), "choose one of .png, .pdf, .svg"),
         (("figure", "base_oc", "--root", "nowhere"), "demo tree"),
         (("measure", "base_oc", "--split", "tset"), "no split 'tset'"),

@@ -78,7 +78,8 @@ def create_backbone(
         ) from error
     except (AssertionError, TypeError) as error:  # timm raises either for a stride that it cannot build
         raise ArgumentError(
-            f"output_stride={output_stride}: timm cannot build {model_name} at this stride ({str(error) or 'use 8, 16 or 32'})"
+            f"output_stride={output_stride}: timm cannot build {model_name} at this stride "
+            f"({str(error) or 'use 8, 16 or 32'})"
         ) from error
     _require_stride(backbone, model_name, output_stride)
     if dilate_first_block:
@@ -126,7 +127,8 @@ def _quiet_download() -> Iterator[None]:
 def _count_statistics_once(backbone: nn.Module) -> None:
     """Freeze batch norm's running statistics in the forward pass that checkpointing repeats during backward.
 
-    Otherwise they would move twice per step, and the tested network would differ from one trained without checkpointing.
+    Otherwise they would move twice per step, and a network would be tested with other statistics than without
+    checkpointing.
     """
     moving: dict[nn.Module, float | None] = {}
 
