@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.loggers import CSVLogger
 
-from ocnet_pl.build import build_data, build_loggers, build_module, build_trainer
+from ocnet_pl.build import build_data, build_module
 from ocnet_pl.checkpoint import CheckpointConfig, checkpoint_callbacks, load_weights, read_checkpoint
 from ocnet_pl.config.compose import plain
 from ocnet_pl.dataset.cautions import cautions
@@ -35,6 +35,7 @@ from ocnet_pl.run.callbacks.progress import TrainingProgress
 from ocnet_pl.run.callbacks.stopping import SameConfigEverywhere, StopAfterStep
 from ocnet_pl.run.samples import write_samples
 from ocnet_pl.run.testing import TestCounts, test
+from ocnet_pl.run.trainer import build_loggers, build_trainer
 
 
 def train(config: DictConfig, run: RunDirectory, choices: dict[str, str | None], overrides: list[str]) -> None:
