@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ocnet_pl.build import build_network
 from ocnet_pl.config.compose import compose
+from ocnet_pl.loss.cross_entropy import CrossEntropy
 from ocnet_pl.model.attention import attend
 from ocnet_pl.model.head import danet, upernet
 from ocnet_pl.model.head.danet import ChannelAttention, DANet, PositionAttention
@@ -359,6 +360,31 @@ def test_channel_attention_survives_half_precision() -> None:
         half = attention(features.half())
     assert half.dtype == torch.float16
     torch.testing.assert_close(half.float(), exact, rtol=2e-2, atol=0)
+
+
+def test_all_three_classifiers_of_danet_have_dropout() -> None:
+    head = DANet(8, 3, 16, dropout=1.0).train()
+    features, extras = head.supervised(torch.randn(2, 8, 5, 6))
+    assert not features.any()
+    for name, classifier in (("position", head.position_classifier), ("channel", head.channel_classifier)):
+        torch.testing.assert_close(extras[name], classifier.bias.view(1, 3, 1, 1).expand(2, 3, 5, 6))
+    assert compose("model/head=danet").model.head.dropout == 0.1
+
+
+def test_the_losses_of_danets_paths() -> None:
+    head = DANet(8, 3, 16, path_weight=0.5).train()
+    _, extras = head.supervised(torch.randn(2, 8, 5, 6))
+    label = torch.randint(3, (2, 33, 41), dtype=torch.uint8)
+    label[:, :9] = 255
+    terms = head.losses(extras, {"label": label}, CrossEntropy())
+    for name, logits in extras.items():
+        expected = F.cross_entropy(aligned(logits, (33, 41)), label.long(), ignore_index=255)
+        torch.testing.assert_close(terms[name], 0.5 * expected)
+    assert set(terms) == {"position", "channel"}
+    ignored = head.losses(extras, {"label": torch.full_like(label, 255)}, CrossEntropy())
+    torch.stack(list(ignored.values())).sum().backward()
+    assert all(term.item() == 0 for term in ignored.values())
+    assert all(p.grad is not None for p in head.parameters()), "another process waits for every gradient"
 
 
 def test_gates_start_closed() -> None:
