@@ -1,1 +1,1 @@
-"""Files of a run and of a sweep: what they contain, and how they are read back. Without torch."""
+"""Files of runs and sweeps on disk: their content, and how they are read. Without torch."""
