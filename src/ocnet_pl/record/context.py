@@ -133,11 +133,7 @@ class ContextMeasure:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a measure.
-
-        Raises:
-            UserError: the file is damaged or of another kind.
-        """
+        """Read a measure."""
         measure = read_record(path, cls, _WHAT, _REMEDY)
         for one in measure.maps:
             if any(set(estimates) != set(METRICS) for estimates in (one.overall, *one.classes.values())):

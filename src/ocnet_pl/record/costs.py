@@ -65,11 +65,7 @@ def write_costs(path: Path, costs: Sequence[Cost]) -> None:
 
 
 def read_costs(path: Path) -> list[Cost]:
-    """Read a file of `write_costs`, also of versions without checksums.
-
-    Raises:
-        UserError: the file cannot be read, is of another kind, or was changed after it was written.
-    """
+    """Read a file of `write_costs`, also of versions without checksums."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             costs = [_cost(path, line) for line in csv.DictReader(file, restkey="more", restval=None, strict=True)]

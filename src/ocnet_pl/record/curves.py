@@ -28,9 +28,6 @@ def read_curves(logs: Path) -> Curves:
     """Join the curves of all starts. Where a resumed run repeats steps, the later start replaces the earlier one.
 
     Non-finite values, such as the mIoU of images without labels, are left out.
-
-    Raises:
-        UserError: a file is damaged.
     """
     starts = sorted(
         (start, path) for path in logs.glob("*/metrics.csv") if (start := start_of(path.parent)) is not None

@@ -97,11 +97,7 @@ class RunDirectory:
         return RunDirectory(Path(os.path.normpath(self.path.parent.parent / row / self.path.name)))
 
     def state(self) -> State:
-        """State of the run, without side effects, whichever process trains it.
-
-        Raises:
-            UserError: the directory cannot be read.
-        """
+        """State of the run, without side effects, whichever process trains it."""
         with readable_os_errors(self.path):
             if self.result.is_file():
                 return State.DONE
@@ -112,19 +108,11 @@ class RunDirectory:
             return State.BROKEN if self.started.is_file() else State.WAITING
 
     def read_started(self) -> dict[str, Any] | None:
-        """Config of the first start; None before it.
-
-        Raises:
-            UserError: `config.json` is damaged.
-        """
+        """Config of the first start; None before it."""
         return read_object(self.started) if self.started.is_file() else None
 
     def read_failure(self) -> str:
-        """Error that ended the last attempt.
-
-        Raises:
-            UserError: `failure.json` is damaged.
-        """
+        """Error that ended the last attempt."""
         error = read_object(self.failure).get("error")
         if not isinstance(error, str):
             raise UserError(f"{self.failure}: 'error' is not a text; delete the file and rerun the same command")
@@ -156,11 +144,7 @@ class RunDirectory:
         )
 
     def refuse_unwritable(self) -> None:
-        """Check that the directory can be created and written, without creating it.
-
-        Raises:
-            UserError: it cannot.
-        """
+        """Raise `UserError` if the directory cannot be created and written; does not create it."""
         with readable_os_errors(self.path):
             place = next(folder for folder in (self.path.absolute(), *self.path.absolute().parents) if folder.exists())
             if not place.is_dir():
@@ -169,11 +153,7 @@ class RunDirectory:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
 
     def create(self) -> None:
-        """Create the directory and its parents.
-
-        Raises:
-            UserError: the directory cannot be created.
-        """
+        """Create the directory and its parents; raises `UserError` if it cannot be created."""
         with readable_os_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
 

@@ -27,11 +27,7 @@ class Found:
 
 
 def refuse_missing(folder: Path) -> None:
-    """Refuse a path that is not a directory.
-
-    Raises:
-        UserError: no such directory.
-    """
+    """Raise `UserError` if there is no such directory."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such directory; give the directory of a sweep, e.g. outputs/demo")
 
@@ -71,11 +67,7 @@ def find_results(folder: Path) -> Found:
 
 
 def read_results(folder: Path) -> list[Result]:
-    """Read all finished runs below a folder, by table, row and seed.
-
-    Raises:
-        UserError: one of them cannot be read.
-    """
+    """Read all finished runs below a folder, by table, row and seed; raises `UserError` for a damaged one."""
     found = find_results(folder)
     if found.unreadable:
         raise UserError(next(iter(found.unreadable.values())))

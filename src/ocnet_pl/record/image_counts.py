@@ -41,9 +41,6 @@ def read_counts(result: Result, key: str) -> SavedCounts | None:
     Args:
         result: result of the run.
         key: key of the evaluation.
-
-    Raises:
-        UserError: the file is damaged or belongs to another test.
     """
     path = result.counts_file(key)
     if path is None:

@@ -84,11 +84,7 @@ def record_images(run: RunDirectory, found: Mapping[str, Fingerprint]) -> None:
 
 
 def recorded_images(run: RunDirectory) -> dict[str, SplitImages]:
-    """Content of `data.json`; empty for a run of an older version.
-
-    Raises:
-        UserError: the file is damaged.
-    """
+    """Content of `data.json`; empty for a run of an older version."""
     path = run.path / DATA
     if not path.is_file():
         return {}
@@ -123,11 +119,7 @@ def record_trained(run: RunDirectory, trained: Fingerprint | None, parent: RunDi
 
 
 def trained_keys(run: RunDirectory) -> Keys | None:
-    """Keys of the images that a run's network has been trained on; None for a run of an older version.
-
-    Raises:
-        UserError: the file is damaged.
-    """
+    """Keys of the images that a run's network has been trained on; None for a run of an older version."""
     path = run.path / TRAINED
     if not path.is_file():
         return None

@@ -46,15 +46,12 @@ _ANY_VERSION = cast("type[_Plan | tuple[str, ...]]", _Plan | tuple[Run, ...])  #
 
 
 def add_start(sweep: Path, runs: Sequence[RunDirectory], identity: str) -> None:
-    """Add a start to a sweep's plan; safe if several commands do so at once.
+    """Add a start to a sweep's plan, safely if several commands do so at once.
 
     Args:
         sweep: folder of the sweep, created if missing.
-        runs: runs that the command starts, in this order.
+        runs: runs of the start, in order.
         identity: identity of the start.
-
-    Raises:
-        UserError: the plan is damaged or cannot be written.
     """
     start = Start(identity, datetime.now(UTC).isoformat(timespec="seconds"), tuple(run.name for run in runs))
     try:
@@ -67,11 +64,7 @@ def add_start(sweep: Path, runs: Sequence[RunDirectory], identity: str) -> None:
 
 
 def read_starts(sweep: Path) -> list[Start]:
-    """All starts in a sweep's plan, the earliest first; empty without a plan.
-
-    Raises:
-        UserError: the plan is damaged.
-    """
+    """All starts in a sweep's plan, the earliest first; empty without a plan."""
     plan = sweep / PLAN
     with readable_os_errors(plan):
         if not plan.is_file():
@@ -82,18 +75,10 @@ def read_starts(sweep: Path) -> list[Start]:
 
 
 def planned_runs(sweep: Path) -> list[RunDirectory]:
-    """The runs of all starts, in starting order; empty without a plan.
-
-    Raises:
-        UserError: the plan is damaged.
-    """
+    """The runs of all starts, in starting order; empty without a plan."""
     return list(dict.fromkeys(run for start in read_starts(sweep) for run in start.directories(sweep)))
 
 
 def runs_of_start(sweep: Path, identity: str) -> list[RunDirectory]:
-    """The runs that one start plans.
-
-    Raises:
-        UserError: the plan is damaged.
-    """
+    """The runs that one start plans."""
     return [run for start in read_starts(sweep) if start.id == identity for run in start.directories(sweep)]

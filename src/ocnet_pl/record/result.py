@@ -153,11 +153,7 @@ class Result:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a result of this version or an older one.
-
-        Raises:
-            UserError: the file cannot be read, is not a result, or was changed after it was written.
-        """
+        """Read a result of this version or an older one."""
         result = read_record(path, cls, _WHAT, _REMEDY)
         if gap := result._gap():
             raise UserError(f"{path}: not {_WHAT} ({gap}); {_REMEDY}")

@@ -20,11 +20,7 @@ def sample_file(run: Path, name: str, kind: Kind) -> Path:
 
 
 def read_sample(path: Path) -> Image.Image:
-    """Decode a picture in its own mode.
-
-    Raises:
-        UserError: it is damaged or has too many pixels for a sample.
-    """
+    """Decode a picture in its own mode."""
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             if picture.width * picture.height > _MAX_PIXELS:

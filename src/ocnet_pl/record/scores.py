@@ -10,7 +10,7 @@ from ocnet_pl.atomic import refuse_unwritable
 from ocnet_pl.errors import UserError
 from ocnet_pl.record.finding import Found, find_results
 from ocnet_pl.record.result import Result
-from ocnet_pl.record.sealed import Amount, Whole, read_record, write_records
+from ocnet_pl.record.sealed import Amount, Whole, read_record, write_record
 
 FILE_NAME = "scores.json"
 _WHAT = "a file of ocnet-report --score"
@@ -61,7 +61,7 @@ def enter_scores(folder: Path, texts: Sequence[str]) -> list[Path]:
     contents = {path: [*_read(path), *scores] for path, scores in entered.items()}
     refuse_unwritable(*contents)
     for path, scores in contents.items():
-        write_records(path, [asdict(score) for score in scores])
+        write_record(path, [asdict(score) for score in scores])
     return list(contents)
 
 

@@ -1,11 +1,8 @@
-"""JSON files: atomic writes, checksums, and strict reading into dataclasses.
-
-A damaged or edited file raises a one-line error. Files of versions without checksums are read too.
-"""
+"""JSON files: checksums, and strict reading into dataclasses. Files of versions without checksums are read too."""
 
 import hashlib
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
@@ -32,11 +29,7 @@ T = TypeVar("T")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write plain content atomically.
-
-    Raises:
-        UserError: a number in it is not finite, which JSON cannot represent.
-    """
+    """Write plain content; raises `UserError` if it contains NaN or infinity, which JSON cannot represent."""
     try:
         text = json.dumps(content, indent=1, allow_nan=False)
     except ValueError:
@@ -45,11 +38,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read plain content; accepts NaN and Infinity, which older versions wrote.
-
-    Raises:
-        UserError: the file cannot be read or is not JSON.
-    """
+    """Read plain content; accepts NaN and Infinity, which older versions wrote."""
     try:
         if not path.is_file():
             raise UserError(f"{path}: no such file; restore it")
@@ -61,25 +50,17 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        UserError: the file cannot be read or holds something else.
-    """
+    """Read a JSON object."""
     content = read_json(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a JSON object, found {type(content).__name__}; restore or delete it")
     return content
 
 
-def write_record(path: Path, content: Plain) -> None:
-    """Write a record atomically, with the checksum of its content."""
-    write_json(path, {**content, CHECKSUM: checksum(content)})
-
-
-def write_records(path: Path, contents: Sequence[Plain]) -> None:
-    """Write a list of records atomically, each with the checksum of the whole list."""
-    write_json(path, [{**content, CHECKSUM: checksum(list(contents))} for content in contents])
+def write_record(path: Path, content: Plain | list[Plain]) -> None:
+    """Write a record, or a list of records, with the checksum of the whole content in each record."""
+    seal = {CHECKSUM: checksum(content)}
+    write_json(path, [one | seal for one in content] if isinstance(content, list) else content | seal)
 
 
 def read_record(path: Path, kind: type[T], what: str, remedy: str) -> T:
@@ -90,9 +71,6 @@ def read_record(path: Path, kind: type[T], what: str, remedy: str) -> T:
         kind: type of the content, built of dataclasses; missing fields take their defaults.
         what: name of this kind of file, for the error.
         remedy: what to do about a file that cannot be read, for the error.
-
-    Raises:
-        UserError: the file cannot be read, is of another kind, or was changed after it was written.
     """
     content = read_json(path)
     try:

@@ -96,7 +96,6 @@ def _status(run: RunDirectory) -> RunStatus:
 
 
 def _readable_status(run: RunDirectory, state: State) -> RunStatus:
-    """Raises: UserError: a file of the run is damaged."""
     if state is State.DONE:
         result = Result.read(run.result)
         return RunStatus(run.name, state, result.steps, result.steps, result.seconds, None, _score(result))

@@ -1,18 +1,16 @@
 """Layout of results as tables: rows in the paper's order, differences to the baseline, the paper's numbers."""
 
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
-from ocnet_pl.errors import UserError
 from ocnet_pl.record.context import OnOwnClass, measure_beside
 from ocnet_pl.record.costs import Cost, find_costs
 from ocnet_pl.record.directory import RunDirectory
-from ocnet_pl.record.finding import Found, find_results, refuse_missing
+from ocnet_pl.record.finding import Found
 from ocnet_pl.record.plan import planned_runs
 from ocnet_pl.record.result import Result
 from ocnet_pl.record.sample_pictures import read_sample
@@ -29,85 +27,6 @@ UNREADABLE = "unreadable"
 REHEARSAL = "rehearsal"
 """State of a run that did not make all steps, or did not see or count all images."""
 
-Sweeps = dict[tuple[Path, str], list[Result]]
-"""Results by the folder and the name of their sweep."""
-
-
-def read_tables(folder: Path) -> list[Table]:
-    """Read a table for every sweep below a folder.
-
-    Raises:
-        UserError: no such folder, or it contains no finished run.
-    """
-    return find_tables(folder)[0]
-
-
-def find_tables(folder: Path) -> tuple[list[Table], Notes]:
-    """Read a table for every sweep below a folder, and notes on files that belong to none of them.
-
-    Raises:
-        UserError: no such folder, no readable finished run in it, or a folder inside a sweep.
-    """
-    refuse_missing(folder)
-    found = find_results(folder)
-    sweeps: Sweeps = defaultdict(list)
-    for result in found.results:
-        sweeps[result.sweep, result.table].append(result)
-    _set_copies_aside(sweeps, found)
-    if not sweeps:
-        raise UserError(_why_none(folder, found))
-    for sweep, _ in sweeps:
-        if sweep.absolute() in folder.absolute().parents:
-            raise UserError(
-                f"{folder}: a part of the sweep {sweep}, and a table needs all of it; run ocnet-report {sweep}"
-            )
-    tables = [make_table(name, of_sweep, found) for (_, name), of_sweep in sweeps.items()]
-    others = _notes(found, lambda path: not any(_is_of(path, table.folder) for table in tables))
-    return tables, others
-
-
-def _set_copies_aside(sweeps: Sweeps, found: Found) -> None:
-    """Move copied sweeps, and runs copied into another sweep, from the sweeps to the copies.
-
-    The folder that bears the name of a sweep is the original; a renamed folder is, if no other folder is.
-    """
-    for sweep, name in list(sweeps):
-        own = PurePath(name).name
-        in_one_folder = [of for folder, of in sweeps if folder == sweep]
-        beside = (sweep.with_name(own), name) in sweeps
-        if sweep.name != own and (beside or any(PurePath(of).name == sweep.name for of in in_one_folder)):
-            for result in sweeps.pop((sweep, name)):
-                found.copies[result.directory] = f"{name}/{result.name}"
-        elif sweep.name != own and len(in_one_folder) > 1:
-            raise UserError(
-                f"{sweep}: contains runs of several sweeps ({', '.join(in_one_folder)}); move each to its own folder"
-            )
-
-
-def _why_none(folder: Path, found: Found) -> str:
-    if found.unreadable:
-        first, *others = found.unreadable.values()
-        return first + (f" (and {len(others)} more results cannot be read)" if others else "")
-    if found.copies:
-        path, run = next(iter(found.copies.items()))
-        return f"{path}: holds the result of {run}, whose directory must end in {run}; move it, or give a sweep"
-    return f"{folder}: contains no finished run (no result.json); train first: ocnet-train experiment=demo"
-
-
-def _notes(found: Found, wanted: Callable[[Path], bool]) -> Notes:
-    copies = {path: run for path, run in found.copies.items() if wanted(path)}
-    return Notes(
-        [why for path, why in found.unreadable.items() if wanted(path)],
-        [f"{path}: not counted, because it is a copy of {run}" for path, run in copies.items()],
-    )
-
-
-def _is_of(directory: Path, sweep: Path) -> bool:
-    """Return whether a path lies in a sweep, or in a folder beside it whose name begins with the sweep's."""
-    whole, around = directory.absolute(), sweep.absolute()
-    part = whole.relative_to(around.parent).parts[:1] if whole.is_relative_to(around.parent) else ()
-    return whole.is_relative_to(around) or bool(part and part[0].startswith(around.name))
-
 
 def make_table(name: str, results: Sequence[Result], found: Found | None = None) -> Table:
     """Lay out a sweep: rows in the paper's order, then by name; differences to the baseline if the sweep has one.
@@ -115,16 +34,17 @@ def make_table(name: str, results: Sequence[Result], found: Found | None = None)
     Args:
         name: name of the sweep.
         results: results of its finished runs.
-        found: everything found with them, for the notes.
+        found: damaged results and copies in its folder.
     """
     folder = results[0].sweep
     shown = results  # gives the columns of a table that has only rehearsals
     rehearsals = [result for result in results if result.rehearsal]
     results = [result for result in results if not result.rehearsal]
-    notes = _notes(found or Found(), lambda path: _is_of(path, folder))
+    found = found or Found()
+    notes = Notes.of(found)
     imitates = imitated(name, results or shown)
     paper = published()[imitates] if imitates else {}
-    missing = _missing(folder, results, found or Found(), notes) | {(r.row, r.seed): REHEARSAL for r in rehearsals}
+    missing = _missing(folder, results, found, notes) | {(r.row, r.seed): REHEARSAL for r in rehearsals}
     ours = list(_rows(folder, results, missing, paper.get("rows", {}), notes))
     base = next((row for row in ours if row.name == paper.get("baseline", "baseline")), None)
     rows = ours + [Row("", others["label"], {}, {}) for others in paper.get("published", [])]

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from ocnet_pl.errors import UserError
 from ocnet_pl.record.context import OnOwnClass
 from ocnet_pl.record.costs import Cost
+from ocnet_pl.record.finding import Found
 from ocnet_pl.record.result import Result
 from ocnet_pl.record.scores import Score
 from ocnet_pl.statistics import Interval, MeanSD, holm
@@ -56,6 +57,12 @@ class Notes:
 
     unreadable: list[str] = field(default_factory=list)
     copies: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, found: Found) -> Self:
+        """Notes on the unreadable results and the copies among found results."""
+        copies = [f"{path}: not counted, because it is a copy of {run}" for path, run in found.copies.items()]
+        return cls(list(found.unreadable.values()), copies)
 
     def readable(self, read: Callable[[], T], otherwise: T) -> T:
         """Return what `read` returns; on a `UserError`, add its message to the notes and return `otherwise`."""
