@@ -14,6 +14,7 @@ from ocnet_pl.dataset.fingerprint import Fingerprint, content_hashes, fingerprin
 from ocnet_pl.dataset.folder import Folder
 from ocnet_pl.dataset.reading import Pair
 from ocnet_pl.errors import UserError
+from ocnet_pl.record.images import SplitImages
 
 SIZES = {"train": [(40, 60), (64, 48), (32, 32)], "val": [(40, 60)]}
 
@@ -33,7 +34,7 @@ def tree(tmp_path: Path) -> Path:
 
 def test_a_moved_data_set_stays_the_same(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = of(tree)
-    assert before.summary() == {"images": 3, "sha256": before.sha256}
+    assert before.summary() == SplitImages(3, before.sha256)
     assert of(Path(shutil.copytree(tree, tmp_path / "elsewhere" / "copy"))) == before
     (tmp_path / "link").symlink_to(tree)
     assert of(tmp_path / "link") == before

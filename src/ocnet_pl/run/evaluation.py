@@ -82,7 +82,7 @@ def _why_not_kept(
     split = str(restored.config.split)
     recorded = recorded_images(run).get(split)
     result = Result.read(run.result)
-    known = {recorded["sha256"]} if recorded else set()
+    known = {recorded.sha256} if recorded else set()
     known |= {one.data for other, one in result.evaluations.items() if other.split("/")[1] == split and one.data}
     if known and images.sha256 not in known:
         return f"not added to {run.result}: tested on other images than the run's own {split!r} ({restored.data.root})"

@@ -18,16 +18,17 @@ from ocnet_pl.checkpoint import CheckpointConfig, checkpoint_callbacks, load_wei
 from ocnet_pl.config.compose import plain
 from ocnet_pl.dataset.cautions import cautions
 from ocnet_pl.dataset.data_module import SegmentationDataModule
+from ocnet_pl.drawing.numbers import percent
 from ocnet_pl.errors import UserError
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.predictor import Predictor
 from ocnet_pl.process import is_process_zero
 from ocnet_pl.record.curves import Curves, log_version, read_curves, start_of
-from ocnet_pl.record.directory import RunDirectory, State, write_json
+from ocnet_pl.record.directory import RunDirectory, State
 from ocnet_pl.record.identity import config_hash
 from ocnet_pl.record.images import Fingerprint, record_images, record_trained, recorded_images, refuse_other_images
-from ocnet_pl.record.result import Result, SplitImages, evaluation_key
-from ocnet_pl.report.text import percent
+from ocnet_pl.record.result import Result, evaluation_key
+from ocnet_pl.record.sealed import write_json
 from ocnet_pl.run import provenance
 from ocnet_pl.run.callbacks.divergence import StopOnDivergence
 from ocnet_pl.run.callbacks.missed_validation import MissedValidation
@@ -114,7 +115,7 @@ def train(config: DictConfig, run: RunDirectory, choices: dict[str, str | None],
             evaluations={key: one.keep(run.counts(key)) for key, one in tested.items()},
             curves=curves,
             samples=write_samples(Predictor(network, module.protocol), data, run.samples),
-            data={split: SplitImages(len(one.keys), one.sha256) for split, one in images.items()},
+            data={split: one.summary() for split, one in images.items()},
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             rehearsal=_shortcomings(
                 config, trainer.global_step, module, tested, curves, len(images[data.val_split].keys)

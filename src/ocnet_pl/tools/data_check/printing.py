@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from ocnet_pl.report.text import percent
+from ocnet_pl.drawing.numbers import percent
 from ocnet_pl.tools.data_check.report import Report
 
 MOST = 20
