@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from ocnet_pl.arguments import expect, is_list, is_number, is_size, is_whole
 from ocnet_pl.errors import UserError
-from ocnet_pl.expect import expect, is_list, is_number, is_size, is_whole
 from ocnet_pl.resizing import Size, resize_image, resize_logits
 
 Protocol = Callable[[nn.Module, Tensor], Tensor]

@@ -23,7 +23,7 @@ class Fingerprint:
     """Keys of the images of a split, in its order. A key is 32 hexadecimal digits.
 
     Keys are computed from names, sizes and parts of the files: a moved or copied data set has the same ones, and a file
-    that is replaced changes them even if its name and size stay. `content_hashes` reads every byte.
+    that is replaced changes them even if its name and size stay.
 
     Attributes:
         keys: hashes of name below the root, image and label: equal for one and the same pair.
