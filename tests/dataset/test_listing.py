@@ -64,7 +64,7 @@ def test_litter_is_skipped(name: str, tmp_path: Path) -> None:
             shutil.copy(own, here.parent / litter / own.name)
     assert images(name, root) == before
     assert not {finding.kind for finding in findings(module(root))} & {
-        "label without its image", "image that is there twice", "image cannot be read", "image without its label",
+        "label without its image", "duplicate image", "image cannot be read", "image without its label",
     }  # fmt: skip
 
 

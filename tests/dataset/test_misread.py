@@ -340,9 +340,7 @@ def test_orientations_are_seen(
     assert all(f"orientation {orientation}" in finding.message for finding in found)
 
 
-def test_a_training_warns_once(
-    root: Path, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_training_warns_once(root: Path, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
     for number, orientation in enumerate((6, 3, 1)):
         (root / f"images/train/00{number}.jpg").write_bytes(TURNED["JPEG"](orientation) + b"\0" * number)
     tree = (f"dataset.root={root}", "dataset.classes=[a,b,c]", "dataset.crop_size=[16,16]", "dataset.num_workers=0")
