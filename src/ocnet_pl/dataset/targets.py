@@ -104,6 +104,8 @@ def _read(name: str, target: Target, pair: Pair, size: tuple[int, ...]) -> Array
         raise UserError(f"{pair[0]}: target {name!r} is of {array.dtype}; expected {', '.join(_MASK_DTYPES)}")
     elif array.shape != size:
         raise UserError(f"{pair[0]}: target {name!r} has shape {array.shape}; expected {size}, the size of its label")
+    elif np.asarray(target.fill).astype(array.dtype) != target.fill:
+        raise UserError(f"{pair[0]}: target {name!r} is of {array.dtype}, which cannot hold its fill {target.fill}")
     if not np.isfinite(array).all():
         raise UserError(f"{pair[0]}: target {name!r} contains NaN or infinity; replace them with a number")
     return array
@@ -117,5 +119,4 @@ def _finished(name: str, target: Target, sample: Mapping[str, Any], table: Bytes
         return np.stack([x, y, np.where(inside, array[:, 2], 0)], 1).astype(np.float32)
     if array.shape != (height, width) or array.dtype not in _MASK_DTYPES:
         raise UserError(f"augment: gives target {name!r} of {array.dtype} and {array.shape}; leave that transform out")
-    array[sample[COVERED] != _source_id(table)] = target.fill
-    return array
+    return np.where(sample[COVERED] == _source_id(table), array, array.dtype.type(target.fill))
