@@ -15,10 +15,13 @@ from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.targets import Targets
 from ocnet_pl.drawing.overlay import Picture, colour, overlay
 from ocnet_pl.drawing.picture_grid import picture_grid
+from ocnet_pl.escaping import figure_text
 from ocnet_pl.metrics import IGNORE
 
 Legend = list[tuple[str, tuple[int, int, int]]]
 _COLUMNS = 6
+_LONGEST_NAME = 40
+"""Characters of a caption, which must not be wider than its picture."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,10 @@ def preview(title: str, samples: Sequence[SamplePictures], legend: Legend) -> Fi
         pictures = [sample.pictures[title] for sample in part for title in titles]
         blank = np.full_like(pictures[0], 255)
         blanks = [blank] * (in_row * len(titles) - len(pictures))
-        rows.append((" | ".join(sample.name for sample in part), [*pictures, *blanks]))
+        rows.append(("", [*pictures, *blanks]))
     figure = picture_grid(titles * in_row, rows, legend)
+    for sample, axes in zip(samples, figure.axes[:: len(titles)], strict=False):
+        axes.set_xlabel(figure_text(sample.name[-_LONGEST_NAME:]), fontsize=8, loc="left", labelpad=2)
     figure.suptitle(title, fontsize=10)
     return figure
 
