@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from trees import folder_tree
 
-from ocnet_pl.dataset.fingerprint import Fingerprint, content_hashes, fingerprint
+from ocnet_pl.dataset.fingerprint import Fingerprint, fingerprint
 from ocnet_pl.dataset.folder import Folder
 from ocnet_pl.dataset.reading import Pair
 from ocnet_pl.errors import UserError
@@ -109,12 +109,3 @@ def test_names_that_are_no_utf8_and_files_elsewhere(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.png: cannot be read"):
         fingerprint([(tmp_path / "gone.png", tmp_path / "gone.png")], tmp_path)
-    with pytest.raises(UserError, match=r"gone\.png: cannot be read"):
-        content_hashes([tmp_path / "gone.png"])
-
-
-def test_hashes_of_all_bytes(tree: Path) -> None:
-    (image, _), *_ = pairs_of(tree)
-    first = content_hashes([image])
-    swap_pixels(image)
-    assert content_hashes([image]) != first

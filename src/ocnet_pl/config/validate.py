@@ -8,10 +8,10 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from ocnet_pl.arguments import expect, is_list, is_number, is_whole, written
 from ocnet_pl.config.compose import SET_BY_PROGRAM, compose
 from ocnet_pl.config.search_path import config_dirs
 from ocnet_pl.errors import UserError
-from ocnet_pl.expect import expect, is_list, is_number, is_whole, written
 
 
 def _whole(least: int) -> tuple[Callable[[Any], bool], str]:
