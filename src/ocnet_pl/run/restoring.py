@@ -12,6 +12,7 @@ from ocnet_pl.build import build_data, build_network, build_protocol
 from ocnet_pl.checkpoint import Checkpoint, load_weights, read_checkpoint
 from ocnet_pl.config.compose import compose_with_choices
 from ocnet_pl.config.known_targets import require_known_targets
+from ocnet_pl.config.renamed import modernised
 from ocnet_pl.config.validate import refuse_impossible, refuse_other_kinds
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.errors import UserError
@@ -102,7 +103,7 @@ def carried_config(checkpoint: Checkpoint) -> Plain:
     Raises:
         UserError: the config names targets that no config file of this installation names.
     """
-    config: Plain = {group: checkpoint.config.get(group) for group in GROUPS}
+    config = modernised({group: checkpoint.config.get(group) for group in GROUPS})
     if isinstance(config["dataset"], dict):
         config["dataset"] = config["dataset"] | {"augment": [], "cache": None}
     model = config["model"]
