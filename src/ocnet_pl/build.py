@@ -11,7 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, open_dict
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from ocnet_pl.arguments import ArgumentError
 from ocnet_pl.checkpoint import WholeCheckpoints
 from ocnet_pl.config.compose import plain
+from ocnet_pl.config.targets import import_target
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.inference import AtTestSize, Protocol
-from ocnet_pl.model.network import AUXILIARY_LEVEL, Network, head_levels, reads_auxiliary
+from ocnet_pl.model.network import AUXILIARY_LEVEL, Network, ends_in_logits, head_levels, reads_auxiliary
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.randomness import derive_seed
 from ocnet_pl.resizing import Size
@@ -33,10 +34,12 @@ _HEAD_KEYS = ("label", "backbone_stride")
 
 def _build(node: Any, **arguments: Any) -> Any:
     """Hydra's `instantiate`; errors about an argument name its place in the config."""
+    place = node._get_full_key(None) if isinstance(node, DictConfig) else ""  # private: OmegaConf's name of a node
+    if isinstance(node, DictConfig) and "_target_" in node:
+        import_target(node, place)
     try:
         return instantiate(node, **arguments)
     except InstantiationException as error:
-        place = node._get_full_key(None) if isinstance(node, DictConfig) else ""
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
@@ -62,7 +65,7 @@ def build_network(config: DictConfig, num_classes: int, *, auxiliary: bool = Tru
         num_classes: number of classes.
         auxiliary: build the auxiliary classifier; a head that reads it has it in any case.
     """
-    head_class = get_class(config.model.head._target_)
+    head_class = import_target(config.model.head, "model.head")
     auxiliary = auxiliary or reads_auxiliary(head_class)
     levels = sorted({*head_levels(head_class), *([AUXILIARY_LEVEL] if auxiliary else [])})
     # Each part draws from a seed of its own: the same backbone starts under every head.
@@ -101,13 +104,17 @@ def build_head(node: DictConfig, **facts: Any) -> nn.Module:
         node: config of the head.
         facts: `in_channels`, `num_classes` and `map_size`.
     """
-    named = _named(get_class(node._target_))
+    named = _named(import_target(node, "model.head"))
     own = node.copy()
     with open_dict(own):
         for key in _HEAD_KEYS:
             own.pop(key, None)
     own._set_parent(node._get_parent())  # errors name the place in the whole config
     head: nn.Module = _build(own, **{name: fact for name, fact in facts.items() if name in named})
+    if not ends_in_logits(head) and not hasattr(head, "out_channels"):
+        raise UserError(
+            f"model.head: {node._target_} has no out_channels; set it in its constructor to the channels of its output"
+        )
     return head
 
 
@@ -175,7 +182,7 @@ def _build_losses(config: DictConfig, num_classes: int, weight: Tensor | None) -
     torch.manual_seed(derive_seed(config.seed, "losses"))
 
     def build(node: DictConfig) -> nn.Module:
-        named = inspect.signature(get_class(node._target_)).parameters
+        named = inspect.signature(import_target(node, "loss")).parameters
         loss: nn.Module = _build(node, **{name: fact for name, fact in known.items() if name in named})
         return loss
 

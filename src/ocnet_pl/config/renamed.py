@@ -20,9 +20,10 @@ def modernised(config: Plain) -> Plain:
 
     Version 0.1.0 lacked two keys and did other than their defaults say today: such a config gets the values of then.
     """
-    model = config.get("model")
-    parts = {name: _translated(part) for name, part in model.items()} if isinstance(model, dict) else {}
-    return {group: _translated(node | parts if node is model and parts else node) for group, node in config.items()}
+    groups = {group: _translated(node) for group, node in config.items()}
+    if isinstance(model := groups.get("model"), dict):
+        groups["model"] = {name: _translated(part) for name, part in model.items()}
+    return groups
 
 
 def _translated(node: object) -> object:
