@@ -52,7 +52,7 @@ def main() -> None:
     safe_output()
     die_with_parent()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes exceptions on, and they end as one line
-    with one_line_errors("ocnet-train"), readable_config_errors(sweeps=True):
+    with one_line_errors("ocnet-train"), readable_config_errors(sys.argv[1:], sweeps=True):
         sys.argv[1:] = _own_arguments(sys.argv[1:])
         leave_stale_group("ocnet-train")
         _job()

@@ -1,6 +1,6 @@
 """Composition of the configuration, for commands and notebooks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ocnet_pl.config.explain import explain, setting_names
-from ocnet_pl.config.search_path import config_dir, options
+from ocnet_pl.config.search_path import config_dir, is_group, options
 from ocnet_pl.errors import UserError
 from ocnet_pl.record.identity import Plain
 
@@ -55,7 +55,10 @@ def compose_with_choices(
     before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     GlobalHydra.instance().clear()
     try:
-        with readable_config_errors(command=config_name), initialize_config_dir(str(config_dir()), version_base="1.3"):
+        with (
+            readable_config_errors(overrides, command=config_name),
+            initialize_config_dir(str(config_dir()), version_base="1.3"),
+        ):
             config = hydra_compose(config_name, list(overrides), return_hydra_config=True)
             HydraConfig.instance().cfg = config  # type: ignore[assignment]
             _resolve(config)
@@ -97,10 +100,13 @@ def typed_overrides(hydra: Any) -> list[str]:
 
 
 @contextmanager
-def readable_config_errors(*, sweeps: bool = False, command: str = "train") -> Iterator[None]:
+def readable_config_errors(
+    overrides: Sequence[str] = (), *, sweeps: bool = False, command: str = "train"
+) -> Iterator[None]:
     """Turn errors of Hydra and OmegaConf about an override or a configuration file into one line.
 
     Args:
+        overrides: as typed; hints are settings of the groups that they choose.
         sweeps: the command takes several values of a setting as several runs.
         command: name of its file in `conf/`.
 
@@ -112,6 +118,7 @@ def readable_config_errors(*, sweeps: bool = False, command: str = "train") -> I
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
 
         def bare(name: str) -> DictConfig:
-            return compose(config_name=name)
+            chosen = [override for override in overrides if is_group(override) and "," not in override]
+            return compose(*(chosen if name == command else ()), config_name=name)
 
         raise UserError(explain(error, sweeps=sweeps, command=command, bare=bare)) from error

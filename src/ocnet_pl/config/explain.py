@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from ocnet_pl.config.search_path import config_dirs, groups, options, read_yaml
 
 Bare = Callable[[str], DictConfig]
-"""Name of a file in `conf/` -> its config without overrides."""
+"""Name of a file in `conf/` -> its config, with the chosen groups and without other overrides."""
 
 SET_BY_PROGRAM = {
     "max_steps": "the length of a training is schedule.max_steps",
@@ -47,7 +47,7 @@ def explain(error: Exception, *, sweeps: bool, command: str, bare: Bare) -> str:
         error: of Hydra, OmegaConf or PyYAML.
         sweeps: the command takes several values of a setting as several runs.
         command: name of its file in `conf/`.
-        bare: composes without overrides.
+        bare: composes it without the override.
 
     Raises:
         UserError: a configuration file is not YAML.

@@ -60,7 +60,7 @@ def groups() -> list[str]:
 def is_group(override: str) -> bool:
     """Return whether an override chooses an option of a group, e.g. `model/head=gp`."""
     group = override.lstrip("+~").split("=")[0].split("@")[0]
-    return any((folder / group).is_dir() for folder in config_dirs())
+    return bool(group) and any((folder / group).is_dir() for folder in config_dirs())
 
 
 def read_yaml(path: Path) -> tuple[str, Any]:
