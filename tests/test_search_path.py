@@ -8,7 +8,8 @@ import pytest
 from conftest import TINY, Main
 
 from ocnet_pl.command.parsing import CONF_VARIABLE
-from ocnet_pl.config.compose import compose, heads, options
+from ocnet_pl.config.compose import compose, heads
+from ocnet_pl.config.search_path import options
 from ocnet_pl.errors import UserError
 from ocnet_pl.sweep.expansion import expand
 
@@ -101,4 +102,4 @@ def test_a_search_path_of_another_kind_is_refused(
 ) -> None:
     assert call("train", f"hydra.searchpath={value}", *TINY) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "is expected" in line
+    assert f"hydra.searchpath={value}: expected a" in line

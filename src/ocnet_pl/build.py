@@ -3,15 +3,16 @@
 from typing import Any
 
 import torch
-from hydra.utils import get_class
 from omegaconf import DictConfig, open_dict
 from torch import Tensor, nn
 
 from ocnet_pl.config.construct import construct, construct_with, signature
+from ocnet_pl.config.targets import import_target
 from ocnet_pl.dataset.data_module import SegmentationDataModule
+from ocnet_pl.errors import UserError
 from ocnet_pl.inference import AtTestSize, Protocol
 from ocnet_pl.model.backbone import map_size
-from ocnet_pl.model.contract import head_levels, reads_auxiliary
+from ocnet_pl.model.contract import ends_in_logits, head_levels, reads_auxiliary
 from ocnet_pl.model.network import AUXILIARY_LEVEL, Network
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.randomness import derive_seed
@@ -35,7 +36,7 @@ def build_network(config: DictConfig, num_classes: int, *, auxiliary: bool = Tru
         num_classes: number of classes.
         auxiliary: build the auxiliary classifier; heads that read its logits have it in any case.
     """
-    head_class = get_class(config.model.head._target_)
+    head_class = import_target(config.model.head, "model.head")
     auxiliary = auxiliary or reads_auxiliary(head_class)
     levels = sorted({*head_levels(head_class), *([AUXILIARY_LEVEL] if auxiliary else [])})
     # Each part draws from a seed of its own: the same backbone starts under every head.
@@ -66,6 +67,10 @@ def build_head(node: DictConfig, **facts: Any) -> nn.Module:
             own.pop(key, None)
     own._set_parent(node._get_parent())  # errors name the place in the whole config
     head: nn.Module = construct_with(own, **facts)
+    if not ends_in_logits(head) and not hasattr(head, "out_channels"):
+        raise UserError(
+            f"model.head: {node._target_} has no out_channels; set it in its constructor to the channels of its output"
+        )
     return head
 
 

@@ -7,13 +7,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-<<<<<<< HEAD
 from ocnet_pl.arguments import Positive, PositiveNumber, checked
 from ocnet_pl.arguments import Size as GivenSize
-=======
-from ocnet_pl.arguments import expect, is_list, is_number, is_size, is_whole
-from ocnet_pl.errors import UserError
->>>>>>> d13
 from ocnet_pl.resizing import Size, resize_image, resize_logits
 
 Protocol = Callable[[nn.Module, Tensor], Tensor]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from trees import ade20k_tree, folder_tree, lip_tree
 
-from ocnet_pl.config.compose import options
+from ocnet_pl.config.search_path import options
 from ocnet_pl.dataset.ade20k import ADE20K
 from ocnet_pl.dataset.cityscapes import Cityscapes
 from ocnet_pl.dataset.data_module import SegmentationDataModule

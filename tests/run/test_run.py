@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,51 +52,81 @@ def test_a_checkpoint_gives_its_network_back(workplace: Path, call: Main) -> Non
     assert content.classes[0] == "road"
 
 
-def test_evaluating_again_gives_the_same_and_loses_nothing(
-    workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
+@pytest.fixture(scope="module")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one finished run, and its data."""
+    folder = tmp_path_factory.mktemp("trained")
+    done = spawn("train", *TINY, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def finished(trained_run: Path, workplace: Path) -> Path:
+    """Directory of a copy of that run, below the current folder."""
+    shutil.copytree(trained_run, workplace, dirs_exist_ok=True)
+    return Path("outputs/runs/base_oc/seed-0")
+
+
+def test_evaluating_again_keeps_the_first_scores(
+    finished: Path, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call("train", *TINY) == 0
-    folder = workplace / "outputs" / "runs" / "base_oc" / "seed-0"
-    checkpoint = f"{folder}/checkpoints/last.ckpt"
-    before = result(folder)["evaluations"]
-    assert call("evaluate", checkpoint, "trainer=cpu") == 0
-    assert "kept as it was" in capsys.readouterr().out
-    assert call("evaluate", checkpoint, "trainer=cpu", "split=train") == 0
-    after = result(folder)["evaluations"]
+    before = result(finished)
+    assert call("evaluate", f"{finished}/checkpoints/last.ckpt", "trainer=cpu") == 0
+    assert "last/val/whole" in capsys.readouterr().out
+    assert result(finished) == before
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "images"),
+    [("split=train", "last/train/whole", 8), ("inference=sliding", "last/val/sliding", 5)],
+)
+def test_another_evaluation_is_added(override: str, key: str, images: int, finished: Path, call: Main) -> None:
+    before = result(finished)["evaluations"]
+    assert call("evaluate", f"{finished}/checkpoints/last.ckpt", "trainer=cpu", override) == 0
+    after = result(finished)["evaluations"]
+    assert set(after) == {*before, key}
     assert after["last/val/whole"] == before["last/val/whole"]
-    assert after["last/train/whole"]["images"] == 8
-    assert (
-        call(
-            "evaluate",
-            checkpoint,
-            "trainer=cpu",
-            "split=trainval",
-            "dataset.num_images={train:8,val:4}",
-            "dataset.root=data/other",
-        )
-        == 0
-    )
-    assert "not added" in capsys.readouterr().out
-    sliding = ("evaluate", checkpoint, "trainer=cpu", "inference=sliding")
-    assert call(*sliding, "inference.stride=[16,16]") == 0
-    assert "inference.stride" in capsys.readouterr().out
-    assert "last/val/sliding" not in result(folder)["evaluations"]
-    assert call(*sliding) == 0
-    assert "last/val/sliding" in result(folder)["evaluations"]
-    assert call("evaluate", f"checkpoint={checkpoint}", "model/head=asp_oc") == 2
-    assert "head base_oc, not asp_oc" in capsys.readouterr().err
-    assert call("evaluate", checkpoint, "dataset=folder", "dataset.root=x", "dataset.classes=[sky,sea]") == 2
-    assert "which are not those of x;" in capsys.readouterr().err
-    assert call("evaluate", checkpoint, "split=[val,train]") == 2
-    assert "one split, e.g. val, is expected" in capsys.readouterr().err
-    assert call("evaluate", checkpoint, "trainer=cpu", "inference=flip", "trainer.precision=bf16-mixed") == 0
-    assert "precision: 32-true -> bf16-mixed" in capsys.readouterr().out
-    assert call("evaluate", checkpoint, "inference=multi_scale", "inference.scales=1.0") == 2
-    assert "inference.scales=1.0: a list is expected, e.g. [0.75,1.0,1.25]" in capsys.readouterr().err
-    assert call("evaluate", "split=val") == 2
-    assert "which checkpoint?" in capsys.readouterr().err
-    assert call("evaluate", checkpoint, "val") == 2
-    assert "val: one checkpoint at a time" in capsys.readouterr().err
+    assert after[key]["images"] == images
+
+
+@pytest.mark.parametrize(
+    ("overrides", "difference"),
+    [
+        (["inference=sliding", "inference.stride=[16,16]"], "inference.stride"),
+        (["inference=flip", "trainer.precision=bf16-mixed"], "precision: 32-true -> bf16-mixed"),
+        (["split=trainval", "dataset.num_images={train:8,val:4}", "dataset.root=data/other"], "dataset.num_images"),
+    ],
+)
+def test_an_evaluation_with_other_settings_is_printed_and_not_added(
+    overrides: list[str], difference: str, finished: Path, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = result(finished)
+    assert call("evaluate", f"{finished}/checkpoints/last.ckpt", "trainer=cpu", *overrides) == 0
+    printed = capsys.readouterr().out
+    assert "not added" in printed
+    assert difference in printed
+    assert result(finished) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["CHECKPOINT", "model/head=asp_oc"], "head base_oc, not asp_oc"),
+        (["CHECKPOINT", "dataset=folder", "dataset.root=x", "dataset.classes=[sky,sea]"], "19 classes"),
+        (["CHECKPOINT", "split=[val,train]"], "split=[val,train]: expected"),
+        (["CHECKPOINT", "inference=multi_scale", "inference.scales=1.0"], "inference.scales=1.0: expected a list"),
+        (["split=val"], "checkpoint"),
+        (["CHECKPOINT", "val"], "val: "),
+    ],
+)
+def test_an_evaluation_that_does_not_fit_is_refused(
+    arguments: list[str], words: str, finished: Path, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = f"{finished}/checkpoints/last.ckpt"
+    assert call("evaluate", *(checkpoint if word == "CHECKPOINT" else word for word in arguments)) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert words in error
 
 
 @pytest.mark.slow
@@ -218,7 +249,7 @@ def test_two_rows_cannot_share_a_directory(workplace: Path, call: Main, capsys: 
         (["dataset.root=/nowhere"], "leftImg8bit/<split>"),
         (["model/head=basoc"], "did you mean model/head=base_oc"),
         (["schedule.max_step=1"], "did you mean schedule.max_steps"),
-        (["schedule.max_steps=many"], "a number is expected"),
+        (["schedule.max_steps=many"], "schedule.max_steps=many: expected"),
         ([*TINY, "schedule.batch_size=3", "trainer.accumulate_grad_batches=2"], "does not divide"),
         ([*TINY, "model.backbone.model_name=resnet9"], "timm has no such network"),
         ([*TINY, "model.backbone.output_stride=4"], "model.backbone.output_stride=4"),
@@ -226,11 +257,11 @@ def test_two_rows_cannot_share_a_directory(workplace: Path, call: Main, capsys: 
         ([*TINY, "model.backbone.weights=nowhere.pth"], "no such file"),
         (["dataset=folder", "dataset.root=x"], "dataset.classes: has no value; write dataset.classes="),
         ([*TINY, "seed=1,2"], "write 'seed=[1,2]' for a list, or add -m for a sweep"),
-        ([*TINY, "seed=-1"], "seed=-1: a whole number from 0 up"),
+        ([*TINY, "seed=-1"], "seed=-1: expected"),
         ([*TINY, "dataset.num_workers=-1"], "dataset.num_workers=-1: expected"),
-        ([*TINY, "name=../evil"], "name=../evil: the name of a folder"),
-        (["-m", *TINY, "seed=0,-1"], "seed=-1: a whole number"),
-        (["-m", *TINY, "seed=0,1", "evaluate_on=[]"], "evaluate_on=[]: a list of splits"),
+        ([*TINY, "name=../evil"], "name=../evil: expected the name of a folder"),
+        (["-m", *TINY, "seed=0,-1"], "seed=-1: expected"),
+        (["-m", *TINY, "seed=0,1", "evaluate_on=[]"], "evaluate_on=[]: expected"),
     ],
 )
 def test_wrong_input_gets_one_line(
@@ -278,17 +309,6 @@ def test_a_wrong_checkpoint_is_refused(
         torch.save(content, path)
     assert call("evaluate", f"checkpoint={path}") == 2
     assert words in capsys.readouterr().err
-
-
-def test_help_is_quick_and_teaches() -> None:
-    for command in ("train", "evaluate", "predict", "report", "dashboard"):
-        code = (
-            f"import sys; sys.argv = ['x', '--help']; from ocnet_pl.command.{command} import main\n"
-            "try: main()\nexcept SystemExit: pass\n"
-            "assert 'torch' not in sys.modules, 'torch was imported'"
-        )
-        shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert "ocnet-" in shown.stdout
 
 
 def test_examples_have_lines_of_their_own(call: Main, capsys: pytest.CaptureFixture[str]) -> None:

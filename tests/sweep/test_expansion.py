@@ -11,10 +11,10 @@ from ocnet_pl.sweep.expansion import expand, refuse_circle, refuse_missing_paren
 @pytest.mark.parametrize(
     ("swept", "told"),
     [
-        ("compile=true,maybe", "compile=maybe: true or false is expected"),
-        ("schedule.lr=0.01,fast", "schedule.lr=fast: a number is expected"),
-        ("schedule.batch_size=8,0", "schedule.batch_size=0: a whole number from 1 up is expected"),
-        ("dataset.crop_size=[64,64],64", "dataset.crop_size=64: a list is expected"),
+        ("compile=true,maybe", "compile=maybe: expected true or false"),
+        ("schedule.lr=0.01,fast", "schedule.lr=fast: expected a number"),
+        ("schedule.batch_size=8,0", "schedule.batch_size=0: expected"),
+        ("dataset.crop_size=[64,64],64", "dataset.crop_size=64: expected a list"),
     ],
 )
 def test_every_run_is_looked_at(swept: str, told: str) -> None:
@@ -118,8 +118,8 @@ def test_a_row_that_starts_from_two_others_in_turn_is_no_circle(tmp_path: Path) 
          "~schedule.lr_scheduler.total_iters ~schedule.lr_scheduler.power"),
         ("+schedule.optimizer.nestrov=true", "torch.optim.SGD does not take nestrov"),
         ("+trainer.max_stepz=3", "Trainer does not take max_stepz"),
-        ("schedule.optimizer._target_=torch.optim.AdamWW", "no such class"),
-        ("schedule.optimizer._target_=nowhere.Adam", "no such class"),
+        ("schedule.optimizer._target_=torch.optim.AdamWW", "AdamWW: cannot be imported"),
+        ("schedule.optimizer._target_=nowhere.Adam", "No module named 'nowhere'"),
     ],
 )  # fmt: skip
 def test_an_argument_that_a_class_does_not_take_is_named(override: str, words: str) -> None:

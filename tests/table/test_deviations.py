@@ -10,7 +10,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from results import result
 
-from ocnet_pl.config.compose import compose_with_choices, config_dir, options, plain
+from ocnet_pl.config.compose import compose_with_choices, plain
+from ocnet_pl.config.search_path import config_dir, options
 from ocnet_pl.record.result import Result
 from ocnet_pl.report.deviations import in_words
 from ocnet_pl.report.files import markdown

@@ -82,11 +82,10 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
 
 def _data(overrides: list[str]) -> "SegmentationDataModule":
     from ocnet_pl.config.compose import compose
-    from ocnet_pl.config.validate import refuse_impossible, refuse_other_kinds
+    from ocnet_pl.config.validate import validate
 
     config = compose(*overrides)
-    refuse_other_kinds(config, overrides)
-    refuse_impossible(config)
+    validate(config, overrides)
     from ocnet_pl.build import build_data
 
     data = build_data(config)

@@ -23,7 +23,9 @@ from ocnet_pl.process import die_with_parent, is_process_zero, leave_stale_group
 def _job(config: DictConfig) -> float | None:
     with one_line_errors("ocnet-train"):
         if "sweep" not in HydraConfig.get().callbacks:
-            raise UserError("hydra.callbacks: without 'sweep' nothing is checked before a run; leave it as it is")
+            raise UserError(
+                "hydra.callbacks: 'sweep' is missing, which checks runs before they start; remove this override"
+            )
         overrides = typed_overrides(HydraConfig.get())
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             from ocnet_pl.sweep.launching import start_run
@@ -49,18 +51,18 @@ def main() -> None:
     """Entry point."""
     safe_output()
     die_with_parent()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors leave Hydra as exceptions, and us as one line
-    with one_line_errors("ocnet-train"), readable_config_errors(sweeps=True):
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes exceptions on, and they end as one line
+    with one_line_errors("ocnet-train"), readable_config_errors(sys.argv[1:], sweeps=True):
         sys.argv[1:] = _own_arguments(sys.argv[1:])
         leave_stale_group("ocnet-train")
         _job()
 
 
 def _own_arguments(arguments: list[str]) -> list[str]:
-    """Handle the options of every command, which Hydra has not or understands differently, and return the others.
+    """Handle the options that all commands share and Hydra lacks or understands differently; return the others.
 
     Raises:
-        UserError: an option of Hydra that would compose another program, or two that exclude each other.
+        UserError: an option of Hydra that would compose another program, or two options that exclude each other.
     """
     parser = CommandParser(prog="ocnet-train", add_help=False, allow_abbrev=False)
     for option in ("--config-path", "--config-name", "--experimental-rerun"):
@@ -89,10 +91,10 @@ def _search_path(override: str) -> list[str]:
     """Folders of `hydra.searchpath=[DIR,file:///DIR]`."""
     value = OverridesParser.create().parse_override(override).value()
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise UserError(f"{override}: a list of folders is expected, e.g. hydra.searchpath=[DIR]")
+        raise UserError(f"{override}: expected a list of folders, e.g. hydra.searchpath=[DIR]")
     for entry in value:
         if urlparse(entry).scheme not in ("", "file"):
-            raise UserError(f"{override}: a folder is expected, not {entry}; use --config-dir DIR")
+            raise UserError(f"{override}: expected a folder, not {entry}; use --config-dir DIR")
     return [entry.removeprefix("file://") for entry in value]
 
 

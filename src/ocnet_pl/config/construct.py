@@ -4,10 +4,11 @@ import inspect
 from typing import Any
 
 from hydra.errors import InstantiationException
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from ocnet_pl.arguments import ArgumentError
+from ocnet_pl.config.targets import import_target
 from ocnet_pl.errors import UserError
 
 
@@ -17,10 +18,12 @@ def construct(node: DictConfig, **arguments: Any) -> Any:
     Raises:
         UserError: the class refuses an argument; the line begins with its key in the whole config.
     """
+    place = node._get_full_key(None)  # private: OmegaConf has no public name for it
+    if "_target_" in node:
+        import_target(node, place)
     try:
         return instantiate(node, **arguments)
     except InstantiationException as error:
-        place = node._get_full_key(None)  # private: OmegaConf has no public name for it
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
@@ -40,6 +43,6 @@ def construct_with(node: DictConfig, **facts: Any) -> Any:
 def signature(node: DictConfig) -> set[str]:
     """Names of the arguments of a node's class; empty for a class written in C."""
     try:
-        return set(inspect.signature(get_class(node._target_)).parameters)
+        return set(inspect.signature(import_target(node, node._get_full_key(None))).parameters)
     except ValueError:
         return set()

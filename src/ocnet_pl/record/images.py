@@ -36,13 +36,8 @@ class SplitImages:
 class Fingerprint:
     """Keys of the images of a split, in its order. A key is 32 hexadecimal digits.
 
-<<<<<<< HEAD
     Keys are computed from names, sizes and parts of the files. They do not change when the data set is moved or copied;
     they change when a file is replaced, even by one of the same name and size. `content_hashes` reads every byte.
-=======
-    Keys are computed from names, sizes and parts of the files: a moved or copied data set has the same ones, and a file
-    that is replaced changes them even if its name and size stay.
->>>>>>> d13
 
     Attributes:
         keys: hashes of relative name, image and label: equal for identical pairs.

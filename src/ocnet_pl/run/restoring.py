@@ -11,8 +11,9 @@ from omegaconf import DictConfig
 from ocnet_pl.build import build_data, build_network, build_protocol
 from ocnet_pl.checkpoint import Checkpoint, load_weights, read_checkpoint
 from ocnet_pl.config.compose import compose_with_choices
-from ocnet_pl.config.known_targets import require_known_targets
-from ocnet_pl.config.validate import refuse_impossible, refuse_other_kinds
+from ocnet_pl.config.renamed import modernised
+from ocnet_pl.config.targets import require_known_targets
+from ocnet_pl.config.validate import validate
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.predictor import Predictor
@@ -102,7 +103,7 @@ def carried_config(checkpoint: Checkpoint) -> Plain:
     Raises:
         UserError: the config names targets that no config file of this installation names.
     """
-    config: Plain = {group: checkpoint.config.get(group) for group in GROUPS}
+    config = modernised({group: checkpoint.config.get(group) for group in GROUPS})
     if isinstance(config["dataset"], dict):
         config["dataset"] = config["dataset"] | {"augment": [], "cache": None}
     model = config["model"]
@@ -121,8 +122,7 @@ def compose_again(checkpoint: Checkpoint, overrides: Sequence[str], command: str
     overrides = _without_head(checkpoint, overrides)
     composed = partial(compose_with_choices, config_name=command, given=carried_config(checkpoint))
     config, choices = composed(*overrides)
-    refuse_other_kinds(config, overrides, lambda *groups: composed(*groups)[0])
-    refuse_impossible(config)
+    validate(config, overrides, lambda *groups: composed(*groups)[0])
     chosen = choices["inference"]
     return config, checkpoint.inference if chosen == GIVEN else chosen
 

@@ -17,7 +17,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from ocnet_pl.config.compose import readable_config_errors, typed_overrides
-from ocnet_pl.config.validate import refuse_impossible, refuse_misfits, refuse_other_kinds, refuse_other_places
+from ocnet_pl.config.validate import refuse_other_places, validate
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.process import CONF_VARIABLE, refuse_other_group
 from ocnet_pl.record.directory import DATA, RunDirectory, State
@@ -48,9 +48,7 @@ class SweepCallback(Callback):
         with one_line_errors("ocnet-train"), _no_way_on():
             HydraConfig.instance().set_config(config)  # for the name of the row; Hydra does so a moment later
             refuse_other_places(config.hydra, run_directory(config))
-            refuse_other_kinds(config, typed_overrides(config.hydra))
-            refuse_misfits(config, typed_overrides(config.hydra))
-            refuse_impossible(config)
+            validate(config, typed_overrides(config.hydra))
             refuse_other_group(config.trainer.devices, config.trainer.num_nodes)
             run = RunDirectory(run_directory(config))
             refuse_circle(run.path, {"parent": config.parent})

@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from ocnet_pl.config.compose import compose, plain, readable_config_errors
-from ocnet_pl.config.validate import refuse_impossible, refuse_misfits, refuse_other_kinds
+from ocnet_pl.config.validate import validate
 from ocnet_pl.errors import UserError
 from ocnet_pl.record.directory import RunDirectory, State
 from ocnet_pl.record.identity import Plain
@@ -46,11 +46,9 @@ def expand(overrides: Sequence[str]) -> list[PlannedRun]:
     runs = []
     seen: set[str] = set()
     for job, one in zip(jobs, composed, strict=True):
-        if not seen.issuperset(job):  # to compose takes a while, and the runs of a sweep say much the same
-            refuse_other_kinds(one, job)
-            refuse_misfits(one, job)
+        # Composition takes a while, and the runs of a sweep have most overrides in common.
+        validate(one, () if seen.issuperset(job) else job)
         seen.update(job)
-        refuse_impossible(one)
         config = plain(one)
         runs.append(PlannedRun(tuple(job), run_directory(one), config))
     _refuse_shared_directories(runs)

@@ -14,8 +14,9 @@ from torch import Tensor
 from ocnet_pl.atomic import whole_file
 from ocnet_pl.build import build_data, build_module
 from ocnet_pl.checkpoint import sealed_header
-from ocnet_pl.config.compose import compose_with_choices, options, plain
-from ocnet_pl.config.validate import refuse_impossible, refuse_other_kinds
+from ocnet_pl.config.compose import compose_with_choices, plain
+from ocnet_pl.config.search_path import options
+from ocnet_pl.config.validate import validate
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.model.backbone import create_backbone
@@ -75,8 +76,7 @@ def convert_network(
         *overrides,
     ]
     config, choices = compose_with_choices(*settings)
-    refuse_other_kinds(config, settings)
-    refuse_impossible(config)
+    validate(config, settings)
     data = build_data(config)
     module = build_module(config, data)
     own = module.network.state_dict()

@@ -11,7 +11,8 @@ import torch
 from omegaconf import DictConfig
 
 from ocnet_pl.build import build_bare_module
-from ocnet_pl.config.compose import compose, options
+from ocnet_pl.config.compose import compose
+from ocnet_pl.config.search_path import options
 from ocnet_pl.model.attention import textbook_attention
 from ocnet_pl.record.costs import EXPLICIT, MAPLESS, Cost
 from ocnet_pl.run.provenance import device_name

@@ -1,18 +1,20 @@
-"""Classes and functions that a config from a checkpoint may name: those of this installation's config files.
+"""Classes and functions that `_target_` names: imported with a readable error, and restricted for checkpoints.
 
 `hydra.utils.instantiate` calls whatever a `_target_` says. A checkpoint is somebody else's file, so its targets are
 compared, place by place, with those of the config files; nothing else in it is interpreted.
 """
 
 import re
+import traceback
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import yaml
+from omegaconf import DictConfig
 
-from ocnet_pl.config.search_path import config_dirs
+from ocnet_pl.config.search_path import config_dirs, own_dirs, read_yaml
 from ocnet_pl.errors import UserError
 
 _PACKAGE = re.compile(r"^#\s*@package\s+(\S+)", re.MULTILINE)
@@ -24,8 +26,45 @@ Steering = dict[str, Any]
 """The special keys of one config node."""
 
 
+def import_target(node: DictConfig, place: str) -> Any:
+    """Import the class or function of a config node.
+
+    Args:
+        node: with a `_target_`.
+        place: full name of the node, for the message.
+
+    Raises:
+        UserError: no such module, an error in it, or no such name in it.
+    """
+    target = str(node._target_)
+    try:
+        return _locate(target)
+    except Exception as error:  # a module can raise anything when it is imported
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
+        where = f"; {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
+        raise UserError(
+            f"{place}._target_={target}: cannot be imported ({type(error).__name__}: {error}{where}); correct the name "
+            "or the file, and give the folder of your own files with --config-dir or OCNET_CONF"
+        ) from error
+
+
+def _locate(target: str) -> Any:
+    owner, _, name = target.rpartition(".")
+    try:
+        module = import_module(owner)
+    except ModuleNotFoundError as error:
+        if error.name != owner or "." not in owner:
+            raise
+        module = _locate(owner)  # a class, and the target its method
+    return getattr(module, name)
+
+
+def _is_users(file: str) -> bool:
+    return any(Path(file).is_relative_to(folder) for folder in own_dirs())
+
+
 def require_known_targets(config: Mapping[str, Any], parts: Sequence[str], source: str) -> None:
-    """Refuse a config that is not plain values, or that names a target which no config file names at that place.
+    """Reject a config that is not plain values, or that names a target which no config file names at that place.
 
     Args:
         config: what the checkpoint carries.
@@ -42,10 +81,10 @@ def require_known_targets(config: Mapping[str, Any], parts: Sequence[str], sourc
             raise UserError(f"{source}: its config has no group of plain values {part!r}; nothing of it was executed")
         for place, steering in _walk(node, part, source, 0):
             if steering not in known[place] and (steering or known[place]):
-                said = ", ".join(f"{key}={value}" for key, value in sorted(steering.items())) or "no _target_"
+                found = ", ".join(f"{key}={value}" for key, value in sorted(steering.items())) or "no _target_"
                 raise UserError(
-                    f"{source}: {place} says {said}, which no config file says there; nothing of it was executed. "
-                    "If the class is your own, name it in a config file and give its folder in OCNET_CONF"
+                    f"{source}: {place} has {found}, which no config file has there; nothing of it was executed. "
+                    "If the class is your own, give the folder of its YAML with --config-dir or OCNET_CONF"
                 )
 
 
@@ -56,7 +95,7 @@ def _walk(node: Any, place: str, source: str, depth: int) -> Iterator[tuple[str,
     if isinstance(node, dict):
         if not all(isinstance(key, str) for key in node):
             raise UserError(f"{source}: {place} has keys that are not strings; nothing of it was executed")
-        yield place, {key: value for key, value in node.items() if _SPECIAL.fullmatch(key)}
+        yield place, _steering(node)
         for key, value in node.items():
             yield from _walk(value, f"{place}.{key}", source, depth + 1)
     elif isinstance(node, list):
@@ -69,13 +108,16 @@ def _walk(node: Any, place: str, source: str, depth: int) -> Iterator[tuple[str,
         raise UserError(f"{source}: {place} is of type {type(node).__name__}, not a plain value")
 
 
+def _steering(node: Mapping[Any, Any]) -> Steering:
+    return {key: value for key, value in node.items() if isinstance(key, str) and _SPECIAL.fullmatch(key)}
+
+
 def _known_steering() -> dict[str, list[Steering]]:
     """Special keys that config files have, by place in the composed config."""
     known: dict[str, list[Steering]] = defaultdict(list)
     for folder in config_dirs():
         for path in sorted(folder.rglob("*.yaml")):
-            text = path.read_text(encoding="utf-8")
-            node = yaml.safe_load(text)
+            text, node = read_yaml(path)
             for place, steering in _steering_of_file(node, _package(path, folder, text)):
                 if steering and steering not in known[place]:
                     known[place].append(steering)
@@ -83,7 +125,7 @@ def _known_steering() -> dict[str, list[Steering]]:
 
 
 def _package(path: Path, folder: Path, text: str) -> str:
-    """Place of a config file in the composed config: that of its group, unless its header says another."""
+    """Place of a config file in the composed config: that of its group, unless its header names another."""
     group = ".".join(path.relative_to(folder).parent.parts)
     header = _PACKAGE.search(text)
     if header is None or header[1] == "_group_":
@@ -92,11 +134,8 @@ def _package(path: Path, folder: Path, text: str) -> str:
 
 
 def _steering_of_file(node: Any, place: str) -> Iterator[tuple[str, Steering]]:
-    items: Iterator[tuple[Any, Any]]
     if isinstance(node, dict):
-        yield place, {key: value for key, value in node.items() if isinstance(key, str) and _SPECIAL.fullmatch(key)}
-        items = iter(node.items())
-    else:
-        items = iter(enumerate(node)) if isinstance(node, list) else iter(())
-    for key, value in items:
+        yield place, _steering(node)
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in children:
         yield from _steering_of_file(value, f"{place}.{key}".removeprefix("."))
