@@ -80,10 +80,8 @@ def _why_none(folder: Path, found: Found) -> str:
 
 def _part(found: Found, wanted: Callable[[Path], bool]) -> Found:
     """The unreadable files and the copies in some directories."""
-    unreadable, copies = (
-        {path: text for path, text in of.items() if wanted(path)} for of in (found.unreadable, found.copies)
-    )
-    return Found([], unreadable, copies)
+    parts = ({path: text for path, text in of.items() if wanted(path)} for of in (found.unreadable, found.copies))
+    return Found([], *parts)
 
 
 def _is_of(directory: Path, sweep: Path) -> bool:
