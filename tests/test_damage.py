@@ -1,4 +1,4 @@
-"""A run directory, damaged at random: a report is right, or says which file is not."""
+"""A run directory, damaged at random: the report is correct or names the damaged file."""
 
 import csv
 import io
@@ -21,12 +21,12 @@ from ocnet_pl.record.sealed import read_json
 
 MUTATIONS = 100
 READ = ("result.json", "context-last-val.json", "counts-last-val-whole.npz", "scores.json", "profile.csv", ".png")
-"""Ends of the names of the files that a report reads."""
+"""Suffixes of the files that a report reads."""
 
 
 @pytest.fixture(scope="module")
 def whole(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sweep of two rows with everything that a report reads."""
+    """Sweep of two rows with all files that a report reads."""
     sweep = tmp_path_factory.mktemp("damage") / "runs"
     for row in ("baseline", "base_oc"):
         shutil.copytree(trained / "runs" / row, sweep / row, ignore=shutil.ignore_patterns("checkpoints"))
@@ -45,7 +45,7 @@ Node = dict[str, Any] | list[Any]
 
 
 def nodes(node: Any) -> list[Node]:
-    """All lists and groups of a JSON file that hold something."""
+    """All non-empty lists and objects of a JSON file."""
     if not isinstance(node, (dict, list)) or not node:
         return []
     return [node, *(found for child in (node.values() if isinstance(node, dict) else node) for found in nodes(child))]
@@ -115,13 +115,13 @@ KINDS: dict[str, Callable[[random.Random, Path], None]] = {
 
 
 def numbers(sweep: Path) -> dict[tuple[str, ...], dict[str, str]]:
-    """All that table.csv says, by row, evaluation and metric."""
+    """Lines of table.csv by row, evaluation and metric."""
     lines = csv.DictReader(io.StringIO((sweep / "table.csv").read_text()))
     return {(line["row"], line["evaluation"], line["metric"]): line for line in lines}
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_a_damaged_run_is_right_or_named(
+def test_a_damaged_run_is_reported_or_harmless(
     part: int, whole: Path, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sweep = workplace / "runs"
@@ -144,14 +144,14 @@ def test_a_damaged_run_is_right_or_named(
         capsys.readouterr()
         case = f"{number}: {kind} {damaged.relative_to(sweep)}"
         code = call("report", str(sweep))
-        said, error = capsys.readouterr()
-        named = damaged.name in " ".join(said.split()).replace(" ", "") or damaged.name in error
+        printed, error = capsys.readouterr()
+        named = damaged.name in " ".join(printed.split()).replace(" ", "") or damaged.name in error
         if code == 0:
             assert numbers(sweep) == before, case
         else:
             refused += 1
             assert code in (1, 2), case
-            assert named, (case, said, error)
+            assert named, (case, printed, error)
             assert error.count("\n") == code - 1, case
         if code == 1:
             for name in ("table.md", "table.tex", "table.html"):

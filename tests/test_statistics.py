@@ -8,7 +8,7 @@ from ocnet_pl.statistics import Interval, holm, paired_bootstrap
 def made_up(
     rng: np.random.Generator, *, seeds: int, images: int, better: float, seed_sd: float, image_sd: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Counts of two rows: images are harder or easier for both, and every run has its luck; (S, N, 3, K) each."""
+    """Counts of two rows, (S, N, 3, K) each: images vary in difficulty, equally for both rows; runs vary in skill."""
     pixels, classes = 2000, 3
     difficulty = rng.normal(0, image_sd, images)
     rows = []
@@ -30,7 +30,7 @@ def truth(**arguments: float) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("seed_sd", "image_sd"), [(0.01, 0.05), (0.002, 0.10), (0.02, 0.02)])
-def test_the_interval_covers_the_truth_as_often_as_it_says(seed_sd: float, image_sd: float) -> None:
+def test_the_interval_has_its_nominal_coverage(seed_sd: float, image_sd: float) -> None:
     arguments = {"better": 0.02, "seed_sd": seed_sd, "image_sd": image_sd}
     known = truth(**arguments)
     rng = np.random.default_rng(0)
@@ -57,7 +57,7 @@ def test_a_large_difference_is_significant() -> None:
     assert interval.low < interval.difference < interval.high
 
 
-def test_pairing_takes_the_images_difficulty_out() -> None:
+def test_pairing_removes_the_difficulty_of_images() -> None:
     rng = np.random.default_rng(3)
     row, baseline = made_up(rng, seeds=3, images=100, better=0.02, seed_sd=0.0, image_sd=0.2)
     paired = paired_bootstrap(row, baseline)
@@ -65,6 +65,6 @@ def test_pairing_takes_the_images_difficulty_out() -> None:
     assert paired.high - paired.low < 0.7 * (shuffled.high - shuffled.low)
 
 
-def test_what_is_not_known_is_not_significant() -> None:
+def test_nan_is_not_significant() -> None:
     assert holm([float("nan"), 0.001]) == [False, True]
     assert holm([float("nan")]) == [False]

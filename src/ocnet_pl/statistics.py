@@ -18,6 +18,10 @@ class MeanSD:
     sd: float
     n: int
 
+    def in_percent(self) -> "MeanSD":
+        """Mean and standard deviation of shares, in per cent."""
+        return MeanSD(100 * self.mean, 100 * self.sd, self.n)
+
 
 def mean_sd(values: ArrayLike) -> MeanSD:
     """Mean and standard deviation of the values that are not NaN."""

@@ -25,7 +25,7 @@ def test_states(tmp_path: Path) -> None:
     assert run.state() is State.DONE
 
 
-def test_two_processes_cannot_have_one_run(tmp_path: Path) -> None:
+def test_two_processes_cannot_claim_one_run(tmp_path: Path) -> None:
     with (
         RunDirectory(tmp_path).claimed(),
         pytest.raises(UserError, match="another process"),
@@ -34,7 +34,7 @@ def test_two_processes_cannot_have_one_run(tmp_path: Path) -> None:
         pass
 
 
-def test_another_config_is_refused_once_there_is_something_to_lose(tmp_path: Path) -> None:
+def test_another_config_is_refused_if_a_checkpoint_exists(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     before, after = {"a": {"b": 1}, "dataset": {"root": "x"}}, {"a": {"b": 2}, "dataset": {"root": "y"}}
     write_json(run.started, before)
@@ -69,7 +69,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
 
 
-def test_what_a_killed_process_left_unfinished_goes(tmp_path: Path) -> None:
+def test_unfinished_files_of_a_killed_process_are_deleted(tmp_path: Path) -> None:
     left = tmp_path / "checkpoints" / f".last.ckpt.x{UNFINISHED}"
     left.parent.mkdir()
     left.touch()

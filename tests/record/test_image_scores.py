@@ -1,4 +1,4 @@
-"""Scores of single images, and the pictures that are chosen by them."""
+"""Scores of single images, and the images chosen by them."""
 
 import math
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_an_image_is_scored_by_its_own_counts(tmp_path: Path) -> None:
     assert found.worst(1) == [1]
 
 
-def test_what_was_not_tested_is_told(tmp_path: Path) -> None:
+def test_a_missing_evaluation_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="best/val/flip was not tested; run ocnet-evaluate checkpoint="):
         image_scores(run_of(tmp_path, "counts.npz"), "best")
     for name in ("counts.npz", None):
@@ -45,12 +45,12 @@ def test_what_was_not_tested_is_told(tmp_path: Path) -> None:
             image_scores(run_of(tmp_path, name))
 
 
-def test_the_worst_come_first_and_empty_images_never() -> None:
+def test_the_worst_images_exclude_images_without_score() -> None:
     assert scores(0.5, math.nan, 0.1, 0.3).worst(9) == [2, 3, 0]
     assert scores(0.5, math.nan, 0.1, 0.3).worst(2) == [2, 3]
 
 
-def test_both_sides_are_shown() -> None:
+def test_images_of_both_sides_are_chosen() -> None:
     first, second = scores(0.5, 0.9, 0.2, math.nan, 0.3, 0.4), scores(0.6, 0.5, 0.9, 0.5, 0.3, 0.1)
     assert farthest_apart(first, second, count=2) == [1, 5, 2, 0]
     assert farthest_apart(first, second, count=1) == [1, 2]
@@ -60,7 +60,7 @@ def test_both_sides_are_shown() -> None:
         farthest_apart(first, scores(0.6, 0.5, 0.9, 0.5, 0.3, 0.1, names="uvwxyz"), count=1)
 
 
-def test_mistakes_are_painted_where_they_are() -> None:
+def test_mistakes_are_painted() -> None:
     photograph = np.full((1, 6, 3), 200, np.uint8)
     truth = np.array([[0, 1, 2, 3, IGNORE, 4]], np.uint8)
     first = np.array([[0, 1, 9, 8, 5, 9]], np.uint8)
@@ -73,7 +73,7 @@ def test_mistakes_are_painted_where_they_are() -> None:
     assert painted == [faded, list(FIRST), list(SECOND), list(NEITHER), list(NOT_LABELLED), faded]
 
 
-def test_a_grid_holds_every_picture() -> None:
+def test_a_grid_shows_every_picture() -> None:
     picture = np.zeros((4, 8, 3), np.uint8)
     rows = [("one", [picture, picture]), ("two", [picture, picture[:2]])]
     figure = picture_grid(["left", "right"], rows, [("road", (128, 64, 128))])
@@ -82,7 +82,7 @@ def test_a_grid_holds_every_picture() -> None:
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["road"]
 
 
-def test_bars_stand_from_best_to_worst() -> None:
+def test_bars_are_sorted() -> None:
     iou = {"road": 0.2, "car": None, "sky": 0.9}
     figure = class_bars(Evaluation(0.55, 0.9, iou, images=1), "GP")
     (axes,) = figure.axes

@@ -1,4 +1,4 @@
-"""One process a folder; whoever looks is in nobody's way, on every file system."""
+"""Locks of folders: one holder, inspected without being taken, on every file system."""
 
 import errno
 import fcntl
@@ -35,7 +35,7 @@ def _look(folder: Path, until: Event) -> None:
         is_locked(folder)
 
 
-def test_who_looks_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_inspecting_a_lock_blocks_nobody(tmp_path: Path) -> None:
     """Two lookers, one of them beside one who starts: neither sees the other, and the start never waits."""
     (tmp_path / LOCK).touch()
     context = multiprocessing.get_context("fork")
@@ -52,7 +52,7 @@ def test_who_looks_is_in_nobodys_way(tmp_path: Path) -> None:
         looker.join(10)
 
 
-def test_a_look_changes_nothing(tmp_path: Path) -> None:
+def test_inspecting_a_lock_writes_nothing(tmp_path: Path) -> None:
     with locked(tmp_path):
         pass
     before = [(path, path.stat().st_mtime_ns, path.stat().st_ino) for path in tmp_path.iterdir()]
@@ -61,7 +61,7 @@ def test_a_look_changes_nothing(tmp_path: Path) -> None:
     assert [(path, path.stat().st_mtime_ns, path.stat().st_ino) for path in tmp_path.iterdir()] == before
 
 
-def test_a_killed_process_gives_its_lock_back(tmp_path: Path) -> None:
+def test_a_killed_process_releases_its_lock(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     holds, until = context.Event(), context.Event()
     process = context.Process(target=_hold, args=(tmp_path, holds, until))
@@ -93,7 +93,7 @@ def test_patience_waits_for_the_holder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{pid}\n{host}\n", "123\nelsewhere\n", "junk"])
-def test_a_lock_file_of_another_kind_says_nothing(content: str, tmp_path: Path) -> None:
+def test_the_content_of_a_lock_file_is_ignored(content: str, tmp_path: Path) -> None:
     (tmp_path / LOCK).write_text(content.format(pid=os.getpid(), host=socket.gethostname()))
     run = RunDirectory(tmp_path)
     write_json(run.started, {})
@@ -125,7 +125,7 @@ def test_without_locks_a_lease_keeps_others_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("lockless")
-def test_without_locks_a_killed_run_is_not_running_for_ever(tmp_path: Path) -> None:
+def test_without_locks_the_lease_of_a_killed_run_expires(tmp_path: Path) -> None:
     code = (
         "import fcntl, os, sys; from pathlib import Path; from ocnet_pl.record.lock import locked\n"
         "def refuse(*_): raise OSError(38, 'no')\n"
@@ -148,7 +148,7 @@ def test_a_lease_of_a_machine_without_locks_counts(tmp_path: Path) -> None:
         pass
 
 
-def test_another_error_of_the_lock_is_not_taken_for_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_of_the_lock_are_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -157,16 +157,14 @@ def test_another_error_of_the_lock_is_not_taken_for_a_lock(tmp_path: Path, monke
         pass
 
 
-def test_the_structure_of_a_lock_is_the_systems() -> None:
+def test_the_lock_structure_is_that_of_the_system() -> None:
     """Offsets of `struct flock` on 64-bit Linux."""
     assert struct.calcsize(lock._STRUCT_FLOCK) == 32
     assert struct.pack(lock._STRUCT_FLOCK, 1, 0, 2, 3, 4)[8:16] == struct.pack("q", 2)
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENAMETOOLONG])
-def test_a_lock_file_that_cannot_be_written_is_named(
-    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unwritable_lock_file_is_reported(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another user's, or on a disk that is read-only or full."""
     usual = os.open
 

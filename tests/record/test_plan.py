@@ -1,4 +1,4 @@
-"""`sweep.json`: the runs of every start, none lost, and of each start its own."""
+"""`sweep.json`: the runs of every start."""
 
 import multiprocessing
 from pathlib import Path
@@ -37,7 +37,7 @@ def _add(sweep: Path, number: int) -> None:
         add_start(sweep, runs(sweep, f"row{number}/seed-{repeat}"), f"{number}-{repeat}")
 
 
-def test_sweeps_that_start_together_lose_nothing(tmp_path: Path) -> None:
+def test_concurrent_starts_are_all_recorded(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=_add, args=(tmp_path, number)) for number in range(4)]
     for process in processes:
@@ -53,7 +53,7 @@ def test_sweeps_that_start_together_lose_nothing(tmp_path: Path) -> None:
     [3, "text", {}, {"starts": 3}, {"starts": [3]}, {"starts": [{"id": "x"}]}, [1], [["a/seed-0"]], ["a"], ["a/copy"],
      {"starts": [{"id": "x", "started": "", "runs": "a/seed-0"}]}],
 )  # fmt: skip
-def test_another_plan_is_named_in_one_line(content: object, tmp_path: Path) -> None:
+def test_an_invalid_plan_is_refused_in_one_line(content: object, tmp_path: Path) -> None:
     write_json(tmp_path / PLAN, content)
     for what in (planned_runs, lambda sweep: add_start(sweep, [], "new")):
         with pytest.raises(UserError, match=f"{PLAN}: .*delete it"):

@@ -1,4 +1,4 @@
-"""Files of a run, read back: whatever is in them, a right value or one line that names the file."""
+"""Reading files of runs: any content gives a correct value or a one-line error that names the file."""
 
 import json
 from collections.abc import Callable
@@ -44,7 +44,7 @@ KINDS: dict[str, Kind] = {
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Callable[[Path], object]]:
-    """A whole file of each kind, and what reads it."""
+    """Valid file of each kind, and its reader."""
     name, write, read = KINDS[request.param]
     write(tmp_path / name)
     return tmp_path / name, read
@@ -67,7 +67,7 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize("content", DAMAGED)
-def test_damage_is_one_line(kind: tuple[Path, Callable[[Path], object]], content: bytes) -> None:
+def test_damage_is_reported_in_one_line(kind: tuple[Path, Callable[[Path], object]], content: bytes) -> None:
     path, read = kind
     path.write_bytes(content)
     if path.suffix == ".csv" and content not in (b"\xff\xfe{}",):
@@ -88,7 +88,7 @@ def test_a_changed_digit_is_found(kind: tuple[Path, Callable[[Path], object]]) -
             except UserError:
                 changed += 1
             else:
-                assert now == before, "a number changed without a word"
+                assert now == before, "a number changed without an error"
     assert changed > 3
 
 
@@ -130,7 +130,7 @@ def test_no_file_and_a_folder_in_its_place(kind: tuple[Path, Callable[[Path], ob
         {"evaluations": {"last/val/whole": {"miou": 0.5, "pixel_accuracy": 1, "iou": {"a": "b"}, "images": 1}}},
     ],
 )  # fmt: skip
-def test_a_result_of_another_shape_is_one_line(change: dict[str, Any], tmp_path: Path) -> None:
+def test_an_invalid_result_is_reported_in_one_line(change: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     result("gp", 0, 80).write(path)
     content = {name: value for name, value in read_json(path).items() if name != "checksum"}
@@ -148,14 +148,14 @@ def test_results_of_older_versions_are_read(left_out: list[str], tmp_path: Path)
         content["curves"]["train/loss"].append([1, float("nan")])
     path.write_text(json.dumps(content))
     read = Result.read(path)
-    assert read.curves == written.curves, "a value that is no number is left out"
+    assert read.curves == written.curves, "non-finite values are left out"
     assert read.evaluations == written.evaluations
     read.write(path)
     json.loads(path.read_text(), parse_constant=pytest.fail)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_no_json_holds_what_is_no_number(value: float, tmp_path: Path) -> None:
+def test_json_files_contain_no_nan(value: float, tmp_path: Path) -> None:
     evaluation = Evaluation(value, value, {"road": value, "car": 0.5}, images=1)
     path = tmp_path / "result.json"
     result("gp", 0, 80, evaluations={"last/val/whole": evaluation}, curves={"a": [(0, value), (1, 2.0)]}).write(path)
@@ -188,13 +188,13 @@ def _arrays(**changed: Any) -> dict[str, Any]:
         {"confusion": np.ones((3, 3), int)}, {"confusion": np.ones((2, 2))}, {"counts": np.array(None, object)},
     ],
 )  # fmt: skip
-def test_counts_of_another_shape_are_one_line(changed: dict[str, Any], tmp_path: Path) -> None:
+def test_invalid_counts_are_reported_in_one_line(changed: dict[str, Any], tmp_path: Path) -> None:
     np.savez(tmp_path / "counts.npz", **_arrays(**changed))
     refused(_counts, tmp_path / "counts.npz")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00v\x00{'descr'", b"\x80\x04N.", b"x" * 99])
-def test_damaged_counts_are_one_line(content: bytes, tmp_path: Path) -> None:
+def test_damaged_counts_are_reported_in_one_line(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "counts.npz"
     path.write_bytes(content)
     refused(_counts, path)
@@ -211,12 +211,12 @@ def _counts(path: Path) -> object:
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 99, b"\x89PNG\r\n\x1a\n" + b"\0" * 40, b"GIF89a\1\0\1\0\0\0\0;"])
-def test_a_damaged_sample_is_one_line(content: bytes, tmp_path: Path) -> None:
+def test_a_damaged_sample_is_reported_in_one_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(content)
     refused(read_sample, tmp_path / "x.png")
 
 
-def test_a_sample_that_decodes_to_too_much_is_refused(tmp_path: Path) -> None:
+def test_a_sample_with_too_many_pixels_is_refused(tmp_path: Path) -> None:
     from PIL import Image
 
     Image.new("1", (9000, 9000)).save(tmp_path / "bomb.png")
@@ -231,14 +231,14 @@ HEAD = "epoch,step,train/loss\n"
     [b"\xff\xfe", b"epoch,step,train/loss\n0,x,1\n", b"epoch,step,train/loss\n0,1,word\n", b"a,b\n1,2\n",
      b"epoch,step,train/loss\n0,1,2,3,4\n", b"epoch,step,train/loss\n0\n"],
 )  # fmt: skip
-def test_damaged_logs_are_one_line(content: bytes, tmp_path: Path) -> None:
+def test_damaged_logs_are_reported_in_one_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "step-000000").mkdir()
     (tmp_path / "step-000000" / "metrics.csv").write_bytes(content)
     line = refused(lambda path: read_curves(path.parents[1]), tmp_path / "step-000000" / "metrics.csv")
     assert "damaged" in line
 
 
-def test_a_line_that_was_not_finished_is_none(tmp_path: Path) -> None:
+def test_an_incomplete_line_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "step-000000").mkdir()
     log = tmp_path / "step-000000" / "metrics.csv"
     log.write_text(f"{HEAD}0,1,0.5\n0,2,nan\n0,3,0.25\n0,4")
@@ -247,7 +247,7 @@ def test_a_line_that_was_not_finished_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("resumed", [9, 120, 999_999, 1_000_000, 10_000_000])
-def test_starts_are_joined_by_number(resumed: int, tmp_path: Path) -> None:
+def test_starts_are_joined_in_numerical_order(resumed: int, tmp_path: Path) -> None:
     starts = {0: (resumed - 1, resumed + 5), resumed: (resumed + 5,)}
     for start, steps in starts.items():
         folder = tmp_path / f"step-{start:06d}"

@@ -1,4 +1,4 @@
-"""What a test server said: entered once, kept with its date, never lost."""
+"""Scores of a test server: entered, kept with their date, never lost."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from ocnet_pl.table import read_tables
 
 @pytest.fixture
 def outputs(workplace: Path) -> Path:
-    """Table 2 with one seed a row, and a table of three seeds."""
+    """Table 2 with one seed per row, and a table with three seeds."""
     for row, miou in (("plain", 79.0), ("ohem", 80.0), ("trainval", 95.0)):
         config = {"dataset": {"train_split": "trainval" if row == "trainval" else "train", "val_split": "val"}}
         run = result(row, 0, miou, "table2", config=config)
@@ -31,7 +31,7 @@ def line(text: str, label: str) -> list[str]:
     return [cell.strip() for cell in found.strip("|").split("|")]
 
 
-def test_without_a_score_a_test_row_shows_val_and_says_so(outputs: Path) -> None:
+def test_a_row_without_server_score_shows_its_validation_score(outputs: Path) -> None:
     (table,) = read_tables(outputs / "table2")
     text = markdown(table)
     heading = line(text, "Method")
@@ -48,7 +48,7 @@ def test_a_network_trained_on_val_is_not_compared_on_val(outputs: Path) -> None:
     assert [row.name for row in table.rows if row.cells[table.main_column].difference] == ["ohem"]
 
 
-def test_nor_is_what_started_from_it_or_is_compared_with_it(outputs: Path) -> None:
+def test_descendants_of_a_network_trained_on_val_are_not_compared(outputs: Path) -> None:
     def write(row: str, parent: str | None, train_split: str = "train", table: str = "own") -> None:
         config = {"dataset": {"train_split": train_split, "val_split": "val"}, "parent": parent}
         run = result(row, 0, 90, table, config=config)
@@ -67,7 +67,7 @@ def test_nor_is_what_started_from_it_or_is_compared_with_it(outputs: Path) -> No
     assert not any(row.cells[table.main_column].difference for row in table.rows)
 
 
-def test_a_score_is_shown_beside_the_papers(call: Main, outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_score_is_shown_with_the_papers(call: Main, outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("report", "--score", "table2/ohem=78.8", "--score", "table2/plain=78.0") == 0
     assert "kept in outputs/table2/scores.json" in capsys.readouterr().out
     (table,) = read_tables(outputs / "table2")
@@ -88,7 +88,7 @@ def test_an_older_score_stays_in_the_file(outputs: Path) -> None:
     assert [score.miou for score in table.scores] == [78.8]
 
 
-def test_a_score_does_not_pass_to_another_network(outputs: Path) -> None:
+def test_a_score_does_not_apply_to_a_network_trained_later(outputs: Path) -> None:
     enter_scores(outputs, ["table2/ohem=78.8"])
     path = outputs / "table2" / "ohem" / "seed-0" / "result.json"
     result("ohem", 0, 81, "table2", weights_sha256="trained again").write(path)
@@ -97,7 +97,7 @@ def test_a_score_does_not_pass_to_another_network(outputs: Path) -> None:
     assert "val 81.00" in markdown(table)
 
 
-def test_a_run_is_named_where_a_row_has_several(outputs: Path) -> None:
+def test_a_score_can_name_its_seed(outputs: Path) -> None:
     enter_scores(outputs, ["mine/gp/seed-1=69.5"])
     (table,) = read_tables(outputs / "mine")
     assert table.rows[0].cells[-1].values[1] == 69.5
@@ -117,7 +117,7 @@ def test_a_run_is_named_where_a_row_has_several(outputs: Path) -> None:
         ("mine/gp=70", "one of mine/gp/seed-0, mine/gp/seed-1, mine/gp/seed-2"),
     ],
 )
-def test_what_cannot_be_a_score_is_refused(
+def test_invalid_scores_are_refused(
     call: Main, outputs: Path, capsys: pytest.CaptureFixture[str], text: str, words: str
 ) -> None:
     assert call("report", "--score", "table2/plain=78.2", "--score", text) == 2

@@ -1,4 +1,4 @@
-"""How far a sweep is, while it is being trained and after."""
+"""Progress of a sweep, during training and afterwards."""
 
 import io
 import os
@@ -21,7 +21,7 @@ NAMES = ("a/seed-0", "b/seed-0", "c/seed-0", "d/seed-0", "e/seed-0")
 
 
 def start(run: RunDirectory, steps: int, *, began: float, logged: float, first: int = 0, tail: str = "") -> None:
-    """Files of a run whose last line of log is `steps` steps in."""
+    """Write the files of a run that logged `steps` steps."""
     write_json(run.started, {"schedule": {"max_steps": 1000}})
     log = run.logs / f"step-{first:06d}" / "metrics.csv"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def start(run: RunDirectory, steps: int, *, began: float, logged: float, first: 
 
 @pytest.fixture
 def sweep(workplace: Path) -> Path:
-    """Done, failed, broken, waiting, and one that a test may claim."""
+    """Sweep with a run in every state; a test may claim the last run."""
     sweep = workplace / "outputs" / "mine"
     write_json(sweep / "sweep.json", [f"outputs/mine/{name}" for name in NAMES])
     result("a", 0, 71, "mine", seconds=100.0, steps=1000).write(sweep / "a/seed-0/result.json")
@@ -44,7 +44,7 @@ def sweep(workplace: Path) -> Path:
     return sweep
 
 
-def test_every_run_is_told_as_far_as_it_is(sweep: Path) -> None:
+def test_the_progress_of_every_run_is_reported(sweep: Path) -> None:
     with RunDirectory(sweep / "e/seed-0").claimed():
         done, failed, broken, waiting, running = sweep_status(sweep)[0]
     assert (done.state, done.steps, done.note) == (State.DONE, 1000, "val mIoU 71.00")
@@ -64,7 +64,7 @@ def test_a_resume_is_timed_from_its_own_start(sweep: Path) -> None:
     assert status.seconds_left == pytest.approx(30 / 300 * 400, abs=2)
 
 
-def test_a_resume_that_has_not_logged_yet_promises_nothing(sweep: Path) -> None:
+def test_a_resumed_run_without_log_has_no_time_left(sweep: Path) -> None:
     run = RunDirectory(sweep / "c/seed-0")
     write_json(run.started, {"schedule": {"max_steps": 1000}})
     with run.claimed():
@@ -82,7 +82,7 @@ def test_time_left_of_a_sweep() -> None:
     assert seconds_left([done, *waiting]) is None, "nothing runs"
 
 
-def test_the_command_tells_before_anything_is_finished(
+def test_the_command_works_before_a_run_is_finished(
     call: Main, sweep: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (sweep / "a/seed-0/result.json").unlink()
@@ -100,8 +100,8 @@ def test_an_error_is_one_line_below_the_table() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
     print_status("demo", [RunStatus("aspp/seed-0", State.FAILED, 10, 150, note=error)], console)
     assert isinstance(console.file, io.StringIO)
-    *grid, told, _, _ = console.file.getvalue().splitlines()
-    assert told == f"aspp/seed-0: {error}".replace("\n", " ")
+    *grid, reported, _, _ = console.file.getvalue().splitlines()
+    assert reported == f"aspp/seed-0: {error}".replace("\n", " ")
     assert not any("CUDA" in line for line in grid)
 
 
@@ -122,7 +122,7 @@ def test_status_reports_what_can_be_read(
     assert "200of1000" in shown
 
 
-def test_a_damaged_log_is_named(sweep: Path) -> None:
+def test_a_damaged_log_is_reported(sweep: Path) -> None:
     (log,) = (sweep / "c/seed-0").rglob("metrics.csv")
     log.write_bytes(b"step,\xff\n")
     (broken,) = (run for run in sweep_status(sweep)[0] if run.name == "c/seed-0")
@@ -131,7 +131,7 @@ def test_a_damaged_log_is_named(sweep: Path) -> None:
 
 
 @pytest.mark.parametrize("copy", ["c/seed-0.bak", "c/seed-0-old", "c_old/seed-0", "zz_c/seed-0", "c/seed-7"])
-def test_a_copy_of_a_run_is_named_and_not_counted(copy: str, sweep: Path) -> None:
+def test_a_copy_of_a_run_is_reported_and_not_counted(copy: str, sweep: Path) -> None:
     run = RunDirectory(sweep / "c/seed-0")
     write_json(run.started, {"row": "c", "seed": 0, "schedule": {"max_steps": 1000}})
     before, remarks = sweep_status(sweep)
@@ -143,7 +143,7 @@ def test_a_copy_of_a_run_is_named_and_not_counted(copy: str, sweep: Path) -> Non
     assert "copy of c/seed-0" in remark
 
 
-def test_where_there_is_no_sweep(call: Main, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_sweep_is_refused(call: Main, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (workplace / "outputs").mkdir()
     for folder, words in (("outputs", "no sweep"), ("nowhere", "no such directory")):
         assert call("report", folder, "--status") == 2

@@ -1,4 +1,4 @@
-"""The LaTeX of a table: balanced, escaped, and as wide as its columns; nothing is compiled."""
+"""LaTeX of a table: balanced and escaped; it is not compiled."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ def table(tmp_path: Path) -> Table:
     return table
 
 
-def test_it_is_balanced(table: Table) -> None:
+def test_braces_and_environments_are_balanced(table: Table) -> None:
     text = latex(table)
     opened = []
     for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
@@ -46,7 +46,7 @@ def test_every_line_has_a_cell_for_every_column(table: Table) -> None:
     assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {len(columns) - 1}
 
 
-def test_it_has_what_a_paper_needs(table: Table) -> None:
+def test_rules_caption_and_label_are_present(table: Table) -> None:
     text = latex(table)
     for words in (r"\toprule", r"\midrule", r"\bottomrule", r"\caption{my\_table}", r"\label{tab:my-table}"):
         assert text.count(words) == 1
@@ -62,5 +62,5 @@ def test_it_has_what_a_paper_needs(table: Table) -> None:
         ("train-fine, 2026-01-02", "train-fine, 2026-01-02"),
     ],
 )
-def test_characters_print_as_they_read(text: str, escaped: str) -> None:
+def test_special_characters_are_escaped(text: str, escaped: str) -> None:
     assert escape(text) == escaped

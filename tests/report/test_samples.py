@@ -1,4 +1,4 @@
-"""The pictures of a table's page, and the names of their colours."""
+"""Pictures of a table's page, and the legend of their colours."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_pictures_without_train_ids_have_no_legend(tmp_path: Path) -> None:
     assert len(pictures(table)) == 3
 
 
-def test_the_page_says_in_brackets_what_its_legend_calls_so(tmp_path: Path) -> None:
+def test_the_legend_explains_the_note_on_attention(tmp_path: Path) -> None:
     table = table_with(tmp_path, Image.new("RGB", (4, 2)))
     table.rows[0].context = OnOwnClass(MeanSD(0.5434, 0.012, 2), MeanSD(0.2028, 0.0, 2))
     page = html(table)

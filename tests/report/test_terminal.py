@@ -64,10 +64,10 @@ def test_no_digit_and_no_essential_column_is_lost(table: Table, width: int) -> N
 def test_hidden_columns_are_named(table: Table) -> None:
     grid, below = printed(table, 80)
     assert "Attention" not in grid
-    said = below[: below.index("Mean ±")]
+    hidden = below[: below.index("Mean ±")]
     for name in ("Params (M)", "Memory (MB)", "Attention on own class (%)", "Val mIoU, best validation (%)"):
-        assert name in said
-    assert "table.md" in said
+        assert name in hidden
+    assert "table.md" in hidden
 
 
 def test_a_wide_terminal_shows_every_column(table: Table) -> None:
@@ -85,7 +85,7 @@ def test_digits_wrap_on_the_narrowest_terminals(table: Table, width: int) -> Non
     assert letters >= collections.Counter("83.50±0.71+8.12[-1.42,+17.58]notsignificant79.58±0.242of3seed2failed")
 
 
-def test_a_file_is_as_wide_as_it_needs_to_be(table: Table) -> None:
+def test_redirected_output_has_every_column(table: Table) -> None:
     grid, below = printed(table, 40, terminal=False)
     assert "+8.12 [-1.42, +17.58] (not significant)" in grid
     assert "2 of 3 (seed 2 failed)" in grid

@@ -1,4 +1,4 @@
-"""Only a run's own place counts, wherever links lead; what lies elsewhere is named."""
+"""Copies of runs are listed and not counted; links are followed."""
 
 import shutil
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from ocnet_pl.table import read_tables
 
 @pytest.fixture
 def demo(workplace: Path) -> Path:
-    """A sweep in which PPM has 60."""
+    """Sweep in which PPM has 60."""
     for row, miou in (("baseline", 50.0), ("ppm", 60.0)):
         result(row, 0, miou, "demo").write(workplace / f"outputs/demo/{row}/seed-0/result.json")
     return workplace / "outputs" / "demo"
@@ -42,24 +42,24 @@ COPIES: dict[str, Callable[[Path], Path]] = {
 
 @pytest.mark.parametrize("folder", ["outputs", "outputs/demo", "."])
 @pytest.mark.parametrize("copy", COPIES)
-def test_a_copy_is_named_and_not_counted(
+def test_a_copy_is_listed_and_not_counted(
     copy: str, folder: str, demo: Path, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = COPIES[copy](demo)
     _worse(place)
     assert call("report", folder) == 0
-    told = " ".join(capsys.readouterr().out.split())
+    printed = " ".join(capsys.readouterr().out.split())
     (ppm,) = [line for line in (demo / "table.md").read_text().splitlines() if line.startswith("| PPM")]
     assert "60.00" in ppm
-    assert "99.00" not in told
+    assert "99.00" not in printed
     if place.is_relative_to(Path(folder).absolute()):
         written = (demo / "table.md").read_text() + (demo / "table.html").read_text() + (demo / "table.tex").read_text()
-        assert f"{place.relative_to(demo.parent)}" in told
+        assert f"{place.relative_to(demo.parent)}" in printed
         assert written.count(place.name) >= 3
 
 
 @pytest.mark.parametrize("below", ["outputs/demo/ppm/seed-0", "outputs/demo/ppm"])
-def test_a_part_of_a_sweep_is_no_table(
+def test_a_part_of_a_sweep_has_no_table(
     below: str, demo: Path, call: Main, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for folder in (below, str(Path(below).absolute()), f"{below}/../{Path(below).name}"):
@@ -75,7 +75,7 @@ def test_a_part_of_a_sweep_is_no_table(
 
 
 @pytest.mark.parametrize("place", ["elsewhere", "outputs/demo/ppm/0", "x/run-1"])
-def test_a_run_made_elsewhere_is_named(
+def test_a_run_outside_its_place_is_reported(
     place: str, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _worse(workplace / place)
@@ -114,7 +114,7 @@ def test_a_renamed_sweep_is_read(demo: Path) -> None:
     assert [row.name for row in table.rows] == ["baseline", "ppm"]
 
 
-def test_runs_of_another_sweep_in_a_sweep_are_named(demo: Path) -> None:
+def test_runs_of_another_sweep_are_listed(demo: Path) -> None:
     result("gp", 0, 99, "other").write(demo / "gp" / "seed-0" / "result.json")
     (table,) = read_tables(demo)
     assert [row.name for row in table.rows] == ["baseline", "ppm"]
@@ -122,7 +122,7 @@ def test_runs_of_another_sweep_in_a_sweep_are_named(demo: Path) -> None:
 
 
 @pytest.mark.parametrize("parents", [{"ppm": "ppm"}, {"ppm": "baseline", "baseline": "ppm"}, {"ppm": "../demo/ppm"}])
-def test_a_parent_that_is_its_own_ends(parents: dict[str, str], demo: Path) -> None:
+def test_circular_parents_end(parents: dict[str, str], demo: Path) -> None:
     for row, parent in parents.items():
         path = demo / row / "seed-0" / "result.json"
         run = Result.read(path)

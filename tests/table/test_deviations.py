@@ -1,4 +1,4 @@
-"""The deviations line: what differs from the paper is said, and nothing else."""
+"""Deviations from the paper: all are listed, and nothing else."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from ocnet_pl.table.paper import published
 
 
 def composed(*overrides: str, seed: int = 0) -> Result:
-    """A result as the run of these overrides would write it."""
+    """Result of a run with these overrides."""
     config, choices = compose_with_choices(*overrides)
     values = plain(config)
     name, row = str(values["name"]), str(values["row"])
@@ -29,7 +29,7 @@ def composed(*overrides: str, seed: int = 0) -> Result:
 
 
 def whole_table(name: str) -> dict[str, list[Result]]:
-    """Every run that `experiment=<name>` makes, by row."""
+    """Runs of `experiment=<name>` by row."""
     params: dict[str, Any] = yaml.safe_load((config_dir() / "experiment" / f"{name}.yaml").read_text())["hydra"][
         "sweeper"
     ]["params"]
@@ -44,14 +44,14 @@ def whole_table(name: str) -> dict[str, list[Result]]:
     return rows
 
 
-def said(table: str, rows: dict[str, list[Result]]) -> list[str]:
+def listed(table: str, rows: dict[str, list[Result]]) -> list[str]:
     return [in_words(deviation) for deviation in deviations(published()[table], rows)]
 
 
 @pytest.mark.parametrize("name", [o for o in options("experiment") if o.startswith("table")])
-def test_the_papers_protocol_and_the_experiment_are_one(name: str) -> None:
+def test_the_experiment_has_the_papers_protocol(name: str) -> None:
     always = [f"{key} {ours} (paper: {paper})" for key, (ours, paper) in published()[name].get("always", {}).items()]
-    assert said(name, whole_table(name)) == always
+    assert listed(name, whole_table(name)) == always
 
 
 def test_every_table_has_a_protocol() -> None:
@@ -59,13 +59,13 @@ def test_every_table_has_a_protocol() -> None:
         assert {"dataset", "schedule.batch_size", "inference", "trainer.precision", "seeds"} <= set(table["protocol"])
 
 
-def test_what_differs_is_said_whoever_made_it_so() -> None:
+def test_every_deviation_is_listed() -> None:
     run = composed(
         "experiment=table1", "model/head=gp", "schedule.max_steps=300", "schedule.batch_size=4",
         "model/backbone=tiny", "dataset.crop_size=[513,513]", "trainer.precision=bf16-mixed", "inference=flip",
         "model.head.dropout=0", "dataset.root=/elsewhere", "schedule.val_every=100",
     )  # fmt: skip
-    assert said("table1", {"GP": [run]}) == [
+    assert listed("table1", {"GP": [run]}) == [
         "crop 513x513 (paper: 769x769)",
         "backbone test_resnet (paper: resnet101s)",
         "pretrained backbone no (paper: yes)",
@@ -80,7 +80,7 @@ def test_what_differs_is_said_whoever_made_it_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "expected"),
     [
         ("parent=../table2/trainval", "parent ../table2/trainval (overridden)"),
         ("+trainer.limit_train_batches=10", "trainer.limit_train_batches 10 (overridden)"),
@@ -88,28 +88,28 @@ def test_what_differs_is_said_whoever_made_it_so() -> None:
         ("trainer.deterministic=true", None),
     ],
 )
-def test_what_the_trainer_does_otherwise_is_said(override: str, told: str | None) -> None:
+def test_trainer_overrides_are_listed(override: str, expected: str | None) -> None:
     run = composed("experiment=table1", "model/head=gp", override)
-    overridden = [line for line in said("table1", {"GP": [run]}) if "overridden" in line]
-    assert overridden == [told] * (told is not None)
+    overridden = [line for line in listed("table1", {"GP": [run]}) if "overridden" in line]
+    assert overridden == [expected] * (expected is not None)
 
 
 @pytest.mark.parametrize(("trainer", "synchronized"), [("ddp", True), ("ddp_cpu", False)])
-def test_batch_norm_of_each_process_alone_is_said(trainer: str, synchronized: bool) -> None:
+def test_unsynchronised_batch_norm_is_listed(trainer: str, synchronized: bool) -> None:
     run = replace(composed("experiment=table1", "model/head=gp", f"trainer={trainer}"), processes=2)
-    lines = said("table1", {"GP": [run]})
+    lines = listed("table1", {"GP": [run]})
     assert synchronized is not any(line.startswith("trainer.sync_batchnorm no (paper: yes)") for line in lines)
 
 
-def test_another_data_set_is_said_once() -> None:
-    lines = said("table1", {"GP": [composed("experiment=table1", "model/head=gp", "dataset=ade20k")]})
+def test_another_data_set_is_listed_once() -> None:
+    lines = listed("table1", {"GP": [composed("experiment=table1", "model/head=gp", "dataset=ade20k")]})
     assert lines[0] == "data set ade20k (paper: cityscapes)"
     assert not any("crop" in line for line in lines)
 
 
-def test_another_head_under_a_rows_name_is_said() -> None:
+def test_another_head_under_the_name_of_a_row_is_listed() -> None:
     run = composed("experiment=table1", "model/head=asp_oc_2019", "row=asp_oc", "seed=0")
-    assert said("table1", {"ASP-OC": [run] * 3})[0] == "head asp_oc_2019 (paper: asp_oc)"
+    assert listed("table1", {"ASP-OC": [run] * 3})[0] == "head asp_oc_2019 (paper: asp_oc)"
 
 
 def test_deviations_of_some_runs_name_them() -> None:
@@ -118,12 +118,12 @@ def test_deviations_of_some_runs_name_them() -> None:
         "GP": [usual, replace(short, seed=1), replace(usual, seed=2)],
         "PPM": [replace(short, row="ppm", seed=seed) for seed in range(3)],
     }
-    assert "steps 300 in GP seed 1, PPM (paper: 40000)" in said("table1", rows)
+    assert "steps 300 in GP seed 1, PPM (paper: 40000)" in listed("table1", rows)
     (unlike,) = unlike_seeds(rows)
     assert unlike.startswith("GP, seed 0 and seed 1: schedule.max_steps: 40000 -> 300")
 
 
-def test_the_line_stands_below_the_table(tmp_path: Path) -> None:
+def test_deviations_are_below_the_table(tmp_path: Path) -> None:
     run = composed("experiment=table1", "model/head=gp", "schedule.max_steps=300", "name=small")
     replace(run, table="small").write(tmp_path / "small" / "gp" / "seed-0" / "result.json")
     result("gp", 0, 70, "other").write(tmp_path / "other" / "gp" / "seed-0" / "result.json")

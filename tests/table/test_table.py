@@ -47,7 +47,7 @@ def test_differences_are_paired_by_seed() -> None:
     assert difference.sd == pytest.approx(np.std([1, 2], ddof=1))
 
 
-def test_rows_stand_in_the_papers_order_beside_its_numbers(sweep: Path) -> None:
+def test_rows_have_the_papers_order_and_numbers(sweep: Path) -> None:
     (table,) = read_tables(sweep)
     assert [row.name for row in table.rows] == ["baseline", "base_oc", "asp_oc"]
     assert table.rows[0].label == "ResNet-101 Baseline"
@@ -66,7 +66,7 @@ def test_missing_and_failed_runs_are_shown(sweep: Path) -> None:
     assert "<td>2 of 3<small>seed 2 failed</small></td>" in html(table)
 
 
-def test_all_formats_say_the_same(sweep: Path) -> None:
+def test_all_formats_have_the_same_numbers(sweep: Path) -> None:
     (table,) = read_tables(sweep)
     assert "| ResNet-101 + ASP-OC | 83.00 ± 1.00 | 79.58 ± 0.24 |" in markdown(table)
     assert "<td>83.00 ± 1.00<small>paper 79.58 ± 0.24</small></td>" in html(table)
@@ -90,7 +90,7 @@ def test_files_are_written_and_named(sweep: Path) -> None:
     ).replace("http://creativecommons.org", "")
 
 
-def test_an_empty_directory_is_said(tmp_path: Path) -> None:
+def test_an_empty_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no finished run"):
         read_tables(tmp_path)
     with pytest.raises(UserError, match="no such directory"):
@@ -108,7 +108,7 @@ def test_a_result_reads_back(tmp_path: Path) -> None:
         Result.read(tmp_path / "result.json")
 
 
-def test_a_difference_comes_with_its_interval(sweep: Path) -> None:
+def test_a_difference_has_an_interval(sweep: Path) -> None:
     rng = np.random.default_rng(0)
     for path in sweep.rglob("result.json"):
         share = 0.9 if "asp_oc" in str(path) else 0.7
@@ -143,7 +143,7 @@ def test_a_difference_comes_with_its_interval(sweep: Path) -> None:
     assert "it has no seed in common with ResNet-101 Baseline" in markdown(table)
 
 
-def test_other_peoples_rows_stand_beside_ours(tmp_path: Path) -> None:
+def test_rows_of_other_papers_are_shown(tmp_path: Path) -> None:
     result("asp_oc", 0, 44, table="table5").write(tmp_path / "asp_oc" / "seed-0" / "result.json")
     (table,) = read_tables(tmp_path)
     text = markdown(table)
@@ -154,7 +154,7 @@ def test_other_peoples_rows_stand_beside_ours(tmp_path: Path) -> None:
     assert re.search(r"EncNet, ResNet-101 \(CVPR 2018\)</td><td>44.65</td>", html(table))
 
 
-def test_the_best_in_training_stands_beside_the_last(sweep: Path) -> None:
+def test_the_best_validation_is_shown(sweep: Path) -> None:
     for path in sweep.rglob("result.json"):
         read = Result.read(path)
         replace(read, curves={"val/miou": [(9, 0.5), (19 + 10 * read.seed, 0.9), (49, 0.8)]}).write(path)
@@ -171,7 +171,7 @@ def test_the_best_in_training_stands_beside_the_last(sweep: Path) -> None:
     assert re.search(r"<td>75.00</td><td>90.00</td><td>20</td>", html(table))
 
 
-def test_a_best_checkpoint_tested_again_does_not_take_the_papers_place(sweep: Path) -> None:
+def test_other_evaluations_are_not_compared_with_the_paper(sweep: Path) -> None:
     for path in sweep.rglob("result.json"):
         read = Result.read(path)
         better = replace(read.evaluations["last/val/whole"], miou=0.99)
@@ -201,7 +201,7 @@ def test_rows_of_different_protocols_share_a_column(tmp_path: Path) -> None:
 
 def test_iou_by_class_over_seeds(sweep: Path) -> None:
     (table,) = read_tables(sweep)
-    assert dict(by_class(table)).keys() == {"road"}, "a class that is nowhere has no line"
+    assert dict(by_class(table)).keys() == {"road"}, "a class that does not occur has no line"
     road = dict(by_class(table))["road"]["ResNet-101 + ASP-OC"]
     assert (road.over_seeds.mean, road.over_seeds.sd) == pytest.approx((83, 1))
     lines = list(csv.DictReader(io.StringIO(comma_separated(table))))
@@ -210,7 +210,7 @@ def test_iou_by_class_over_seeds(sweep: Path) -> None:
     assert "<tr><td>road</td><td>76.00 ± 1.00</td>" in html(table)
 
 
-def test_many_classes_are_drawn_where_rows_differ(sweep: Path) -> None:
+def test_of_many_classes_those_that_differ_are_drawn(sweep: Path) -> None:
     for path in sweep.rglob("result.json"):
         read = Result.read(path)
         apart = 0.01 if read.row == "asp_oc" else 0.0
@@ -226,7 +226,7 @@ def test_many_classes_are_drawn_where_rows_differ(sweep: Path) -> None:
     assert "the 20 classes" in html(table)
 
 
-def test_a_dot_for_every_mean_and_seed_and_no_bar(sweep: Path) -> None:
+def test_every_mean_and_seed_is_a_dot(sweep: Path) -> None:
     result("gp", 0, math.nan).write(sweep / "gp" / "seed-0" / "result.json")
     (table,) = read_tables(sweep)
     (axes,) = charts.dots(table).axes
@@ -255,7 +255,7 @@ def test_comparisons_are_counted_and_corrected(sweep: Path) -> None:
     assert "one seed" not in text.lower()
 
 
-def test_one_seed_is_said_wherever_its_interval_stands(sweep: Path) -> None:
+def test_intervals_of_one_seed_are_marked(sweep: Path) -> None:
     (table,) = read_tables(sweep)
     base_oc, asp_oc = table.rows[1:]
     for row, interval in ((base_oc, Interval(0.05, 0.01, 0.09, 1, 0.01)), (asp_oc, Interval(0.05, -0.01, 0.11, 1))):

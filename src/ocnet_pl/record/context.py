@@ -13,7 +13,7 @@ from pydantic import Field
 from ocnet_pl.errors import UserError
 from ocnet_pl.record.class_means import class_means
 from ocnet_pl.record.result import Result
-from ocnet_pl.record.sealed import Finite, Share, Whole, read_record, write_record
+from ocnet_pl.record.sealed import Count, Finite, Share, finite_or_none, read_record, write_record
 from ocnet_pl.statistics import MeanSD, mean_sd
 
 METRICS = ("own", "uniform", "gain", "entropy", "distance", "uniform_distance", "ignored")
@@ -70,7 +70,7 @@ class MapContext:
     classes: dict[str, Estimates]
     name: str = "whole image"
     reach: Share = 1.0
-    grid: Whole | None = None
+    grid: Count | None = None
 
     def __post_init__(self) -> None:
         if self.grid is not None and self.grid > 1:
@@ -92,8 +92,8 @@ class Setting:
 
     weights_sha256: str
     split: str
-    images: Whole
-    pixels: Whole
+    images: Count
+    pixels: Count
     seed: int
 
 
@@ -115,7 +115,7 @@ class ContextMeasure:
             means = class_means(of_map)
             bounds = np.stack([means.mean, means.low, means.high], -1)  # (classes + 1, metrics, 3)
             *by_class, overall = [
-                {metric: Estimate(*map(_number, three)) for metric, three in zip(METRICS, row, strict=True)}
+                {metric: Estimate(*map(finite_or_none, three)) for metric, three in zip(METRICS, row, strict=True)}
                 for row in bounds
             ]
             known = {name: one for name, one in zip(classes, by_class, strict=True) if one["own"].value is not None}
@@ -178,7 +178,3 @@ def differences(before: Setting, now: Setting) -> list[str]:
 
 def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

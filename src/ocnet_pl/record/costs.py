@@ -10,9 +10,9 @@ from pathlib import Path
 from ocnet_pl.atomic import write_text
 from ocnet_pl.errors import UserError, unusable
 from ocnet_pl.escaping import spreadsheet
-from ocnet_pl.record.sealed import CHECKSUM, Amount, Whole, checksum, validated
+from ocnet_pl.record.sealed import CHECKSUM, Count, NonNegative, checksum, validated
 
-FILE_NAME = "profile.csv"
+PROFILE = "profile.csv"
 MAPLESS = "mapless"
 EXPLICIT = "explicit"
 
@@ -36,12 +36,12 @@ class Cost:
 
     head: str
     attention: str
-    parameters: Whole
-    multiply_adds: Whole
-    forward_ms: Amount | None
-    train_step_ms: Amount | None
-    forward_mb: Amount | None
-    train_step_mb: Amount | None
+    parameters: Count
+    multiply_adds: Count
+    forward_ms: NonNegative | None
+    train_step_ms: NonNegative | None
+    forward_mb: NonNegative | None
+    train_step_mb: NonNegative | None
     conditions: str
     label: str = ""
 
@@ -89,7 +89,7 @@ def find_costs(sweep: Path) -> dict[str, Cost]:
 
 def cost_file(sweep: Path) -> Path | None:
     """Path of the profile inside a sweep's directory, or else beside it."""
-    paths = (folder / FILE_NAME for folder in (sweep, sweep.parent))
+    paths = (folder / PROFILE for folder in (sweep, sweep.parent))
     return next((path for path in paths if path.is_file()), None)
 
 

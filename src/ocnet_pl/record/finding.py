@@ -12,7 +12,7 @@ from ocnet_pl.record.result import Result
 
 
 @dataclass
-class Found:
+class FoundResults:
     """Results below a folder.
 
     Attributes:
@@ -47,9 +47,9 @@ def find_sweeps(folder: Path) -> list[Path]:
     return sweeps
 
 
-def find_results(folder: Path) -> Found:
+def find_results(folder: Path) -> FoundResults:
     """Read all finished runs below a folder, following links. Damaged results are listed, not raised."""
-    found = Found()
+    found = FoundResults()
     if ".." in folder.parts:  # the folders above a run must be named by its path
         folder = Path(os.path.abspath(folder))  # noqa: PTH100 (keeps links)
     for path in _result_files(folder, found.unreadable):

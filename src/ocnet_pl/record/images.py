@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ocnet_pl.atomic import whole_file
 from ocnet_pl.errors import UserError
 from ocnet_pl.record.directory import DATA, RunDirectory
-from ocnet_pl.record.sealed import Whole, read_record, write_json
+from ocnet_pl.record.sealed import Count, read_record, write_json
 
 Keys = NDArray[np.uint64]
 """Images, each as the first 64 bits of its hash."""
@@ -28,7 +28,7 @@ class SplitImages:
         sha256: hash over the names and the content of images and labels.
     """
 
-    images: Whole
+    images: Count
     sha256: str
 
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import Absent, iou, mean_iou, pixel_accuracy
 from ocnet_pl.record.images import SplitImages
-from ocnet_pl.record.sealed import Amount, FileName, Share, Whole, read_record, write_record
+from ocnet_pl.record.sealed import Count, FileName, NonNegative, Share, finite_or_none, read_record, write_record
 
 _WHAT = "a result.json that this version of ocnet_pl reads"
 _REMEDY = "restore it, or delete it and rerun the ocnet-train command, which tests the network again"
@@ -39,18 +39,18 @@ class Evaluation:
     miou: Share | None
     pixel_accuracy: Share | None
     iou: dict[str, Share | None]
-    images: Whole
+    images: Count
     counts: FileName | None = None
-    of: Whole | None = None
+    of: Count | None = None
     absent_classes: Absent = "skip"
     data: str | None = None
-    trained_on: Whole | None = None
+    trained_on: Count | None = None
 
     def __post_init__(self) -> None:
         # JSON has no NaN.
-        object.__setattr__(self, "miou", _finite(self.miou))
-        object.__setattr__(self, "pixel_accuracy", _finite(self.pixel_accuracy))
-        object.__setattr__(self, "iou", {name: _finite(value) for name, value in self.iou.items()})
+        object.__setattr__(self, "miou", finite_or_none(self.miou))
+        object.__setattr__(self, "pixel_accuracy", finite_or_none(self.pixel_accuracy))
+        object.__setattr__(self, "iou", {name: finite_or_none(value) for name, value in self.iou.items()})
 
     @classmethod
     def of_counts(
@@ -116,7 +116,7 @@ class Result:
 
     table: str
     row: str
-    seed: Whole
+    seed: Count
     choices: Mapping[str, str | None]
     overrides: list[str]
     config: dict[str, Any]
@@ -124,14 +124,14 @@ class Result:
     commit: str | None
     packages: dict[str, str]
     device: str
-    processes: Whole
-    seconds: Amount
-    peak_memory: Whole
-    steps: Whole
+    processes: Count
+    seconds: NonNegative
+    peak_memory: Count
+    steps: Count
     weights_sha256: str
-    parameters: dict[str, Whole]
+    parameters: dict[str, Count]
     evaluations: dict[EvaluationKey, Evaluation]
-    curves: dict[str, list[tuple[Whole, float]]]
+    curves: dict[str, list[tuple[Count, float]]]
     samples: list[FileName]
     finished: str
     rehearsal: list[str] = field(default_factory=list)
@@ -220,7 +220,3 @@ class Result:
         evaluation = self.evaluations.get(key)
         path = self.directory / evaluation.counts if evaluation and evaluation.counts else None
         return path if path and path.is_file() else None
-
-
-def _finite(value: float | None) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) else None

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from ocnet_pl.atomic import refuse_unwritable
 from ocnet_pl.errors import UserError
-from ocnet_pl.record.finding import Found, find_results
+from ocnet_pl.record.finding import FoundResults, find_results
 from ocnet_pl.record.result import Result
-from ocnet_pl.record.sealed import Amount, Whole, read_record, write_record
+from ocnet_pl.record.sealed import Count, NonNegative, read_record, write_record
 
-FILE_NAME = "scores.json"
+SCORES = "scores.json"
 _WHAT = "a file of ocnet-report --score"
 _REMEDY = "restore it, or delete it and enter the scores again"
 _FORM = "write <table>/<row>=<mIoU>, e.g. table2/ohem=78.9"
@@ -30,8 +30,8 @@ class Score:
     """
 
     row: str
-    seed: Whole
-    miou: Amount
+    seed: Count
+    miou: NonNegative
     entered: str
     weights_sha256: str
 
@@ -57,7 +57,7 @@ def enter_scores(folder: Path, texts: Sequence[str]) -> list[Path]:
             raise UserError(f"--score {text}: {_FORM}")
         run, now = _run_of(folder, found, place), datetime.now(UTC).isoformat(timespec="seconds")
         score = Score(run.row, run.seed, _miou(text, value), now, run.weights_sha256)
-        entered.setdefault(run.sweep / FILE_NAME, []).append(score)
+        entered.setdefault(run.sweep / SCORES, []).append(score)
     contents = {path: [*_read(path), *scores] for path, scores in entered.items()}
     refuse_unwritable(*contents)
     for path, scores in contents.items():
@@ -68,7 +68,7 @@ def enter_scores(folder: Path, texts: Sequence[str]) -> list[Path]:
 def newest_scores(sweep: Path, results: Sequence[Result]) -> list[Score]:
     """Latest score of every finished run; scores of other weights are left out."""
     weights = {(result.row, result.seed): result.weights_sha256 for result in results}
-    kept = [s for s in _read(sweep / FILE_NAME) if weights.get((s.row, s.seed)) == s.weights_sha256]
+    kept = [s for s in _read(sweep / SCORES) if weights.get((s.row, s.seed)) == s.weights_sha256]
     return list({(score.row, score.seed): score for score in kept}.values())
 
 
@@ -82,7 +82,7 @@ def _read(path: Path) -> list[Score]:
     return scores
 
 
-def _run_of(folder: Path, found: Found, place: str) -> Result:
+def _run_of(folder: Path, found: FoundResults, place: str) -> Result:
     table, row, seed = (*place.split("/", 2), "", "")[:3]
     if not row:
         raise UserError(f"--score {place}: {_FORM}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Hashable
 from functools import cache
 from pathlib import Path
@@ -13,9 +14,9 @@ from ocnet_pl.atomic import write_text
 from ocnet_pl.errors import UserError, unusable
 from ocnet_pl.record.identity import Plain
 
-Whole = Annotated[int, Field(ge=0, lt=2**63)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 """Non-negative integer."""
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """Non-negative finite number."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -108,6 +109,11 @@ def checksum(content: Any) -> str:
     """Checksum of plain content in hexadecimal digits, independent of the order of its keys."""
     text = json.dumps(json.loads(json.dumps(content)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """Value for JSON, which has no NaN: None for a number that is not finite."""
+    return float(value) if value is not None and math.isfinite(value) else None
 
 
 @cache

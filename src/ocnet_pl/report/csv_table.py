@@ -50,8 +50,7 @@ def _lines(table: Table, row: Row, significant: Sequence[Mapping[str, bool]]) ->
             steps = mean_sd([best[0] for result in row.results.values() if (best := best_validation(result))])
             yield source | {"metric": "best_step"} | _over_seeds(steps)
     for metric, share in (("own", row.context.share), ("uniform", row.context.uniform)) if row.context else ():
-        percent = MeanSD(100 * share.mean, 100 * share.sd, share.n)
-        yield {"evaluation": "context", "metric": metric, **_over_seeds(percent)}
+        yield {"evaluation": "context", "metric": metric, **_over_seeds(share.in_percent())}
     for metric, value in asdict(row.cost).items() if row.cost and table.profiled else ():
         if not isinstance(value, str):
             yield {"evaluation": "profile", "metric": metric, "mean": value}

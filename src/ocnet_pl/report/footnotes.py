@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator
 
-from ocnet_pl.record.costs import FILE_NAME, cost_file
+from ocnet_pl.record.costs import PROFILE, cost_file
 from ocnet_pl.report.deviations import in_words
 from ocnet_pl.statistics import Interval
 from ocnet_pl.table import Row, Table
@@ -116,12 +116,12 @@ def _other_networks(table: Table, row: Row) -> str:
     """Reason why no costs are shown, and the command that measures those of this table."""
     run = next(iter(row.results.values()))
     profiled = row.cost.parameters if row.cost else 0
-    path = cost_file(table.folder) or table.folder / FILE_NAME
+    path = cost_file(table.folder) or table.folder / PROFILE
     command = ["ocnet-profile", *(text for text in run.overrides if text.startswith(("experiment=", "model.")))]
     if backbone := run.choices.get("model/backbone"):
         command += ["--backbone", backbone]
     classes = max((len(evaluation.iou) for evaluation in run.evaluations.values()), default=0)
-    command += ["--classes", str(classes)] * bool(classes) + ["--csv", str(table.folder / FILE_NAME)]
+    command += ["--classes", str(classes)] * bool(classes) + ["--csv", str(table.folder / PROFILE)]
     return (
         f"Costs not shown: {path} is of other networks ({row.label}: {profiled} weights there, "
         f"{run.parameters['total']} here). To measure these networks: {shlex.join(command)}"

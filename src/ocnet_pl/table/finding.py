@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path, PurePath
 
 from ocnet_pl.errors import UserError
-from ocnet_pl.record.finding import Found, find_results, refuse_missing
+from ocnet_pl.record.finding import FoundResults, find_results, refuse_missing
 from ocnet_pl.record.result import Result
 from ocnet_pl.table.layout import make_table
 from ocnet_pl.table.structure import Notes, Table
@@ -50,7 +50,7 @@ def find_tables(folder: Path) -> tuple[list[Table], Notes]:
     return tables, Notes.of(_part(found, lambda path: not any(_is_of(path, sweep) for sweep, _ in sweeps)))
 
 
-def _set_copies_aside(sweeps: Sweeps, found: Found) -> None:
+def _set_copies_aside(sweeps: Sweeps, found: FoundResults) -> None:
     """Move copied sweeps, and runs copied into another sweep, from the sweeps to the copies.
 
     The folder that bears the name of a sweep is the original; a renamed folder is, if no other folder is.
@@ -68,7 +68,7 @@ def _set_copies_aside(sweeps: Sweeps, found: Found) -> None:
             )
 
 
-def _why_none(folder: Path, found: Found) -> str:
+def _why_none(folder: Path, found: FoundResults) -> str:
     if found.unreadable:
         first, *others = found.unreadable.values()
         return first + (f" (and {len(others)} more results cannot be read)" if others else "")
@@ -78,12 +78,10 @@ def _why_none(folder: Path, found: Found) -> str:
     return f"{folder}: contains no finished run (no result.json); train first: ocnet-train experiment=demo"
 
 
-def _part(found: Found, wanted: Callable[[Path], bool]) -> Found:
+def _part(found: FoundResults, wanted: Callable[[Path], bool]) -> FoundResults:
     """The unreadable files and the copies in some directories."""
-    unreadable, copies = (
-        {path: text for path, text in of.items() if wanted(path)} for of in (found.unreadable, found.copies)
-    )
-    return Found([], unreadable, copies)
+    parts = ({path: text for path, text in of.items() if wanted(path)} for of in (found.unreadable, found.copies))
+    return FoundResults([], *parts)
 
 
 def _is_of(directory: Path, sweep: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from ocnet_pl.record.context import OnOwnClass, measure_beside
 from ocnet_pl.record.costs import Cost, find_costs
 from ocnet_pl.record.directory import RunDirectory
-from ocnet_pl.record.finding import Found
+from ocnet_pl.record.finding import FoundResults
 from ocnet_pl.record.plan import planned_runs
 from ocnet_pl.record.result import Result
 from ocnet_pl.record.sample_pictures import read_sample
@@ -28,7 +28,7 @@ REHEARSAL = "rehearsal"
 """State of a run that did not make all steps, or did not see or count all images."""
 
 
-def make_table(name: str, results: Sequence[Result], found: Found | None = None) -> Table:
+def make_table(name: str, results: Sequence[Result], found: FoundResults | None = None) -> Table:
     """Lay out a sweep: rows in the paper's order, then by name; differences to the baseline if the sweep has one.
 
     Args:
@@ -40,7 +40,7 @@ def make_table(name: str, results: Sequence[Result], found: Found | None = None)
     shown = results  # gives the columns of a table that has only rehearsals
     rehearsals = [result for result in results if result.rehearsal]
     results = [result for result in results if not result.rehearsal]
-    found = found or Found()
+    found = found or FoundResults()
     notes = Notes.of(found)
     imitates = imitated(name, results or shown)
     paper = published()[imitates] if imitates else {}
@@ -141,7 +141,7 @@ def _stand_in(table: Table) -> None:
             row.cells[-1] = replace(last, stand_in=main.ours)
 
 
-def _missing(folder: Path, results: Sequence[Result], found: Found, notes: Notes) -> dict[tuple[str, int], str]:
+def _missing(folder: Path, results: Sequence[Result], found: FoundResults, notes: Notes) -> dict[tuple[str, int], str]:
     """State of every planned run without a result in the table, by row and seed."""
     planned: list[RunDirectory] = notes.readable(lambda: planned_runs(folder), [])
     states: dict[tuple[str, int], str] = {(run.row, run.seed): run.state() for run in planned}

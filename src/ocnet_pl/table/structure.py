@@ -8,7 +8,7 @@ from typing import Self, TypeVar
 from ocnet_pl.errors import UserError
 from ocnet_pl.record.context import OnOwnClass
 from ocnet_pl.record.costs import Cost
-from ocnet_pl.record.finding import Found
+from ocnet_pl.record.finding import FoundResults
 from ocnet_pl.record.result import Result
 from ocnet_pl.record.scores import Score
 from ocnet_pl.statistics import Interval, MeanSD, holm
@@ -59,7 +59,7 @@ class Notes:
     copies: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, found: Found) -> Self:
+    def of(cls, found: FoundResults) -> Self:
         """Notes on the unreadable results and the copies among found results."""
         copies = [f"{path}: not counted, because it is a copy of {run}" for path, run in found.copies.items()]
         return cls(list(found.unreadable.values()), copies)
