@@ -3,7 +3,7 @@
 import resource
 import tracemalloc
 import zipfile
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO
 
@@ -25,6 +25,7 @@ from ocnet_pl.inference import MultiScale
 from ocnet_pl.run.evaluation import evaluate_checkpoint
 from ocnet_pl.run.restoring import restore
 from ocnet_pl.tools.predict import files as predictions
+from ocnet_pl.tools.predict import prediction
 from ocnet_pl.tools.predict.files import files_of
 from ocnet_pl.tools.predict.prediction import predict_images
 from ocnet_pl.tools.predict.submission import ORIGIN
@@ -294,9 +295,8 @@ def test_the_requested_protocol_is_used(pictures: Path, checkpoint: str) -> None
     assert (expected - plainly).abs().max() > 1e-3
 
 
-def test_memory_does_not_grow(workplace: Path, checkpoint: str) -> None:
+def test_memory_does_not_grow(workplace: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     restored = restore(Path(checkpoint), device=CPU)
-    network, data = restored.predictor, restored.data
     write_pair(np.random.default_rng(0), workplace / "0.png", workplace / "label.png", (96, 128), [0])
     images = [workplace / f"{number}.png" for number in range(1, 101)]
     for image in images:
@@ -311,8 +311,9 @@ def test_memory_does_not_grow(workplace: Path, checkpoint: str) -> None:
         python.append(tracemalloc.get_traced_memory()[0])  # numpy's arrays are in it
         process.append(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize())
 
+    monkeypatch.setattr(prediction, "progress_of", lambda *_: nullcontext(watch))
     tracemalloc.start()
-    outcome = predict_images(network, data, plan, watch, palette=True)
+    outcome = predict_images(restored, workplace / "out", plan, plan, palette=True)
     tracemalloc.stop()
     assert outcome.pixels.sum() == 100 * 96 * 128
     assert python[-1] - python[20] < 80 * 1000, "a photograph has 36 kB"
@@ -323,7 +324,7 @@ def test_an_image_too_large_for_the_gpu_is_skipped(
     pictures: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     restored = restore(Path(checkpoint), device=CPU)
-    network, data = restored.predictor, restored.data
+    network = restored.predictor
     predict_logits = network.predict_logits
 
     def at_most(photograph: np.ndarray) -> torch.Tensor:
@@ -336,7 +337,7 @@ def test_an_image_too_large_for_the_gpu_is_skipped(
         picture: files_of(Path("out"), picture.stem, overlay=False, probabilities=False)
         for picture in (pictures / "a/x.png", pictures / "b/x.jpg")
     }
-    outcome = predict_images(network, data, plan, lambda: None, palette=True)
+    outcome = predict_images(restored, Path("out"), plan, plan, palette=True)
     assert len(outcome.skipped) == 1
     assert "b/x.jpg: 48x64 pixels" in outcome.skipped[0]
     assert list(files(Path("out"))) == ["masks/x.png"]

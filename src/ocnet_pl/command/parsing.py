@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from ocnet_pl import __version__
 from ocnet_pl.errors import UserError, one_line_errors
@@ -41,7 +41,7 @@ class CommandParser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"ocnet_pl {__version__}")
         self.add_argument(
             "--config-dir",
-            action=_AddConfigDir,
+            type=lambda folder: add_config_dirs([folder]),
             default=argparse.SUPPRESS,
             metavar="DIR",
             help=f"folder of your own configuration files, searched before the package's; also as {CONF_VARIABLE}=DIR",
@@ -50,13 +50,6 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit with code 2."""
         self.exit(2, f"{self.prog}: error: {printable(' '.join(message.split()))}; see {self.prog} --help\n")
-
-
-class _AddConfigDir(argparse.Action):
-    def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
-    ) -> None:
-        add_config_dirs([values])
 
 
 def add_config_dirs(folders: Sequence[str]) -> None:
@@ -70,20 +63,21 @@ def add_config_dirs(folders: Sequence[str]) -> None:
     os.environ[CONF_VARIABLE] = os.pathsep.join(paths)
 
 
-class AddCommand(Protocol):
-    """Function that adds a subcommand, named after the function that runs it."""
-
-    def __call__(
-        self, run: Callable[[argparse.Namespace], None], summary: str, description: str
-    ) -> argparse.ArgumentParser: ...
+Run = Callable[[argparse.Namespace], None]
+"""Function that runs a subcommand, which is named after it."""
 
 
-def parser_of_commands(prog: str, description: str, epilog: str) -> tuple[argparse.ArgumentParser, AddCommand]:
-    """Parser with subcommands, and a function that adds one; `arguments.run(arguments)` runs the chosen one."""
+def parser_of_commands(
+    prog: str, description: str, epilog: str
+) -> tuple[argparse.ArgumentParser, Callable[[Run, str, str], argparse.ArgumentParser]]:
+    """Parser with subcommands, and a function that adds one: (run, summary, description) -> its parser.
+
+    `arguments.run(arguments)` runs the chosen subcommand.
+    """
     parser = CommandParser(prog=prog, description=description, epilog=epilog)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
 
-    def add(run: Callable[[argparse.Namespace], None], summary: str, description: str) -> argparse.ArgumentParser:
+    def add(run: Run, summary: str, description: str) -> argparse.ArgumentParser:
         command = commands.add_parser(run.__name__.removeprefix("_"), help=summary, description=description)
         command.set_defaults(run=run)
         return command

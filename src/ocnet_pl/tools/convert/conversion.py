@@ -119,11 +119,7 @@ def _translated(
     *,
     inplace_abn: bool,
 ) -> dict[str, Tensor]:
-    """The file's tensors under our names.
-
-    Raises:
-        UserError: their names or shapes are not those of our network.
-    """
+    """The file's tensors under our names; raises `UserError` if names or shapes are not those of our network."""
     names = {key: rename(key) for key in own if not key.endswith(naming.COUNTER)}
     if wrong := naming.differences(weights, {theirs: own[ours] for ours, theirs in names.items()}):
         better = naming.recognise(weights)

@@ -191,12 +191,9 @@ def _some(kind: str, names: list[str]) -> str:
 
 
 def translate(weights: Weights, names: Mapping[str, str], *, inplace_abn: bool) -> dict[str, "Tensor"]:
-    """The authors' tensors under our names.
+    """The authors' tensors under our names; `names` maps our names to theirs.
 
-    Args:
-        weights: tensors of the file.
-        names: our name -> the authors' name, for every tensor.
-        inplace_abn: the norms are InPlaceABN; batch norm with the weight |weight| + epsilon computes the same.
+    InPlaceABN scales by |weight| + epsilon; batch norm computes the same with that as its weight.
     """
     norms = {name.removesuffix("running_mean") for name in names if name.endswith("running_mean")}
     scales = {f"{norm}weight" for norm in norms} if inplace_abn else set()

@@ -62,12 +62,7 @@ class ProfileSettings:
 
 
 def head_configs(heads: Sequence[str], backbone: str, overrides: Sequence[str] = ()) -> dict[str, DictConfig]:
-    """Config of each head's network, without pretrained weights.
-
-    Args:
-        heads: options of `conf/model/head`.
-        backbone: option of `conf/model/backbone`, or a timm name.
-        overrides: overrides of the training config, e.g. `experiment=demo`.
+    """Config of each head's network, without pretrained weights; the backbone is an option or a timm name.
 
     Raises:
         UserError: an unknown head or an invalid override.
@@ -106,14 +101,7 @@ def profile_head(
 ) -> Iterator[Cost]:
     """Measure the network of one head, with both forms of attention if requested and if the head uses attention.
 
-    Args:
-        head: name of the head.
-        config: config of its network.
-        settings: settings shared by all heads.
-        announce: called with the name of each measurement before it starts.
-
-    Raises:
-        UserError: a backbone that cannot be built.
+    `announce` is called with the name of each measurement before it starts.
     """
     map_large_blocks()
     subject = _Subject(build_bare_module(config, settings.classes), settings)

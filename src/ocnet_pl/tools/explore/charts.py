@@ -35,11 +35,9 @@ def class_bars(evaluation: Evaluation, title: str) -> Figure:
 
 
 def context_scatter(measured: Sequence[tuple[Result, ContextMeasure]]) -> Figure:
-    """Share of the attention on the pixel's own class against validation mIoU, one dot for each run.
+    """Share of the attention on the pixel's own class against validation mIoU, one dot for each run with both numbers.
 
-    Args:
-        measured: runs with measures of their attention; runs without either number are left out. If a head has several
-            maps, the map with the widest reach is shown.
+    If a head has several maps, the map with the widest reach is shown.
     """
     points = defaultdict(list)
     uniform = []

@@ -70,13 +70,7 @@ class ContextMaps:
 def context_maps(
     checkpoints: Sequence[OpenedCheckpoint], image_path: Path, truth: Bytes | None, points: Points
 ) -> ContextMaps:
-    """Compute the maps of some pixels.
-
-    Args:
-        checkpoints: networks of one data set.
-        image_path: a photograph.
-        truth: its train ids; None if unknown.
-        points: pixels (x, y); if empty, one in every large class of the truth, or else of the first prediction.
+    """Compute the maps of some pixels (x, y); without any, of one pixel in every large class.
 
     Raises:
         UserError: points outside the image, a truth of another size, or networks of several data sets.

@@ -48,14 +48,8 @@ def measure_checkpoints(
 ) -> None:
     """Measure checkpoints, print the results, and save each next to its run's result.
 
-    Args:
-        paths: checkpoints; if there are several, those of heads without attention are skipped.
-        device: device of the networks.
-        root: folder of the data set; None: the folder of the training.
-        split: None: the validation split of the training.
-        images: number of images from the start of the split; None: all.
-        pixels: number of pixels of each class in each image.
-        seed: seed of the choice of pixels.
+    Of several checkpoints, those of heads without attention are skipped. By default, all images of the training's
+    validation split are measured, with `pixels` of each class in each image.
     """
     console = Console()
 
@@ -89,13 +83,8 @@ def context_of_runs(
 ) -> list[tuple[Result, ContextMeasure]]:
     """Measures of all runs whose heads have attention, on their validation images; nothing is written.
 
-    Uses the measure that `ocnet-explore measure` saved next to a run, if it is of the run's weights.
-
-    Args:
-        results: results of finished runs.
-        images: number of images to measure if there is no saved measure.
-        pixels: number of pixels of each class in each image.
-        device: device of the networks.
+    A measure that `ocnet-explore measure` saved is used if it is of the run's weights. Otherwise the first `images` are
+    measured, with `pixels` of each class in each image.
     """
     measured = []
     for result in results:

@@ -29,18 +29,10 @@ def measure_split(
     seed: int,
     advance: Callable[[], None] = lambda: None,
 ) -> tuple[list[MapKind], NDArray[np.float64]]:
-    """Means over the drawn pixels of every image.
-
-    Args:
-        predictor: network of a head with attention.
-        dataset: images at their own size.
-        images: number of images from the start of the set.
-        pixels: number of pixels of each class in each image, drawn by seed, image and class.
-        seed: seed of the draw.
-        advance: called after every image.
+    """Measure the first `images` of a data set, with `pixels` of each class in each, drawn by seed, image and class.
 
     Returns:
-        Name and reach of each map, and (maps, images, classes, metrics); NaN if a class is not in an image.
+        Name and reach of each map, and means (maps, images, classes, metrics); NaN if a class is not in an image.
 
     Raises:
         UserError: the head has no attention.
@@ -76,12 +68,7 @@ def measure_map(
 ) -> NDArray[np.float64]:
     """Metrics of one map on one image, as a mean over the points of each class: (num_classes, metrics).
 
-    Args:
-        context: attention on the image.
-        index: index of the map.
-        label: train ids (H, W), 255 for ignored pixels, whose weight counts neither for nor against.
-        points: points by class.
-        num_classes: number of classes.
+    `label` holds train ids (H, W), 255 for ignored pixels, whose weight counts neither for nor against.
     """
     flat = [point for of_class in points.values() for point in of_class]
     metrics = np.full((num_classes, len(METRICS)), np.nan)
@@ -120,18 +107,10 @@ def own_shares(context: ObjectContext, index: int, truth: Bytes | None, points: 
 
 
 def share_on_own_class(rows: Tensor, positions: Positions, label: Bytes, points: Points) -> tuple[Tensor, Tensor]:
-    """Share of each row's labelled weight that falls on its own class, and the labelled weight itself.
+    """Share of each row's labelled weight that falls on its own class, and the labelled weight itself, both (P,).
 
-    Equals the sum over the map at image size, but is computed at the positions.
-
-    Args:
-        rows: (P, h, w), a weight for every position.
-        positions: place of the positions in the image.
-        label: train ids (H, W), 255 for ignored pixels.
-        points: (x, y) of each row.
-
-    Returns:
-        Both (P,); the share is NaN if the point is ignored.
+    Equals the sum over the map at image size, but is computed at the positions. Rows are (P, h, w), one for each point
+    (x, y); the label holds train ids (H, W), 255 for ignored pixels. The share is NaN if the point is ignored.
     """
     truth = torch.from_numpy(label)
     ids = torch.tensor([int(label[y, x]) for x, y in points])

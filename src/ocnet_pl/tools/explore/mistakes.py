@@ -29,13 +29,7 @@ _FADED = (150, 0.4)
 
 
 def mistakes_figure(opened: OpenedCheckpoint, scores: ImageScores, indices: Sequence[int]) -> Figure:
-    """One row for each image: the image, overlays of truth and prediction, and the mistakes.
-
-    Args:
-        opened: an opened checkpoint.
-        scores: scores of its test on a split.
-        indices: indices of images in that split.
-    """
+    """A row for each of the given images of a split: image, overlays of truth and prediction, mistakes."""
     data, pairs, shown, rows = opened.data, scored_pairs(opened.data, scores), set(), []
     for index in indices:
         image, truth = read_image(pairs[index][0]), data.truth(pairs[index][1])
@@ -51,12 +45,7 @@ def mistakes_figure(opened: OpenedCheckpoint, scores: ImageScores, indices: Sequ
 def contrast_figure(
     first: OpenedCheckpoint, second: OpenedCheckpoint, scores: Sequence[ImageScores], indices: Sequence[int]
 ) -> Figure:
-    """One row for each image: the image, its truth, both predictions, and their differences.
-
-    Args:
-        first, second: opened checkpoints of one data set.
-        scores: scores of both on the same split.
-        indices: indices of images in that split.
+    """A row for each of the given images of a split: image, truth, both predictions, their differences.
 
     Raises:
         UserError: the networks have different classes.
@@ -92,21 +81,12 @@ def scored_pairs(data: SegmentationDataModule, scores: ImageScores) -> list[Pair
 
 
 def mistakes(image: Picture, truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> Picture:
-    """Paint `WRONG` on wrong pixels and black on unlabelled pixels.
-
-    Args:
-        image: RGB (H, W, 3).
-        truth: train ids (H, W), 255 if not labelled.
-        prediction: train ids (H, W).
-    """
+    """Paint `WRONG` on wrong pixels and black on unlabelled pixels of RGB (H, W, 3); train ids are (H, W)."""
     return _painted(image, truth, [(prediction != truth, WRONG)])
 
 
 def contrast(image: Picture, truth: NDArray[np.uint8], first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Picture:
-    """Paint differences of two predictions: `FIRST` or `SECOND` where only that one is right, else `NEITHER`.
-
-    Arguments as in `mistakes`.
-    """
+    """Paint differences of two predictions: `FIRST` or `SECOND` where only that one is right, else `NEITHER`."""
     differ = first != second
     masks = [(differ, NEITHER), (differ & (first == truth), FIRST), (differ & (second == truth), SECOND)]
     return _painted(image, truth, masks)

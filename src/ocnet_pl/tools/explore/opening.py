@@ -119,17 +119,14 @@ def find_truth(data: SegmentationDataModule, image: Path, label: Path | None = N
     Raises:
         UserError: the label cannot be read.
     """
-    label = label or _label_of(data, image)
-    return None if label is None else data.truth(label)
-
-
-def _label_of(data: SegmentationDataModule, image: Path) -> Path | None:
+    if label is not None:
+        return data.truth(label)
     for split in (data.val_split, data.train_split):
         try:
             pairs = data.candidates(split)
         except UserError:  # the data set is not on this machine
             continue
-        for candidate, label in pairs:
-            if candidate.resolve() == image.resolve() and label.is_file():
-                return label
+        for candidate, path in pairs:
+            if candidate.resolve() == image.resolve() and path.is_file():
+                return data.truth(path)
     return None

@@ -55,14 +55,7 @@ def refuse_overwrite(results: Sequence[Path], images: Iterable[Path], *, overwri
 def write_mask(
     path: Path, stored: NDArray[np.uint8], colours: NDArray[np.uint8] | None, origin: Plain | None = None
 ) -> None:
-    """Write a PNG of one 8-bit channel.
-
-    Args:
-        path: file to write.
-        stored: stored ids (H, W).
-        colours: palette (256, 3); None: no palette.
-        origin: what the mask was made with, for `mask_origin`.
-    """
+    """Write stored ids (H, W) as a PNG of one 8-bit channel with a palette (256, 3); `mask_origin` reads the origin."""
     image = Image.fromarray(stored) if colours is None else paletted(stored, colours)
     chunks = PngInfo()
     if origin is not None:

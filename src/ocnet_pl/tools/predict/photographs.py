@@ -13,7 +13,7 @@ from ocnet_pl.report.terminal import print_classes
 from ocnet_pl.run.provenance import weights_sha256
 from ocnet_pl.run.restoring import Restored
 from ocnet_pl.tools.predict.files import Files, files_of, mask_origin, refuse_overwrite
-from ocnet_pl.tools.predict.prediction import predict_missing, report_skipped
+from ocnet_pl.tools.predict.prediction import predict_images
 
 
 def predict_photographs(
@@ -25,18 +25,9 @@ def predict_photographs(
     probabilities: bool,
     overwrite: bool,
 ) -> int:
-    """Write masks, and if requested overlays and probabilities, and print the share of each class.
+    """Write masks, and if requested overlays and probabilities; return the number of skipped images.
 
-    Args:
-        restored: opened checkpoint.
-        names: images and the names of their results.
-        out: folder of the results.
-        overlay: write overlays.
-        probabilities: write probabilities.
-        overwrite: replace existing results.
-
-    Returns:
-        The number of skipped images.
+    `names` holds the images and the names of their results in the folder `out`.
 
     Raises:
         UserError: existing results would be lost, or a result cannot be written.
@@ -49,27 +40,17 @@ def predict_photographs(
         "dataset": config_hash({"dataset": config["dataset"]}),
     }
     missing = missing_predictions(plan, made_with, overwrite=overwrite)
-    summary = predict_missing(
-        restored, out, plan, missing, palette=True, origin=lambda image: _origin(image, made_with)
-    )
+    summary = predict_images(restored, out, plan, missing, palette=True, origin=lambda image: _origin(image, made_with))
     if done := len(missing) - len(summary.skipped):
         kinds = sorted({path.relative_to(out).parts[0] for files in plan.values() for path in files.values()})
         title = f"{out}: {', '.join(kinds)} for {done} of {len(plan)} images"
         stored = data.encode(np.arange(len(data.classes), dtype=np.uint8)).tolist()
         print_classes(title, data.classes, stored, data.palette, summary.pixels)
-    return report_skipped(summary, len(plan))
+    return len(summary.skipped)
 
 
 def missing_predictions(plan: Mapping[Path, Files], made_with: Plain, *, overwrite: bool) -> dict[Path, Files]:
-    """Select the images without results; every mask records its origin.
-
-    Args:
-        plan: images and their result files.
-        made_with: everything except the image that determines the results.
-        overwrite: start over.
-
-    Returns:
-        The part of the plan that has to be predicted.
+    """The images of the plan without results; every mask records its origin, `made_with` and the image.
 
     Raises:
         UserError: a result would replace a file that is not known to be of the same image, network and protocol.

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.reading import Bytes, read_image
 from ocnet_pl.drawing.overlay import colour, overlay
 from ocnet_pl.drawing.progress import progress_of
@@ -35,47 +34,6 @@ class PredictionSummary:
 
 
 def predict_images(
-    predictor: Predictor,
-    data: SegmentationDataModule,
-    plan: Mapping[Path, Files],
-    advance: Callable[[], None],
-    *,
-    palette: bool,
-    origin: Callable[[Path], Plain] | None = None,
-) -> PredictionSummary:
-    """Read, predict and write image by image; memory does not grow with their number.
-
-    Args:
-        predictor: network and protocol.
-        data: data set of the classes.
-        plan: images and their result files.
-        advance: called after every image.
-        palette: give masks the data set's palette.
-        origin: origin that the mask of an image records.
-
-    Raises:
-        UserError: a file cannot be written.
-    """
-    summary = PredictionSummary(np.zeros(len(data.classes), np.int64))
-    colours = colour(data.table, data.palette) if palette else None  # colours of stored ids
-    for path, files in plan.items():
-        try:
-            image = read_image(path)
-            classes, probabilities = _predict(predictor, path, image, "probabilities" in files)
-        except UserError as error:
-            summary.skipped.append(str(error))
-        else:
-            summary.pixels += np.bincount(classes.ravel(), minlength=len(data.classes))
-            write_mask(files["mask"], data.encode(classes), colours, origin(path) if origin else None)
-            if "overlay" in files:
-                write_overlay(files["overlay"], overlay(image, colour(classes, data.palette)))
-            if probabilities is not None:
-                write_probabilities(files["probabilities"], probabilities, data.classes)
-        advance()
-    return summary
-
-
-def predict_missing(
     restored: Restored,
     out: Path,
     plan: Mapping[Path, Files],
@@ -84,20 +42,39 @@ def predict_missing(
     palette: bool,
     origin: Callable[[Path], Plain] | None = None,
 ) -> PredictionSummary:
-    """Predict the missing part of a plan with a progress bar; see `predict_images`."""
+    """Predict the missing images of a plan one by one; memory does not grow with their number.
+
+    The plan names the result files of each image in the folder `out`, and `origin` makes the text that its mask
+    records. With `palette`, masks are shown in the data set's colours. Skipped images are listed on stderr.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    data = restored.data
     if existing := len(plan) - len(missing):
         print(printable(f"{out}: {existing} of {len(plan)} images already predicted"), file=sys.stderr)
+    summary = PredictionSummary(np.zeros(len(data.classes), np.int64))
+    colours = colour(data.table, data.palette) if palette else None  # colours of stored ids
     with progress_of("predicting", len(missing)) as advance:
-        return predict_images(restored.predictor, restored.data, missing, advance, palette=palette, origin=origin)
-
-
-def report_skipped(summary: PredictionSummary, total: int) -> int:
-    """List the skipped images on stderr, and return their number."""
+        for path, files in missing.items():
+            try:
+                image = read_image(path)
+                classes, probabilities = _predict(restored.predictor, path, image, "probabilities" in files)
+            except UserError as error:
+                summary.skipped.append(str(error))
+            else:
+                summary.pixels += np.bincount(classes.ravel(), minlength=len(data.classes))
+                write_mask(files["mask"], data.encode(classes), colours, origin(path) if origin else None)
+                if "overlay" in files:
+                    write_overlay(files["overlay"], overlay(image, colour(classes, data.palette)))
+                if probabilities is not None:
+                    write_probabilities(files["probabilities"], probabilities, data.classes)
+            advance()
     if summary.skipped:
-        print(f"ocnet-predict: {len(summary.skipped)} of {total} images skipped:", file=sys.stderr)
+        print(f"ocnet-predict: {len(summary.skipped)} of {len(plan)} images skipped:", file=sys.stderr)
         for message in summary.skipped:
             print(f"  {printable(message)}", file=sys.stderr)
-    return len(summary.skipped)
+    return summary
 
 
 def _predict(

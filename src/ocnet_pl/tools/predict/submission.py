@@ -14,7 +14,7 @@ from ocnet_pl.record.sealed import read_record
 from ocnet_pl.run.provenance import weights_sha256
 from ocnet_pl.run.restoring import Restored
 from ocnet_pl.tools.predict.files import Files, refuse_overwrite, result_file
-from ocnet_pl.tools.predict.prediction import predict_missing, report_skipped
+from ocnet_pl.tools.predict.prediction import predict_images
 
 ORIGIN = "submission.json"
 """File in the folder of the masks, not in the archive: their network, protocol and images."""
@@ -22,16 +22,7 @@ _REMEDY = "choose another --out, or add --overwrite"
 
 
 def predict_split(restored: Restored, split: str, out: Path | None, *, overwrite: bool) -> int:
-    """Write the masks of a split and their archive.
-
-    Args:
-        restored: opened checkpoint.
-        split: name of the split.
-        out: folder of the masks; None: `outputs/submissions/<data set>-<split>`.
-        overwrite: start over.
-
-    Returns:
-        The number of skipped images; with any, no archive is written.
+    """Write the masks of a split and, if no image was skipped, their archive; return the number of skipped images.
 
     Raises:
         UserError: the data set cannot be used, existing results would be lost, or a result cannot be written.
@@ -48,30 +39,22 @@ def predict_split(restored: Restored, split: str, out: Path | None, *, overwrite
         **{key: config[key] for key in ("split", "inference", "dataset", "model")},
     }
     missing = open_submission(out, archive, plan, origin, overwrite=overwrite)
-    summary = predict_missing(restored, out, plan, missing, palette=False)
+    summary = predict_images(restored, out, plan, missing, palette=False)
     if summary.skipped:
         print(printable(f"{archive}: not written, a submission needs every image"), file=sys.stderr)
     else:
         if not archive.exists():
             _write_archive(archive, out, [files["mask"] for files in plan.values()])
         print(printable(f"{out}: {len(plan)} masks, also in {archive}"))
-    return report_skipped(summary, len(plan))
+    return len(summary.skipped)
 
 
 def open_submission(
     folder: Path, archive: Path, plan: Mapping[Path, Files], origin: Plain, *, overwrite: bool
 ) -> dict[Path, Files]:
-    """Record the origin of the masks in their folder, and select the images without masks.
+    """Record the origin of the masks in their folder, and return the images of the plan without masks.
 
-    Args:
-        folder: folder of the masks.
-        archive: file that will contain them all.
-        plan: images and their masks.
-        origin: everything that determines the masks.
-        overwrite: start over; old files are deleted first, so that masks of two networks never lie side by side.
-
-    Returns:
-        The part of the plan that has to be predicted.
+    With `overwrite`, old files are deleted first, so that masks of two networks never lie side by side.
 
     Raises:
         UserError: the folder contains something else, or cannot be written.

@@ -2,7 +2,7 @@
 
 
 def logged_in() -> bool:
-    """Whether an API key is set, in the environment or by `wandb login`; contacts no server and never prompts."""
+    """Return whether an API key is set, in the environment or by `wandb login`, without contacting the server."""
     import wandb
     from wandb.sdk.lib import wbauth
 

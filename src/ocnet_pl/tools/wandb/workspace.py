@@ -30,12 +30,7 @@ _BY_ROW: dict[str, Any] = {
 
 
 def workspace_of(sweep: Path, entity: str | None, project: str | None) -> ws.Workspace:
-    """Workspace of the table in a sweep's directory.
-
-    Args:
-        sweep: directory of the sweep.
-        entity: user or team; None: the runs' own.
-        project: project on wandb; None: the runs' own.
+    """Workspace of the table in a sweep's directory; entity and project are the runs' own by default.
 
     Raises:
         UserError: no finished run, several tables, or runs that were not logged to wandb.
@@ -57,13 +52,7 @@ def workspace_of(sweep: Path, entity: str | None, project: str | None) -> ws.Wor
 
 
 def workspace(results: Sequence[Result], *, entity: str, project: str) -> ws.Workspace:
-    """Workspace of one table; every panel shows a row as the mean over its seeds with one standard deviation.
-
-    Args:
-        results: results of one table, at least one.
-        entity: user or team on wandb.
-        project: project that the runs were logged to.
-    """
+    """Workspace of one table; every panel shows a row as the mean over its seeds with one standard deviation."""
     keys = list(dict.fromkeys(key for result in results for key in result.evaluations))
     curves = [
         LinePlot(title=title, x=STEP, y=[metric], **_BY_ROW)
