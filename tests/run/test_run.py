@@ -93,9 +93,9 @@ def test_evaluating_again_gives_the_same_and_loses_nothing(
     assert call("evaluate", checkpoint, "inference=multi_scale", "inference.scales=1.0") == 2
     assert "inference.scales=1.0: a list is expected, e.g. [0.75,1.0,1.25]" in capsys.readouterr().err
     assert call("evaluate", "split=val") == 2
-    assert "which checkpoint?" in capsys.readouterr().err
+    assert "checkpoints/last.ckpt" in capsys.readouterr().err
     assert call("evaluate", checkpoint, "val") == 2
-    assert "val: one checkpoint at a time" in capsys.readouterr().err
+    assert "give one checkpoint" in capsys.readouterr().err
 
 
 @pytest.mark.slow
