@@ -5,6 +5,7 @@ Times one thread of one process. `python benchmarks/loader.py` draws twelve imag
 """
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,7 @@ from ocnet_pl.dataset.samples import SegmentationDataset
 from ocnet_pl.dataset.transforms import RandomScaleCrop
 from ocnet_pl.drawing.progress import progress_of
 from ocnet_pl.errors import UserError, one_line_errors
+from ocnet_pl.tools.cost.measuring import processor_name
 
 PLAIN, OURS, CACHED = "plain", "ours", "ours, cached"
 LEGEND = (
@@ -147,14 +149,7 @@ def conditions(data: SegmentationDataModule) -> list[str]:
         f"{data.scale[0]} to {data.scale[1]}"
     )
     versions = f"OpenCV {cv2.__version__}, Pillow {PIL.__version__}"
-    return [files, f"machine: {_processor()}, processor time of one thread; {versions}"]
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]} x {len(names)}" if names else "unknown processor"
+    return [files, f"machine: {processor_name()} x {os.cpu_count()}, processor time of one thread; {versions}"]
 
 
 class _Stopwatch:

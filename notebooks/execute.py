@@ -1,4 +1,4 @@
-"""Executes notebooks in place, each in a fresh kernel of this very interpreter: `make notebooks`."""
+"""Execute notebooks in place, each in a new kernel of this interpreter: `make notebooks`."""
 
 import os
 import sys
@@ -13,18 +13,18 @@ FOLDER = Path(__file__).parent
 
 
 def execute(path: Path) -> nbformat.NotebookNode:
-    """A notebook with the outputs of a run from top to bottom.
+    """Run a notebook from top to bottom, and return it with its outputs.
 
     Raises:
         nbclient.exceptions.CellExecutionError: a cell failed.
     """
     notebook = nbformat.read(path, as_version=4)
-    # Without folders to look in there is one kernel only, and it is sys.executable.
+    # Without kernel folders, the only kernel is sys.executable.
     manager = AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
     client = NotebookClient(notebook, km=manager, timeout=600, record_timing=False)
-    # It advertises widgets, which a committed notebook cannot show.
+    # The warning recommends widgets, which a committed notebook cannot show.
     environment = os.environ | {"PYTHONWARNINGS": "ignore:IProgress not found"}
-    # The client leaves kernels of a given manager running unless it is told not to.
+    # By default, the client does not stop kernels of a given manager.
     client.execute(cleanup_kc=True, cwd=str(path.parent), env=environment)
     return notebook
 

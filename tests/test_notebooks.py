@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom on runs of seconds, and are committed as a run left them."""
+"""The notebooks run from top to bottom on tiny runs, and are committed with the outputs of a run."""
 
 import re
 import runpy
@@ -11,8 +11,8 @@ from conftest import TINY
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 NAMES = ("inspect_checkpoint", "compare_heads")
 EXECUTE = NOTEBOOKS / "execute.py"
-MOST_LINES = 12
-"""Of code in a cell: more belongs into the library."""
+MAX_LINES = 12
+"""Lines of code in a cell; longer code belongs in the library."""
 
 
 def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
@@ -20,7 +20,7 @@ def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 
 def texts(notebook: nbformat.NotebookNode) -> str:
-    """All outputs that are not pictures."""
+    """All text outputs."""
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
     parts = [text for output in outputs for kind, text in output.get("data", {}).items() if kind.startswith("text/")]
     return "\n".join([*parts, *(output.text for output in outputs if output.output_type == "stream")])
@@ -32,7 +32,7 @@ def pictures(notebook: nbformat.NotebookNode) -> int:
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two heads, two seeds."""
+    """Two heads with two seeds each."""
     from ocnet_pl.config.compose import compose_with_choices
     from ocnet_pl.record.directory import RunDirectory
     from ocnet_pl.run.training import train
@@ -48,7 +48,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Executes a notebook on the small sweep."""
+    """Function that executes a notebook on the small sweep."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("OCNET_SWEEP", str(sweep))
@@ -64,7 +64,7 @@ def run(sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.slow
-def test_a_checkpoint_is_inspected(run) -> None:
+def test_inspect_checkpoint_runs(run) -> None:
     notebook = run("inspect_checkpoint")
     assert pictures(notebook) == 3
     assert "last/val/whole" in texts(notebook)
@@ -73,7 +73,7 @@ def test_a_checkpoint_is_inspected(run) -> None:
 
 
 @pytest.mark.slow
-def test_a_head_without_attention_is_inspected_too(
+def test_inspect_checkpoint_runs_for_a_head_without_attention(
     sweep: Path, monkeypatch: pytest.MonkeyPatch, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("OCNET_CHECKPOINT", str(sweep / "baseline" / "seed-0" / "checkpoints" / "last.ckpt"))
@@ -84,7 +84,7 @@ def test_a_head_without_attention_is_inspected_too(
 
 
 @pytest.mark.slow
-def test_heads_are_compared(run) -> None:
+def test_compare_heads_runs(run) -> None:
     notebook = run("compare_heads")
     assert pictures(notebook) == 5
     assert re.search(r"\| Baseline \|.*\| 2 \|", texts(notebook))
@@ -92,7 +92,7 @@ def test_heads_are_compared(run) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_is_committed_as_a_run_left_it(name: str) -> None:
+def test_notebooks_are_committed_with_outputs(name: str) -> None:
     path = NOTEBOOKS / f"{name}.ipynb"
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
@@ -102,14 +102,14 @@ def test_it_is_committed_as_a_run_left_it(name: str) -> None:
     assert not kinds & {("error", None), ("stream", "stderr")}
     assert pictures(notebook) >= 3
     assert path.stat().st_size < 1_000_000
-    # Of whoever's machine; pictures are left out, because base64 has slashes.
+    # Paths of a machine; images are skipped, because base64 contains slashes.
     assert not re.search(r"(?<![\w.])/(work|tmp|root|home|Users|mnt|opt|var)/", texts(notebook))
     assert str(Path.home()) not in texts(notebook)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_tells_more_than_it_computes(name: str) -> None:
+def test_notebooks_start_with_text_and_have_short_cells(name: str) -> None:
     cells = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4).cells
     assert cells[0].cell_type == "markdown"
     assert "OCNET_" in cells[0].source
-    assert all(cell.source.count("\n") < MOST_LINES for cell in cells if cell.cell_type == "code")
+    assert all(cell.source.count("\n") < MAX_LINES for cell in cells if cell.cell_type == "code")

@@ -1,4 +1,4 @@
-"""A trained network on photographs: classes, logits and object context maps."""
+"""Predict photographs with a trained network: classes, logits and object context maps."""
 
 import numpy as np
 import torch
@@ -13,11 +13,11 @@ from ocnet_pl.resizing import resize_image
 
 
 class Predictor:
-    """A network in evaluation mode with the protocol that it is tested by.
+    """A network in evaluation mode with its test protocol.
 
     Args:
         network: the network.
-        protocol: (network, image (B, 3, H, W)) -> logits at the image's own size.
+        protocol: (network, image (B, 3, H, W)) -> logits at the image's size; None: a single pass over the whole image.
     """
 
     def __init__(self, network: Network, protocol: Protocol | None = None) -> None:
@@ -37,29 +37,29 @@ class Predictor:
     def object_context(self, image: NDArray[np.uint8], points: Points) -> NDArray[np.float32]:
         """Attention maps of some pixels of one photograph.
 
-        They are the weights of one forward pass over the whole image, at the size that it is tested at, also where the
-        protocol averages several passes.
+        They are the attention weights of one forward pass over the whole image at its test size, even if the protocol
+        averages several passes.
 
         Args:
             image: RGB (H, W, 3) uint8.
             points: pixels (x, y), x to the right and y down, from (0, 0) at the top left.
 
         Returns:
-            (points, maps, H, W): one map of a pixel, or several where the head has several attentions, zero where an
-            attention does not reach. Each sums to 1 over the image, and over a region to its share of the attention.
+            (points, maps, H, W): one map for each attention of the head, zero out of its reach. Each map sums to 1 over
+            the image, and over a region to the weight of that region.
 
         Raises:
-            UserError: a head without attention, or a point outside the image.
+            UserError: the head has no attention, or a point is outside the image.
         """
         maps: NDArray[np.float32] = self.attend(image).maps(points).float().cpu().numpy()
         return maps
 
     @torch.inference_mode()
     def attend(self, image: NDArray[np.uint8]) -> ObjectContext:
-        """The same for any number of questions about one image: the backbone runs once, here.
+        """Run the backbone on one photograph; the result returns maps of any pixels.
 
         Raises:
-            UserError: a head without attention.
+            UserError: the head has no attention.
         """
         head = require_attention(self.network.head)
         batch = self.batch(image)
@@ -69,17 +69,17 @@ class Predictor:
         return ObjectContext(head.attended(*inputs), (height, width), seen)
 
     def batch(self, image: NDArray[np.uint8]) -> Tensor:
-        """A photograph as the network takes it: RGB (H, W, 3) uint8 -> (1, 3, H, W), on its device.
+        """Input of the network: RGB (H, W, 3) uint8 -> (1, 3, H, W) on its device.
 
         Raises:
-            UserError: anything else; floats in 0..1 would be taken for a black image.
+            UserError: another type or shape; e.g. floats in 0..1 would look like a black image.
         """
         pixels = np.asarray(image)
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] != 3:
             given = f"{pixels.shape} {pixels.dtype}" if pixels.ndim else repr(image)
             raise UserError(
-                f"expected RGB (H, W, 3) uint8, not {given}; np.asarray(PIL.Image.open(FILE).convert('RGB')) gives it"
+                f"image: expected RGB (H, W, 3) uint8, not {given}; use np.asarray(PIL.Image.open(FILE).convert('RGB'))"
             )
-        # torch takes no negative strides, which image[..., ::-1] has.
+        # A copy: torch does not support negative strides, e.g. of image[..., ::-1].
         batch = torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy())
         return batch.to(next(self.network.parameters()).device)

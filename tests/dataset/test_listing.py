@@ -20,7 +20,7 @@ from ocnet_pl.dataset.lip import LIP
 from ocnet_pl.errors import UserError
 from ocnet_pl.tools.data_check.check import check
 from ocnet_pl.tools.data_check.report import Finding
-from ocnet_pl.tools.predict.pictures import find_pictures
+from ocnet_pl.tools.predict.images import find_images
 
 SIZES = {"train": [(32, 32)] * 3, "val": [(32, 32)] * 2}
 
@@ -99,9 +99,9 @@ def test_pictures_behind_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "asked" / ".ipynb_checkpoints").mkdir()
     (tmp_path / "asked" / ".ipynb_checkpoints" / "x.png").write_bytes(b"\0")
     (tmp_path / "asked" / "Thumbs.db").write_bytes(b"\0")
-    assert len(find_pictures(["asked/*"], tmp_path / "results")) == 5
+    assert len(find_images(["asked/*"], tmp_path / "results")) == 5
     (tmp_path / "asked" / "link-to-itself").symlink_to(tmp_path / "asked")
-    assert len(find_pictures(["asked"], tmp_path / "results")) == 5
+    assert len(find_images(["asked"], tmp_path / "results")) == 5
 
 
 @EVERY

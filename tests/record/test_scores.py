@@ -69,7 +69,7 @@ def test_descendants_of_a_network_trained_on_val_are_not_compared(outputs: Path)
 
 def test_a_score_is_shown_with_the_papers(call: Main, outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("report", "--score", "table2/ohem=78.8", "--score", "table2/plain=78.0") == 0
-    assert "kept in outputs/table2/scores.json" in capsys.readouterr().out
+    assert "outputs/table2/scores.json" in capsys.readouterr().out
     (table,) = read_tables(outputs / "table2")
     for text in (markdown(table), (outputs / "table2" / "table.md").read_text()):
         assert "| 78.80 | 78.90 |" in text

@@ -1,4 +1,4 @@
-"""The measure of object context, on attentions whose answer is known."""
+"""The measure of object context, on attention with known results."""
 
 from pathlib import Path
 
@@ -22,11 +22,11 @@ from ocnet_pl.tools.explore.measuring import draw_pixels, measure_map
 
 WHOLE = MapKind("whole image", 1.0)
 SIZE = (29, 57)
-"""Of the image; its features are 5 by 9, and every cell has 7 whole pixels a side, or 4 at the border."""
+"""Size of the image; its features are 5x9, and a cell is 7 pixels wide, or 4 at the border."""
 
 
 class Rigged(ObjectContextPooling):
-    """Attends with features that are given: positions of the same class match, all others do not."""
+    """Attends with the given features: only positions of the same class match."""
 
     def __init__(self, grid: int = 1, sharpness: float = 1.0) -> None:
         super().__init__(1, 1, 1, 1, grid=grid)
@@ -41,7 +41,7 @@ def context(features: Tensor, **rigged: float) -> ObjectContext:
 
 
 def scene() -> tuple[np.ndarray, Tensor]:
-    """A label in which every class fills whole positions, and one channel for each class that says so. (1, 4, 5, 9)."""
+    """A label whose classes fill whole positions, and its one-hot features (1, 4, 5, 9)."""
     cells = torch.zeros(5, 9, dtype=torch.long)
     cells[:2, 3:] = 1
     cells[3:, :4] = 2
@@ -58,7 +58,7 @@ def measured(features: Tensor, label: np.ndarray, pixels: int = 20, **rigged: fl
     return dict(zip(METRICS, values.T, strict=True))
 
 
-def test_attention_to_the_same_class_is_one() -> None:
+def test_attention_to_the_same_class_has_share_one() -> None:
     label, features = scene()
     found = measured(features, label, sharpness=40.0)
     assert found["own"][:3] == pytest.approx(1, abs=1e-6)
@@ -68,7 +68,7 @@ def test_attention_to_the_same_class_is_one() -> None:
     assert found["ignored"][:3] == pytest.approx(0, abs=1e-6)
 
 
-def test_equal_attention_is_the_share_of_the_class() -> None:
+def test_uniform_attention_has_the_share_of_the_class() -> None:
     label, features = scene()
     found = measured(torch.zeros_like(features), label)
     assert found["own"][:3] == pytest.approx(np.array([25, 12, 8]) / 45)
@@ -97,7 +97,7 @@ def test_weight_on_ignored_pixels_counts_neither_way() -> None:
     assert np.isnan(measured(features, np.full_like(label, IGNORE))["own"]).all()
 
 
-def test_equal_weights_stay_in_the_cell_of_a_grid() -> None:
+def test_uniform_attention_stays_in_the_cell_of_a_grid() -> None:
     label, features = scene()
     for sharpness in (0.0, 40.0):
         found = measured(features, label, grid=2, sharpness=sharpness)
@@ -108,7 +108,7 @@ def test_equal_weights_stay_in_the_cell_of_a_grid() -> None:
     assert one[1, 2:, 4:].sum() == pytest.approx(1)
 
 
-def test_the_measure_is_the_sum_of_the_drawn_map() -> None:
+def test_the_measure_equals_the_sum_over_the_drawn_map() -> None:
     label, features = scene()
     seen = context(torch.rand(features.shape, generator=torch.Generator().manual_seed(0)), sharpness=3.0)
     points = {1: draw_pixels(label == 1, 1, seed=3)}
@@ -117,7 +117,7 @@ def test_the_measure_is_the_sum_of_the_drawn_map() -> None:
     assert own == pytest.approx(of_point[label == 1].sum(), rel=1e-5)
 
 
-def test_pixels_are_a_function_of_the_seed() -> None:
+def test_drawn_pixels_depend_only_on_the_seed() -> None:
     mask = np.zeros((20, 30), bool)
     mask[5:9, 7:20] = True
     first = draw_pixels(mask, 10, derive_seed(0, "context", 4, 1))
@@ -128,7 +128,7 @@ def test_pixels_are_a_function_of_the_seed() -> None:
     assert len(draw_pixels(mask, 100, 0)) == mask.sum()
 
 
-def test_means_over_classes_and_their_intervals() -> None:
+def test_means_over_classes_have_intervals() -> None:
     rng = np.random.default_rng(0)
     values = np.stack([rng.normal(0.3, 0.1, 400), rng.normal(0.7, 0.02, 400), np.full(400, np.nan)], 1)
     values[1:, 2] = np.nan
@@ -138,11 +138,11 @@ def test_means_over_classes_and_their_intervals() -> None:
     width = (means.high - means.low)[:, 0]
     assert width[0] == pytest.approx(2 * 1.96 * 0.1 / 20, rel=0.15)
     assert width[1] == pytest.approx(2 * 1.96 * 0.02 / 20, rel=0.15)
-    assert np.isnan(width[2])  # one image says nothing of its spread
+    assert np.isnan(width[2])  # the spread of one image is unknown
     assert (means.low <= means.mean)[[0, 1, 3]].all()
 
 
-def test_a_class_that_never_occurs_leaves_the_mean_alone() -> None:
+def test_a_class_without_pixels_does_not_change_the_mean() -> None:
     values = np.full((5, 3, 2), np.nan)
     values[:, 0] = 0.25
     means = class_means(values)
@@ -151,7 +151,7 @@ def test_a_class_that_never_occurs_leaves_the_mean_alone() -> None:
     assert np.isnan(class_means(np.full((2, 1, 1), np.nan)).mean).all()
 
 
-def test_a_table_shows_what_was_measured(tmp_path: Path) -> None:
+def test_a_table_shows_saved_measures(tmp_path: Path) -> None:
     values = np.full((1, 2, 3, len(METRICS)), np.nan)
     values[..., :2, METRICS.index("uniform")] = 0.125
     for seed, (own, weights) in enumerate([(0.5, "base_oc0"), (0.75, "base_oc1"), (0.9, "of another training")]):

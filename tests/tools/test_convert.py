@@ -1,4 +1,4 @@
-"""`ocnet-convert` against the authors' networks, stated again in `authors_network.py`."""
+"""`ocnet-convert` compared with the authors' networks, reimplemented in `authors_network.py`."""
 
 import pickle
 import shlex
@@ -23,7 +23,7 @@ SMALL = (
     "+model.backbone.layers=[1,1,6,1]", "+model.backbone.channels=[8,8,16,32]", "+model.backbone.stem_width=8",
     "model.auxiliary_channels=8", "model.head.out_channels=16",
 )  # fmt: skip
-"""The widths of `authors_network.Network` as they come."""
+"""The default widths of `authors_network.Network`."""
 
 WIDTHS = {
     "asp_oc_2019": ("model.head.reduction_channels=16", "model.head.branch_channels=8", "model.head.key_channels=4")
@@ -51,13 +51,13 @@ def saved(network: torch.nn.Module, path: Path) -> Path:
 
 @pytest.fixture
 def base_oc(workplace: Path) -> Path:
-    """A small Base-OC of theirs."""
+    """A small Base-OC of the authors."""
     return saved(authors("base_oc"), workplace / "base_oc.pth")
 
 
 def assert_same(ours: Tensor, theirs: Tensor) -> None:
     assert ours.shape == theirs.shape
-    assert theirs.std() > 0.05, "logits that hardly vary show nothing"
+    assert theirs.std() > 0.05, "nearly constant logits would prove nothing"
     assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
 
 
@@ -83,7 +83,7 @@ def assert_predicts_the_same(checkpoint: Path, network: authors_network.Network,
         ("pyramid_oc_in_context", "bgr"),
     ],
 )
-def test_a_converted_network_predicts_the_same(workplace: Path, call: Main, form: str, how: str) -> None:
+def test_a_converted_network_gives_the_same_predictions(workplace: Path, call: Main, form: str, how: str) -> None:
     head = form.removesuffix("_in_context")
     network = authors(form)
     source = saved(network, workplace / "theirs.pth")
@@ -108,7 +108,7 @@ def test_names_are_those_of_the_released_modules(golden: str, head: str, module:
     assert known == {f"{module}.{name.rpartition('.')[0]}" for name in released if ".f_query." not in name}
 
 
-def test_a_norm_keeps_the_size_of_its_scale(workplace: Path, call: Main, base_oc: Path) -> None:
+def test_a_norm_keeps_the_magnitude_of_its_scale(workplace: Path, call: Main, base_oc: Path) -> None:
     call("convert", str(base_oc), "--head", "base_oc", "ours.ckpt", *SMALL)
     theirs, ours = torch.load(base_oc, weights_only=True), ocnet_pl.load("ours.ckpt").network.state_dict()
     for name, their_name in (("backbone.bn1", "bn3"), ("head.pool.key.1", "context.2.stages.0.f_key.1")):
@@ -119,7 +119,7 @@ def test_a_norm_keeps_the_size_of_its_scale(workplace: Path, call: Main, base_oc
         assert ours[f"{name}.bias"].equal(theirs[f"{their_name}.bias"])
 
 
-def test_the_input_makes_a_difference(workplace: Path, call: Main, base_oc: Path) -> None:
+def test_the_input_normalisation_changes_the_logits(workplace: Path, call: Main, base_oc: Path) -> None:
     for how in ("bgr", "oc"):
         call("convert", str(base_oc), "--head", "base_oc", "--input", how, f"{how}.ckpt", *SMALL)
     with torch.no_grad():
@@ -128,7 +128,9 @@ def test_the_input_makes_a_difference(workplace: Path, call: Main, base_oc: Path
 
 
 @pytest.mark.slow
-def test_a_whole_resnet101_predicts_the_same(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_resnet101_gives_the_same_predictions(
+    workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
     network = authors("asp_oc_2019", blocks=(3, 4, 23, 3), stem=64, planes=(64, 128, 256, 512), out=512, auxiliary=512)
     source = saved(network, workplace / "CS_scenes_40000.pth")
     assert call("convert", str(source), "--head", "asp_oc_2019", "ours.ckpt") == 0
@@ -158,14 +160,14 @@ def _with_counters(state: dict[str, Tensor]) -> Any:
 
 @pytest.mark.parametrize("form", [_data_parallel, _nested, _without_second_names, _with_counters])
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_file_may_come_in_several_forms(workplace: Path, call: Main, form: Any, zipped: bool) -> None:
+def test_variants_of_the_file_format_are_read(workplace: Path, call: Main, form: Any, zipped: bool) -> None:
     network = authors("base_oc")
     torch.save(form(network.state_dict()), workplace / "theirs.pth", _use_new_zipfile_serialization=zipped)
     assert call("convert", "theirs.pth", "--head", "base_oc", "ours.ckpt", *SMALL) == 0
     assert_predicts_the_same(workplace / "ours.ckpt", network, "bgr", IMAGE)
 
 
-def test_overrides_say_what_the_file_does_not(workplace: Path, call: Main) -> None:
+def test_overrides_set_what_the_file_does_not_contain(workplace: Path, call: Main) -> None:
     network = authors("base_oc", downsample=2)
     source = saved(network, workplace / "theirs.pth")
     assert call("convert", str(source), "--head", "base_oc", "ours.ckpt", *SMALL, "model.head.downsample=2") == 0
@@ -227,12 +229,12 @@ def _own_query(state: dict[str, Tensor]) -> Any:
         (_other_widths, "1 of another shape (context.2.stages.0.W.weight 16x3x1x1, not 16x8x1x1)"),
         (_own_query, "context.2.stages.0.f_query.0.bias differs from f_key"),
         (lambda state: {"a": torch.zeros(2)}, "1 unexpected (a)"),
-        (lambda state: {}, "holds no weights by name"),
-        (lambda state: torch.zeros(2), "holds no weights by name"),
-        (lambda state: {"epoch": 3, "model": "resnet"}, "holds no weights by name"),
+        (lambda state: {}, "contains no named weights"),
+        (lambda state: torch.zeros(2), "contains no named weights"),
+        (lambda state: {"epoch": 3, "model": "resnet"}, "contains no named weights"),
     ],
 )  # fmt: skip
-def test_what_is_no_such_network_is_refused(
+def test_another_network_is_rejected(
     workplace: Path, call: Main, capsys: pytest.CaptureFixture[str], form: Any, words: str
 ) -> None:
     torch.save(form(authors("base_oc").state_dict()), "theirs.pth")
@@ -248,32 +250,32 @@ WRONG_HEADS = [("asp_oc", "asp_oc_2019"), ("base_oc", "asp_oc"), ("asp_oc_2019",
 
 
 @pytest.mark.parametrize(("form", "head"), WRONG_HEADS)
-def test_the_right_head_is_told(
+def test_the_error_suggests_the_right_head(
     workplace: Path, call: Main, capsys: pytest.CaptureFixture[str], form: str, head: str
 ) -> None:
     source = saved(authors(form), workplace / "theirs.pth")
     assert call("convert", str(source), "--head", head, "ours.ckpt", *small(head)) == 2
-    assert capsys.readouterr().err.rstrip().endswith(f"by its names it is one for --head {form}")
+    assert capsys.readouterr().err.rstrip().endswith(f"its names fit --head {form}")
 
 
 class Trap:
-    """What must not come to life."""
+    """Object that must not be unpickled."""
 
     def __reduce__(self) -> Any:
         return Path.touch, (Path("trapped"),)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", pickle.dumps(Trap()), b"PK\x03\x04 half a zip"])
-def test_what_is_no_checkpoint_is_refused(
+def test_a_file_that_is_not_a_checkpoint_is_rejected(
     workplace: Path, call: Main, capsys: pytest.CaptureFixture[str], content: bytes
 ) -> None:
     Path("theirs.pth").write_bytes(content)
     assert call("convert", "theirs.pth", "--head", "base_oc", "ours.ckpt") == 2
-    assert "not a checkpoint, damaged, or more than weights" in capsys.readouterr().err
+    assert "not a checkpoint, damaged" in capsys.readouterr().err
     assert sorted(p.name for p in workplace.iterdir()) == ["theirs.pth"]
 
 
-def test_a_missing_file_is_told(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_file_is_reported(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("convert", "theirs.pth", "--backbone", "ours.pth") == 2
     assert capsys.readouterr().err == "ocnet-convert: error: theirs.pth: no such file\n"
 
@@ -284,16 +286,18 @@ def test_nothing_is_overwritten(
 ) -> None:
     Path("ours.ckpt").write_text("precious")
     assert call("convert", str(base_oc), *way, "ours.ckpt") == 2
-    assert "ours.ckpt: exists already" in capsys.readouterr().err
+    assert "ours.ckpt: already exists" in capsys.readouterr().err
     assert Path("ours.ckpt").read_text() == "precious"
     assert call("convert", str(base_oc), *way, "nowhere/ours.ckpt") == 2
-    assert "there is no folder nowhere" in capsys.readouterr().err
+    assert "folder nowhere does not exist" in capsys.readouterr().err
 
 
-def test_other_classes_need_their_data_set(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_number_of_classes_needs_its_data_set(
+    workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = saved(authors("base_oc", classes=7), workplace / "theirs.pth")
     assert call("convert", str(source), "--head", "base_oc", "ours.ckpt", *SMALL) == 2
-    assert "has 7 classes; say of which data set, --dataset NAME with one of" in capsys.readouterr().err
+    assert "has 7 classes; choose their data set: --dataset NAME with one of" in capsys.readouterr().err
     arguments = (str(source), "--head", "base_oc", "--dataset", "cityscapes", "ours.ckpt", *SMALL)
     assert call("convert", *arguments) == 2
     assert "has 7 classes, but --dataset cityscapes has 19" in capsys.readouterr().err
@@ -305,7 +309,7 @@ def test_other_classes_need_their_data_set(workplace: Path, call: Main, capsys: 
 
 
 @pytest.mark.parametrize("classifier", ["fc", "last_linear"])
-def test_the_imagenet_network_starts_a_training(
+def test_a_training_starts_from_the_imagenet_network(
     workplace: Path, call: Main, capsys: pytest.CaptureFixture[str], classifier: str
 ) -> None:
     torch.manual_seed(0)
@@ -322,23 +326,23 @@ def test_the_imagenet_network_starts_a_training(
             assert_same(got, want)
 
 
-def test_a_partial_imagenet_network_is_refused(
+def test_a_partial_imagenet_network_is_rejected(
     workplace: Path, call: Main, capsys: pytest.CaptureFixture[str], base_oc: Path
 ) -> None:
     assert call("convert", str(base_oc), "--backbone", "ours.pth") == 2
     error = capsys.readouterr().err
-    assert "is no network for --backbone (resnet50s)" in error
-    assert "by its names it is one for --head base_oc" in error
+    assert "not a network for --backbone (resnet50s)" in error
+    assert "its names fit --head base_oc" in error
     partial = authors_network.Backbone((1, 1, 6, 1), 8, (8, 8, 16, 32))
     assert call("convert", str(saved(partial, workplace / "partial.pth")), "--head", "base_oc", "ours.ckpt") == 2
-    assert "by its names it is one for --backbone" in capsys.readouterr().err
+    assert "its names fit --backbone" in capsys.readouterr().err
     assert call("convert", str(workplace / "partial.pth"), "--backbone", "ours.pth") == 2
     assert "missing (layer1.1.conv1.weight" in capsys.readouterr().err
     assert call("convert", str(workplace / "partial.pth"), "--backbone", "ours.pth", "model.head.dropout=0") == 2
     assert "are for --head" in capsys.readouterr().err
 
 
-def test_the_networks_own_input_is_the_default() -> None:
+def test_the_default_normalisation_is_that_of_the_pretrained_weights() -> None:
     config = compose("model/backbone=tiny", "model.head.out_channels=8", "model.auxiliary_channels=8")
     network = build_network(config, 19)
     assert (network.normalize.mean / 255).flatten().tolist() == pytest.approx(network.backbone.pretrained_cfg["mean"])
@@ -346,7 +350,7 @@ def test_the_networks_own_input_is_the_default() -> None:
     assert not network.normalize.bgr
 
 
-def test_help_teaches(call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_heads_inputs_and_examples(call: Main, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("convert", "--help") == 0
     out = capsys.readouterr().out
     for words in (*LAYOUTS, *INPUTS, "examples:", "ocnet-evaluate checkpoint=", "model.backbone.weights="):

@@ -1,4 +1,4 @@
-"""`ocnet-explore` on runs of seconds."""
+"""`ocnet-explore` on tiny runs."""
 
 import json
 import os
@@ -12,11 +12,11 @@ from PIL import Image
 
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.record.context import ContextMeasure
-from ocnet_pl.tools.explore.opening import Explored, names
-from ocnet_pl.tools.explore.picture import find_truth, first_images, pick_points
+from ocnet_pl.tools.explore.context_maps import pick_points
+from ocnet_pl.tools.explore.opening import OpenedCheckpoint, distinct_names, find_truth, first_images
 
 
-def test_a_measure_is_kept_beside_the_result(runs: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_measure_is_saved_next_to_the_result(runs: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [checkpoint(runs, head) for head in ("base_oc", "pyramid_oc", "baseline")]
     assert call("explore", "measure", *paths, "--pixels", "3", "--device", "cpu") == 0
     out = capsys.readouterr().out
@@ -39,9 +39,9 @@ def test_a_measure_is_kept_beside_the_result(runs: Path, call: Main, capsys: pyt
 
     written = kept.read_bytes()
     assert call("explore", "measure", paths[0], "--pixels", "3", "--device", "cpu") == 0
-    assert "this was measured before" in capsys.readouterr().out
+    assert "already measured" in capsys.readouterr().out
     assert call("explore", "measure", paths[0], "--pixels", "3", "--images", "2", "--device", "cpu") == 0
-    assert "holds one of more pixels (images 5, now 2)" in capsys.readouterr().out
+    assert "contains a measure of more pixels (images 5, now 2)" in capsys.readouterr().out
     assert kept.read_bytes() == written
     assert call("explore", "measure", paths[0], "--pixels", "4", "--device", "cpu") == 0
     assert "replaced" in capsys.readouterr().out
@@ -50,7 +50,7 @@ def test_a_measure_is_kept_beside_the_result(runs: Path, call: Main, capsys: pyt
     assert kept.read_bytes() == written
 
 
-def test_a_figure_of_several_heads(runs: Path, trained: Path, tmp_path: Path, call: Main) -> None:
+def test_a_figure_shows_several_heads(runs: Path, trained: Path, tmp_path: Path, call: Main) -> None:
     paths = [checkpoint(runs, head) for head in ("base_oc", "pyramid_oc")]
     out = tmp_path / "new" / "maps.png"
     assert call("explore", "figure", *paths, "--points", "3,4", "60,30", "--out", str(out), "--device", "cpu") == 0
@@ -77,7 +77,7 @@ def test_a_figure_of_several_heads(runs: Path, trained: Path, tmp_path: Path, ca
         (("figure", "gone"), "no such file"),
     ],
 )
-def test_what_is_wrong_is_one_line(
+def test_wrong_input_is_one_line(
     arguments: tuple[str, ...],
     words: str,
     runs: Path,
@@ -94,7 +94,7 @@ def test_what_is_wrong_is_one_line(
     assert error.count("\n") == 1
 
 
-def test_truth_is_found_in_the_data_set_or_given(trained: Path, tmp_path: Path) -> None:
+def test_truth_comes_from_the_data_set_or_a_file(trained: Path, tmp_path: Path) -> None:
     from ocnet_pl.dataset.cityscapes import Cityscapes
 
     data = Cityscapes(str(trained / "data"), crop_size=(32, 32))
@@ -114,26 +114,26 @@ def test_a_point_is_picked_deep_in_every_large_class() -> None:
     classes = np.full((40, 60), 3, np.uint8)
     classes[10:21, 20:31] = 7
     classes[30:, :] = IGNORE
-    classes[0, 0] = 5  # too small to be looked at
+    classes[0, 0] = 5  # too small for a point
     points = pick_points(classes)
     assert [classes[y, x] for x, y in points] == [3, 7]
     assert points[1] == (25, 15)
 
 
-def test_names_say_what_tells_checkpoints_apart() -> None:
-    def one(head: str, seed: int, step: int = 9, row: str = "", file: str = "last") -> Explored:
-        return Explored(
+def test_names_tell_checkpoints_apart() -> None:
+    def one(head: str, seed: int, step: int = 9, row: str = "", file: str = "last") -> OpenedCheckpoint:
+        return OpenedCheckpoint(
             Path(file), None, None, head, {"base_oc": "Base-OC", "asp_oc": "ASP-OC"}[head], row or head, seed, step
         )  # type: ignore[arg-type]
 
-    assert names([one("base_oc", 0), one("asp_oc", 0)]) == ["Base-OC", "ASP-OC"]
-    assert names([one("base_oc", 0), one("base_oc", 1), one("asp_oc", 0)]) == [
+    assert distinct_names([one("base_oc", 0), one("asp_oc", 0)]) == ["Base-OC", "ASP-OC"]
+    assert distinct_names([one("base_oc", 0), one("base_oc", 1), one("asp_oc", 0)]) == [
         "Base-OC, seed 0",
         "Base-OC, seed 1",
         "ASP-OC",
     ]
-    assert names([one("base_oc", 0), one("base_oc", 0, 18)]) == ["Base-OC, step 9", "Base-OC, step 18"]
-    assert names([one("base_oc", 0, row="lr"), one("base_oc", 0)]) == ["Base-OC, lr", "Base-OC, base_oc"]
+    assert distinct_names([one("base_oc", 0), one("base_oc", 0, 18)]) == ["Base-OC, step 9", "Base-OC, step 18"]
+    assert distinct_names([one("base_oc", 0, row="lr"), one("base_oc", 0)]) == ["Base-OC, lr", "Base-OC, base_oc"]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_names_say_what_tells_checkpoints_apart() -> None:
         ("report",),
     ],
 )
-def test_a_run_that_cannot_be_written_is_left_and_named(
+def test_a_run_that_cannot_be_written_is_kept_and_reported(
     command: tuple[str, ...],
     runs: Path,
     call: Main,
@@ -155,7 +155,7 @@ def test_a_run_that_cannot_be_written_is_left_and_named(
     access = os.access
     monkeypatch.setattr(
         os, "access", lambda path, mode: mode != os.W_OK and access(path, mode)
-    )  # root may write to any
+    )  # root may write to any file
     if command == ("report",):
         (runs / "table.md").write_text("protected")
         assert call("report", str(runs)) == 2
@@ -165,7 +165,7 @@ def test_a_run_that_cannot_be_written_is_left_and_named(
         assert "table.md" in error
         (runs / "table.md").unlink()
     else:
-        assert call(*command, checkpoint(runs, "base_oc")) == 0, "the numbers are printed all the same"
+        assert call(*command, checkpoint(runs, "base_oc")) == 0, "the numbers are printed anyway"
         out = " ".join(capsys.readouterr().out.split())
         assert "cannot be written" in out
         assert "permissions" in out

@@ -1,4 +1,4 @@
-"""Pictures and measures of trained runs, as the notebooks ask for them."""
+"""Figures and measures of trained runs, as the notebooks use them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,30 +12,30 @@ from ocnet_pl.record.context import measure_beside
 from ocnet_pl.record.finding import read_results
 from ocnet_pl.record.image_scores import image_scores
 from ocnet_pl.record.result import Result
-from ocnet_pl.tools.explore.context_scatter import context_scatter
-from ocnet_pl.tools.explore.measure_runs import context_of_runs
-from ocnet_pl.tools.explore.mistakes_figure import contrast_figure, mistakes_figure
-from ocnet_pl.tools.explore.opening import open_any
+from ocnet_pl.tools.explore.charts import context_scatter
+from ocnet_pl.tools.explore.measures import context_of_runs
+from ocnet_pl.tools.explore.mistakes import contrast_figure, mistakes_figure
+from ocnet_pl.tools.explore.opening import open_checkpoint
 
 CPU = torch.device("cpu")
 
 
-def test_rows_of_pictures_are_the_images_asked_for(runs: Path) -> None:
-    first, second = (open_any(Path(checkpoint(runs, head)), CPU) for head in ("baseline", "base_oc"))
+def test_figures_show_the_requested_images(runs: Path) -> None:
+    first, second = (open_checkpoint(Path(checkpoint(runs, head)), CPU) for head in ("baseline", "base_oc"))
     scores = [image_scores(Result.read(one.run.result)) for one in (first, second)]
     figure = mistakes_figure(first, scores[0], [3, 1])
     captions = [f"{scores[0].names[index]}: {100 * scores[0].miou[index]:.1f} %" for index in (3, 1)]
     assert [axes.get_xlabel() for axes in figure.axes[::4]] == captions
     figure = contrast_figure(first, second, scores, [0])
     titles = [axes.get_title() for axes in figure.axes]
-    assert titles == ["image", "truth", "Baseline", "Base-OC", "where they differ"]
+    assert titles == ["image", "truth", "Baseline", "Base-OC", "differences"]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert {"sky", "only Baseline is right", "only Base-OC is right"} <= set(legend)
-    with pytest.raises(UserError, match="val holds other images than were tested"):
+    with pytest.raises(UserError, match="val contains other images than the test"):
         mistakes_figure(first, replace(scores[0], names=["other.png"]), [0])
 
 
-def test_runs_are_measured_or_were_already(runs: Path, call: Main) -> None:
+def test_saved_measures_are_used_and_others_computed(runs: Path, call: Main) -> None:
     results = read_results(runs)
     measured = context_of_runs(results, images=2, pixels=3, device=CPU)
     assert sorted(result.head for result, _ in measured) == ["base_oc", "pyramid_oc"]
@@ -51,5 +51,5 @@ def test_runs_are_measured_or_were_already(runs: Path, call: Main) -> None:
 
     (axes,) = context_scatter(measured).axes
     dots = {line.get_label(): (line.get_xdata(), line.get_ydata()) for line in axes.lines}
-    assert set(dots) == {"Base-OC", "Pyramid-OC", "equal weights"}
+    assert set(dots) == {"Base-OC", "Pyramid-OC", "uniform attention"}
     assert dots["Base-OC"][1] == pytest.approx([100 * base_oc.evaluations["last/val/whole"].miou])

@@ -1,9 +1,9 @@
-"""`ocnet-predict`: pictures, and submissions that the official evaluator reads."""
+"""`ocnet-predict`: images, and submissions that the official evaluator reads."""
 
 import resource
 import tracemalloc
 import zipfile
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO
 
@@ -25,8 +25,9 @@ from ocnet_pl.inference import MultiScale
 from ocnet_pl.run.evaluation import evaluate_checkpoint
 from ocnet_pl.run.restoring import restore
 from ocnet_pl.tools.predict import files as predictions
+from ocnet_pl.tools.predict import prediction
 from ocnet_pl.tools.predict.files import files_of
-from ocnet_pl.tools.predict.prediction import predict_pictures
+from ocnet_pl.tools.predict.prediction import predict_images
 from ocnet_pl.tools.predict.submission import ORIGIN
 
 CPU = torch.device("cpu")
@@ -34,7 +35,7 @@ SIZES = [(40, 60), (64, 48), (33, 70)]
 
 
 def network_of(path: Path, *overrides: str) -> str:
-    """A checkpoint of a network that has learnt nothing, but sees many classes: on noise none has a lead."""
+    """Checkpoint of an untrained network that predicts many classes: on noise, no class dominates."""
     config, choices = compose_with_choices(*SHORT, *overrides)
     classes = build_data(config).classes
     network = build_network(config, len(classes))
@@ -58,14 +59,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def pictures(workplace: Path) -> Path:
-    """Three in two folders, two of one name."""
+    """Three images in two folders, two with the same name."""
     rng = np.random.default_rng(0)
     for name, size in zip(("a/x.png", "b/x.jpg", "b/y.png"), SIZES, strict=True):
         write_pair(rng, workplace / "in" / name, workplace / "labels.png", size, [0])
     return workplace / "in"
 
 
-def test_pictures_become_masks_overlays_and_probabilities(pictures: Path, checkpoint: str, call: Main) -> None:
+def test_images_become_masks_overlays_and_probabilities(pictures: Path, checkpoint: str, call: Main) -> None:
     assert call("predict", checkpoint, "in", "--probabilities", "--out", "out") == 0
     restored = restore(Path(checkpoint), device=CPU)
     network, data = restored.predictor, restored.data
@@ -92,48 +93,48 @@ def test_pictures_become_masks_overlays_and_probabilities(pictures: Path, checkp
     assert len(list(files(Path("out")))) == 9
 
 
-def test_what_is_not_wanted_is_not_written(
+def test_only_requested_files_are_written(
     pictures: Path, checkpoint: str, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("predict", checkpoint, "in/b/x.jpg", "--no-overlay") == 0
     assert list(files(Path("outputs"))) == ["predictions/masks/x.png"]
     with Image.open("outputs/predictions/masks/x.png") as mask:
         stored, pixels = np.unique(np.asarray(mask), return_counts=True)
-    told = capsys.readouterr().out
-    assert "outputs/predictions: masks for 1 of 1 pictures" in told
-    rows = [line.split() for line in told.splitlines() if line.strip()[:1].isdigit()]
+    printed = capsys.readouterr().out
+    assert "outputs/predictions: masks for 1 of 1 images" in printed
+    rows = [line.split() for line in printed.splitlines() if line.strip()[:1].isdigit()]
     shares = {int(number): float(share) for number, *_, share in rows}
     assert shares == pytest.approx(dict(zip(stored.tolist(), 100 * pixels / pixels.sum(), strict=True)), abs=0.01)
     assert list(shares.values()) == sorted(shares.values(), reverse=True)
 
 
-def test_a_file_that_cannot_be_read_is_skipped_and_named(
+def test_unreadable_files_are_skipped_and_listed(
     pictures: Path, checkpoint: str, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (pictures / "a" / "broken.png").write_bytes((pictures / "a" / "x.png").read_bytes()[:90])
     (pictures / "a" / "empty.jpg").touch()
     assert call("predict", checkpoint, "in") == 1
-    told = capsys.readouterr().err
-    assert "2 of 5 images skipped" in told
-    assert "in/a/broken.png: cannot be decoded" in told
-    assert "in/a/empty.jpg: empty file" in told
+    printed = capsys.readouterr().err
+    assert "2 of 5 images skipped" in printed
+    assert "in/a/broken.png: cannot be decoded" in printed
+    assert "in/a/empty.jpg: empty file" in printed
     assert len(list(files(Path("outputs/predictions/masks")))) == 3
 
 
-def test_a_missing_checkpoint_is_told_first(pictures: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_checkpoint_is_reported_first(pictures: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("predict", "nowhere.ckpt", "in") == 2
     assert "nowhere.ckpt: no such file" in capsys.readouterr().err
 
 
-def test_nothing_is_replaced_without_a_word(
+def test_existing_files_are_kept_without_overwrite(
     pictures: Path, checkpoint: str, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mine = Path("out/overlays/b/y.jpg")
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
     assert call("predict", checkpoint, "in", "--out", "out") == 2
-    assert f"{mine} is there already" in capsys.readouterr().err
-    assert list(files(Path("out"))) == ["overlays/b/y.jpg"], "nothing is written before all is checked"
+    assert f"{mine}: already exists" in capsys.readouterr().err
+    assert list(files(Path("out"))) == ["overlays/b/y.jpg"], "everything is checked before anything is written"
     assert call("predict", checkpoint, "in", "--out", "out", "--overwrite") == 0
     assert mine.read_bytes() != b"mine"
 
@@ -144,7 +145,7 @@ def without_text(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("killed_after", [1, 2, 3, 5])
-def test_an_interrupted_prediction_goes_on(
+def test_an_interrupted_prediction_continues(
     killed_after: int,
     pictures: Path,
     checkpoint: str,
@@ -175,20 +176,20 @@ def test_an_interrupted_prediction_goes_on(
     for name in files(Path("out/masks")):
         assert np.array_equal(without_text(Path("out/masks", name)), without_text(Path("whole/masks", name)))
     kept = [path for path, time in before.items() if path.stat().st_mtime_ns == time]
-    assert len(kept) == 3 * (killed_after // 3), "what was whole is not done again"
+    assert len(kept) == 3 * (killed_after // 3), "complete results are not predicted again"
     written = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*") if path.is_file()}
     assert call(*command) == 0
     assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
 @pytest.mark.parametrize("other", ["protocol", "network", "image", "foreign"])
-def test_a_prediction_never_goes_on_with_something_else(
+def test_a_prediction_never_continues_with_other_settings(
     other: str, pictures: Path, checkpoint: str, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("predict", checkpoint, "in", "--out", "out") == 0
     (lost, mask) = sorted(Path("out/masks").rglob("*.png"))[:2]
     lost.unlink()
-    network, more, words = checkpoint, [], "there already"
+    network, more, words = checkpoint, [], "already exists"
     if other == "protocol":
         more, words = ["inference=sliding"], "WholeImage -> ocnet_pl.inference.SlidingWindow"
     elif other == "network":
@@ -212,7 +213,7 @@ def test_a_prediction_never_goes_on_with_something_else(
     assert len(list(files(Path("out")))) == 6
 
 
-def test_a_skipped_image_is_done_when_it_can_be_read(pictures: Path, checkpoint: str, call: Main) -> None:
+def test_a_skipped_image_is_predicted_once_it_is_readable(pictures: Path, checkpoint: str, call: Main) -> None:
     whole = (pictures / "a" / "x.png").read_bytes()
     (pictures / "a" / "x.png").write_bytes(whole[:90])
     assert call("predict", checkpoint, "in") == 1
@@ -222,7 +223,7 @@ def test_a_skipped_image_is_done_when_it_can_be_read(pictures: Path, checkpoint:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff", b'{"split": NaN}', b"[" * 9999])
-def test_a_damaged_origin_of_a_submission_is_named(
+def test_a_damaged_record_of_a_submission_is_reported(
     content: bytes, sent: tuple[str, ...], call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("sent", ORIGIN).write_bytes(content)
@@ -234,23 +235,23 @@ def test_a_damaged_origin_of_a_submission_is_named(
     assert list(files(Path("sent"))) == whole
 
 
-def test_a_picture_is_never_replaced(
+def test_an_input_image_is_never_overwritten(
     workplace: Path, checkpoint: str, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture = workplace / "masks" / "x.png"
     write_pair(np.random.default_rng(0), picture, workplace / "label.png", (32, 32), [0])
     before = picture.read_bytes()
     assert call("predict", checkpoint, "masks/x.png", "--out", ".", "--overwrite", "--no-overlay") == 2
-    assert "is one of the pictures" in capsys.readouterr().err
+    assert "overwrite an input image" in capsys.readouterr().err
     assert picture.read_bytes() == before
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "give pictures, or split="),
-        (["in", "split=val"], "give pictures, or split="),
-        (["split=val", "--probabilities"], "for pictures"),
+        ([], "or split="),
+        (["in", "split=val"], "or split="),
+        (["split=val", "--probabilities"], "for images"),
         (["nowhere.png"], "no such file or folder"),
         (["in", "inference=sliding_windows"], "did you mean inference=sliding?"),
         (["in", "model/head=gp"], "head base_oc, not gp"),
@@ -260,7 +261,7 @@ def test_a_picture_is_never_replaced(
         (["in", "--out", "in/a/x.png"], "cannot be written"),
     ],
 )
-def test_wrong_input_gets_one_line(
+def test_wrong_input_is_one_line(
     arguments: list[str],
     words: str,
     pictures: Path,
@@ -276,14 +277,14 @@ def test_wrong_input_gets_one_line(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_device_that_is_not_there_is_told(
+def test_a_missing_gpu_is_reported(
     pictures: Path, checkpoint: str, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("predict", checkpoint, "in", "--device", "cuda") == 2
     assert "no CUDA device" in capsys.readouterr().err
 
 
-def test_the_protocol_is_the_one_asked_for(pictures: Path, checkpoint: str) -> None:
+def test_the_requested_protocol_is_used(pictures: Path, checkpoint: str) -> None:
     network = restore(Path(checkpoint), ["inference=multi_scale"], device=CPU).predictor
     photograph = read_image(pictures / "b" / "y.png")
     batch = torch.from_numpy(photograph).permute(2, 0, 1)[None]
@@ -294,9 +295,8 @@ def test_the_protocol_is_the_one_asked_for(pictures: Path, checkpoint: str) -> N
     assert (expected - plainly).abs().max() > 1e-3
 
 
-def test_memory_does_not_grow(workplace: Path, checkpoint: str) -> None:
+def test_memory_does_not_grow(workplace: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     restored = restore(Path(checkpoint), device=CPU)
-    network, data = restored.predictor, restored.data
     write_pair(np.random.default_rng(0), workplace / "0.png", workplace / "label.png", (96, 128), [0])
     images = [workplace / f"{number}.png" for number in range(1, 101)]
     for image in images:
@@ -311,17 +311,20 @@ def test_memory_does_not_grow(workplace: Path, checkpoint: str) -> None:
         python.append(tracemalloc.get_traced_memory()[0])  # numpy's arrays are in it
         process.append(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize())
 
+    monkeypatch.setattr(prediction, "progress_of", lambda *_: nullcontext(watch))
     tracemalloc.start()
-    outcome = predict_pictures(network, data, plan, watch, in_colour=True)
+    outcome = predict_images(restored, workplace / "out", plan, plan, palette=True)
     tracemalloc.stop()
     assert outcome.pixels.sum() == 100 * 96 * 128
     assert python[-1] - python[20] < 80 * 1000, "a photograph has 36 kB"
     assert process[-1] - process[20] < 20e6, "80 times the logits are 75 MB"
 
 
-def test_what_the_gpu_cannot_hold_is_skipped(pictures: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_too_large_for_the_gpu_is_skipped(
+    pictures: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     restored = restore(Path(checkpoint), device=CPU)
-    network, data = restored.predictor, restored.data
+    network = restored.predictor
     predict_logits = network.predict_logits
 
     def at_most(photograph: np.ndarray) -> torch.Tensor:
@@ -334,7 +337,7 @@ def test_what_the_gpu_cannot_hold_is_skipped(pictures: Path, checkpoint: str, mo
         picture: files_of(Path("out"), picture.stem, overlay=False, probabilities=False)
         for picture in (pictures / "a/x.png", pictures / "b/x.jpg")
     }
-    outcome = predict_pictures(network, data, plan, lambda: None, in_colour=True)
+    outcome = predict_images(restored, Path("out"), plan, plan, palette=True)
     assert len(outcome.skipped) == 1
     assert "b/x.jpg: 48x64 pixels" in outcome.skipped[0]
     assert list(files(Path("out"))) == ["masks/x.png"]
@@ -360,14 +363,16 @@ def test_the_official_evaluator_agrees(
     theirs = official.evaluateImgLists(found, truths, arguments)
     assert len(found) == 12
     assert theirs["averageScoreClasses"] == pytest.approx(ours.miou, abs=1e-6)
-    assert sum(0 < iou < 1 for iou in ours.iou.values() if iou is not None) > 4, "else it shows nothing"
+    assert sum(0 < iou < 1 for iou in ours.iou.values() if iou is not None) > 4, (
+        "otherwise the comparison proves nothing"
+    )
     for name, iou in ours.iou.items():
         expected = theirs["classScores"][name]
         assert np.isnan(expected) if iou is None else iou == pytest.approx(expected, abs=1e-6)
 
 
 def submission(workplace: Path, call: Main, root: Path, *overrides: str) -> dict[str, np.ndarray]:
-    """What is in the zip that the command makes of the split test."""
+    """Content of the zip that the command writes for the split test."""
     checkpoint = network_of(workplace / "last.ckpt", *overrides)
     assert call("predict", checkpoint, "split=test", f"dataset.root={root}", "--out", "sent") == 0
     masks = {}
@@ -423,7 +428,7 @@ def test_lip_submission(layout: str, workplace: Path, call: Main) -> None:
     assert all(mask.max() <= 19 for mask in masks.values())
 
 
-def test_names_of_a_folder_of_ones_own_cannot_collide(workplace: Path, call: Main) -> None:
+def test_names_in_a_users_own_folder_cannot_collide(workplace: Path, call: Main) -> None:
     root = folder_tree(workplace / "mine", train=SIZES, val=SIZES)
     (root / "test.txt").write_text("train/000\nval/000\n")
     masks = submission(workplace, call, root, "dataset=folder", "dataset.classes=[a,b,c]", "dataset.ids=[0,7,255]")
@@ -431,29 +436,29 @@ def test_names_of_a_folder_of_ones_own_cannot_collide(workplace: Path, call: Mai
     assert set(np.unique(masks["val/000.png"])) <= {0, 7, 255}
 
 
-def test_a_submission_with_a_gap_is_none(
+def test_an_incomplete_submission_has_no_archive(
     workplace: Path, checkpoint: str, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = cityscapes_tree(workplace / "tree", test=SIZES)
     (image, *_) = (root / "leftImg8bit").rglob("*000001_000019_leftImg8bit.png")
     image.write_bytes(image.read_bytes()[:90])
     assert call("predict", checkpoint, "split=test", f"dataset.root={root}") == 1
-    told = capsys.readouterr().err
-    assert str(image) in told
-    assert "needs every image" in told
+    printed = capsys.readouterr().err
+    assert str(image) in printed
+    assert "needs every image" in printed
     assert [path.name for path in Path("outputs/submissions").iterdir()] == ["cityscapes-test"]
 
 
 @pytest.fixture
 def sent(workplace: Path, checkpoint: str, call: Main) -> tuple[str, ...]:
-    """The command that has made the submission `sent`."""
+    """Command that wrote the submission `sent`."""
     root = cityscapes_tree(workplace / "tree", test=SIZES)
     command = ("predict", checkpoint, "split=test", f"dataset.root={root}", "--out", "sent")
     assert call(*command) == 0
     return command
 
 
-def test_a_broken_submission_goes_on_and_a_whole_one_is_left(
+def test_an_interrupted_submission_continues_and_a_complete_one_is_kept(
     sent: tuple[str, ...], call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = {path: path.read_bytes() for path in Path("sent").iterdir()}
@@ -461,12 +466,12 @@ def test_a_broken_submission_goes_on_and_a_whole_one_is_left(
     assert call(*sent) == 0
     assert {path: path.stat().st_mtime_ns for path in written} == written
 
-    Path("sent.zip").unlink()  # as a kill leaves it
+    Path("sent.zip").unlink()  # the state after a kill
     (_, lost, _) = sorted(Path("sent").glob("*.png"))
     lost.unlink()
     capsys.readouterr()
     assert call(*sent) == 0
-    assert "2 of 3 masks are there already" in capsys.readouterr().err
+    assert "2 of 3 images already predicted" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in Path("sent").iterdir()} == whole
     assert {path for path in whole if path.stat().st_mtime_ns != written[path]} == {lost, Path("sent", ORIGIN)}
     with zipfile.ZipFile("sent.zip") as archive:
@@ -479,11 +484,11 @@ def test_a_submission_never_mixes_two_protocols(
     whole = list(files(Path("sent")))
     capsys.readouterr()
     assert call(*sent, "inference=sliding") == 2
-    told = capsys.readouterr().err
-    assert "inference._target_: ocnet_pl.inference.WholeImage -> ocnet_pl.inference.SlidingWindow" in told
-    assert "--overwrite" in told
+    printed = capsys.readouterr().err
+    assert "inference._target_: ocnet_pl.inference.WholeImage -> ocnet_pl.inference.SlidingWindow" in printed
+    assert "--overwrite" in printed
     assert list(files(Path("sent"))) == whole
     assert call(*sent, "inference=sliding", "--overwrite") == 0
     assert "SlidingWindow" in Path("sent", ORIGIN).read_text()
-    Path("sent", ORIGIN).unlink()  # whose masks these are is not known
+    Path("sent", ORIGIN).unlink()  # the origin of the masks is unknown
     assert call(*sent, "inference=sliding") == 2

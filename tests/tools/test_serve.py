@@ -1,4 +1,4 @@
-"""The page of `ocnet-explore serve`: what it answers, and what a browser makes of it."""
+"""The page of `ocnet-explore serve`: its responses, and its behaviour in a browser."""
 
 import base64
 import io
@@ -22,21 +22,20 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from ocnet_pl.errors import UserError
-from ocnet_pl.tools.explore.opening import Explored, open_checkpoint
-from ocnet_pl.tools.explore.picture import first_images
+from ocnet_pl.tools.explore.opening import OpenedCheckpoint, first_images, open_checkpoint
 from ocnet_pl.tools.explore.server import UPLOAD_TYPE, application
-from ocnet_pl.tools.explore.viewer import MOST_ADDED, Viewer
+from ocnet_pl.tools.explore.viewer import MAX_UPLOADS, Viewer
 
 
 @pytest.fixture(scope="module")
-def explored(trained: Path) -> list[Explored]:
-    heads = ("base_oc", "pyramid_oc")
-    return [open_checkpoint(Path(checkpoint(trained / "runs", head)), torch.device("cpu")) for head in heads]
+def explored(trained: Path) -> list[OpenedCheckpoint]:
+    paths = [Path(checkpoint(trained / "runs", head)) for head in ("base_oc", "pyramid_oc")]
+    return [open_checkpoint(path, torch.device("cpu"), attending=True) for path in paths]
 
 
 @pytest.fixture(scope="module")
-def address(explored: list[Explored]) -> Iterator[str]:
-    """Of the page."""
+def address(explored: list[OpenedCheckpoint]) -> Iterator[str]:
+    """Address of the page."""
     viewer = Viewer(explored, first_images(explored[0].data, 2))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(application(viewer), log_level="warning"))
@@ -75,7 +74,7 @@ def refused(url: str, **request: Any) -> str:
         return reply.read().decode()
 
 
-def test_the_page_shows_the_maps_of_the_network(address: str, explored: list[Explored]) -> None:
+def test_the_page_shows_the_maps_of_the_networks(address: str, explored: list[OpenedCheckpoint]) -> None:
     assert b"What does this pixel look at?" in get(address)
     state = json.loads(get(f"{address}/state"))
     assert [one["head"] for one in state["checkpoints"]] == ["Base-OC", "Pyramid-OC"]
@@ -89,7 +88,7 @@ def test_the_page_shows_the_maps_of_the_network(address: str, explored: list[Exp
         weights = np.frombuffer(base64.b64decode(answer["weights"]), "<f4")
         context = explored[number].predictor.attend(image)
         expected, equal = (of(which, [(60, 3)])[0] for of in (context.rows, context.uniform))
-        assert bool((equal == 0).any()) is (grid == "6"), "equal weights stay in the cell"
+        assert bool((equal == 0).any()) is (grid == "6"), "uniform attention stays in the cell"
         np.testing.assert_allclose(weights.reshape(expected.shape), expected / equal.max(), rtol=1e-5)
         assert answer["x_edges"] == context.positions(which).edges(1).tolist()
         assert (answer["y_edges"][0], answer["y_edges"][-1]) == (0, 32)
@@ -100,7 +99,7 @@ def test_the_page_shows_the_maps_of_the_network(address: str, explored: list[Exp
     assert np.array_equal(prediction, one.data.palette[one.predictor.predict(image)])
 
 
-def test_a_picture_of_ones_own(address: str) -> None:
+def test_an_upload_is_shrunk_and_has_no_truth(address: str) -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 3000, 3), dtype=np.uint8)
     number = upload(address, png(image))
     seen = json.loads(get(f"{address}/state"))["images"][number]
@@ -109,7 +108,7 @@ def test_a_picture_of_ones_own(address: str) -> None:
     assert answer["truth"] is answer["own"] is None
 
 
-def test_wrong_questions_are_told(address: str) -> None:
+def test_invalid_requests_are_explained(address: str) -> None:
     assert "outside the image" in refused(f"{address}/look?image=0&checkpoint=0&map=0&x=64&y=0")
     assert "x=abc" in refused(f"{address}/look?image=0&checkpoint=0&map=0&x=abc&y=0")
     assert "no truths" in refused(f"{address}/picture?layer=truths&image=0&checkpoint=0")
@@ -136,7 +135,7 @@ NINES = "9" * 5000
         f"picture?layer={NINES}&image=0&checkpoint=0", "picture?layer=truth&image=99&checkpoint=0",
     ],
 )  # fmt: skip
-def test_any_other_question_is_one_line(query: str, address: str) -> None:
+def test_an_invalid_request_gets_one_line(query: str, address: str) -> None:
     answer = refused(f"{address}/{query}")
     assert "\n" not in answer
     assert answer.isprintable()
@@ -147,7 +146,7 @@ def test_any_other_question_is_one_line(query: str, address: str) -> None:
 @pytest.mark.parametrize(
     "name", ["../../etc/passwd", "a/b\\c.png", "x" * 4000 + ".png", "%00%1b%0a.png", "", "..", "%ff.png"]
 )
-def test_any_other_upload_is_one_line(content: bytes, name: str, address: str) -> None:
+def test_an_invalid_upload_gets_one_line(content: bytes, name: str, address: str) -> None:
     answer = refused(f"{address}/upload?name={name}", data=content, headers={"Content-Type": UPLOAD_TYPE})
     assert "\n" not in answer
     assert answer.isprintable()
@@ -156,34 +155,34 @@ def test_any_other_upload_is_one_line(content: bytes, name: str, address: str) -
 
 
 @pytest.mark.parametrize("kind", ["image/png", "multipart/form-data", "text/plain", ""])
-def test_an_upload_of_another_type_is_refused(kind: str, address: str) -> None:
+def test_an_upload_of_another_content_type_is_rejected(kind: str, address: str) -> None:
     refused(f"{address}/upload", data=png(np.zeros((8, 8, 3), np.uint8)), headers={"Content-Type": kind})
 
 
-def test_the_oldest_uploads_make_room(explored: list[Explored]) -> None:
+def test_the_oldest_uploads_are_dropped(explored: list[OpenedCheckpoint]) -> None:
     viewer = Viewer(explored, first_images(explored[0].data, 1))
     image = np.zeros((8, 8, 3), np.uint8)
-    numbers = [viewer.add(f"{i}.png", image) for i in range(MOST_ADDED + 3)]
-    assert numbers == list(range(1, MOST_ADDED + 4)), "a number means one image only"
+    numbers = [viewer.add(f"{i}.png", image) for i in range(MAX_UPLOADS + 3)]
+    assert numbers == list(range(1, MAX_UPLOADS + 4)), "an id is never reused"
     assert list(viewer.images) == [0, *numbers[3:]]
     assert viewer.dropped == ["0.png", "1.png", "2.png"]
     assert viewer.layer("image", 0, 0).shape == (32, 64, 3)
-    with pytest.raises(UserError, match="make room"):
+    with pytest.raises(UserError, match="image was dropped"):
         viewer.layer("image", 1, 0)
     with TestClient(application(viewer), base_url="http://localhost") as page:
         state = page.get("/state").json()
         assert (state["numbers"], state["dropped"]) == ([0, *numbers[3:]], ["0.png", "1.png", "2.png"])
-        assert len(state["images"]) == 1 + MOST_ADDED
+        assert len(state["images"]) == 1 + MAX_UPLOADS
 
 
-def test_a_diverged_network_is_one_line(explored: list[Explored], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_diverged_network_gets_one_line(explored: list[OpenedCheckpoint], monkeypatch: pytest.MonkeyPatch) -> None:
     viewer = Viewer(explored, first_images(explored[0].data, 1))
     monkeypatch.setattr(explored[0].predictor, "protocol", lambda *_: torch.full((1, 5, 32, 64), torch.nan))
     with pytest.raises(UserError, match="not finite"):
         viewer.look(0, 0, 0, 1, 1)
 
 
-def test_a_port_that_is_taken_is_told(
+def test_a_port_in_use_is_reported(
     runs: Path,
     call: Main,
     capsys: pytest.CaptureFixture[str],
@@ -191,10 +190,10 @@ def test_a_port_that_is_taken_is_told(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert call("explore", "serve", checkpoint(runs, "base_oc"), "--port", port, "--device", "cpu") == 2
-    assert f"--port {port}: cannot be had" in capsys.readouterr().err
+    assert f"port {port} is unavailable" in capsys.readouterr().err
 
 
-def test_in_a_browser(address: str, tmp_path: Path) -> None:
+def test_the_page_works_in_a_browser(address: str, tmp_path: Path) -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("no chromium here: apt-get install chromium")
@@ -212,7 +211,7 @@ def test_in_a_browser(address: str, tmp_path: Path) -> None:
         page.on("request", lambda request: asked.append(request.url))
         page.goto(address)
         pixel = page.locator("#pixel h2").first
-        pixel.get_by_text("Pixel 32,16").wait_for()
+        pixel.get_by_text("Pixel (32, 16)").wait_for()
         canvas = page.locator("#canvas")
         box = canvas.bounding_box()
         assert box is not None
@@ -221,16 +220,16 @@ def test_in_a_browser(address: str, tmp_path: Path) -> None:
             return canvas.screenshot()
 
         def middle(x: int, y: int) -> tuple[float, float]:
-            """Of a pixel of the image of 64x32."""
+            """Centre of a pixel of the 64x32 image."""
             return box["x"] + box["width"] * (x + 0.5) / 64, box["y"] + box["height"] * (y + 0.5) / 32
 
         before = picture()
-        page.mouse.move(*middle(57, 3))  # it follows
-        pixel.get_by_text("Pixel 57,3").wait_for()
+        page.mouse.move(*middle(57, 3))  # the map follows the cursor
+        pixel.get_by_text("Pixel (57, 3)").wait_for()
         page.mouse.click(*middle(16, 24))
-        pixel.get_by_text("Pixel 16,24").wait_for()
-        page.mouse.move(*middle(1, 1))  # and stays where it was clicked
-        assert pixel.text_content() == "Pixel 16,24"
+        pixel.get_by_text("Pixel (16, 24)").wait_for()
+        page.mouse.move(*middle(1, 1))  # and stays after a click
+        assert pixel.text_content() == "Pixel (16, 24)"
         assert page.locator(".bar").count() == 6
         assert picture() != before
         looked = picture()
@@ -243,7 +242,7 @@ def test_in_a_browser(address: str, tmp_path: Path) -> None:
         page.locator("#upload").set_input_files(
             {"name": "mine.png", "mimeType": "image/png", "buffer": png(np.full((48, 48, 3), 99, np.uint8))}
         )
-        pixel.get_by_text("Pixel 24,24").wait_for()
+        pixel.get_by_text("Pixel (24, 24)").wait_for()
         assert page.locator("#image option:checked").text_content() == "mine.png"
         assert page.locator("#layer").input_value() == "image"
         page.locator("#upload").set_input_files({"name": "bad.png", "mimeType": "image/png", "buffer": b"bad"})

@@ -1,4 +1,4 @@
-"""wandb shows a run truthfully and never changes it; the dashboard reads what the runs wrote."""
+"""wandb shows what a run wrote and never affects the run; the dashboard shows what the runs logged."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def result(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Three seeds, trained in this process, as the sweep's directory."""
+    """Directory of a sweep with three seeds, trained in this process."""
     root = tmp_path_factory.mktemp("mirrored")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
@@ -49,7 +49,7 @@ def runs(sweep: Path) -> list[OfflineRun]:
     return offline_runs(sweep)
 
 
-def test_three_finished_runs_in_one_group(sweep: Path, runs: list[OfflineRun]) -> None:
+def test_three_seeds_share_a_group_and_log_config_and_curves(sweep: Path, runs: list[OfflineRun]) -> None:
     assert [run.name for run in runs] == [f"base_oc/seed-{seed}" for seed in range(3)]
     assert {run.group for run in runs} == {"runs/base_oc"}
     assert [run.exit_code for run in runs] == [0, 0, 0]
@@ -66,7 +66,7 @@ def test_three_finished_runs_in_one_group(sweep: Path, runs: list[OfflineRun]) -
     assert len({run.id for run in runs}) == 3
 
 
-def test_the_result_is_shown_whole(sweep: Path, runs: list[OfflineRun]) -> None:
+def test_the_whole_result_is_logged(sweep: Path, runs: list[OfflineRun]) -> None:
     folder, run = sweep / "base_oc/seed-0", runs[0]
     left = result(folder)
     scores = left["evaluations"]["last/val/whole"]
@@ -89,7 +89,7 @@ def test_the_result_is_shown_whole(sweep: Path, runs: list[OfflineRun]) -> None:
     assert len(list(files.rglob("*.mask.png"))) == 2
 
 
-def test_a_run_is_the_same_with_and_without(workplace: Path, call: Main, sweep: Path) -> None:
+def test_a_run_with_wandb_equals_a_run_without(workplace: Path, call: Main, sweep: Path) -> None:
     assert call("train", *TINY) == 0
     plain, shown = result(workplace / SEED_0), result(sweep / "base_oc/seed-0")
     for key in ("weights_sha256", "config_hash", "evaluations", "curves"):
@@ -101,7 +101,7 @@ def failing(*arguments: Any, **settings: Any) -> Any:
 
 
 @pytest.mark.parametrize("trouble", ["absent", "no start", "every call"])
-def test_trouble_with_wandb_changes_nothing(
+def test_errors_of_wandb_do_not_affect_the_run(
     trouble: str,
     workplace: Path,
     call: Main,
@@ -123,14 +123,14 @@ def test_trouble_with_wandb_changes_nothing(
     assert complaints[0].endswith("the run goes on")
 
 
-def test_a_server_that_does_not_answer_costs_only_the_upload(
+def test_a_run_is_logged_offline_when_the_server_does_not_answer(
     workplace: Path, call: Main, sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wandb.teardown()
     with monkeypatch.context() as patch:
         patch.setattr(logger, "_PATIENCE", 1)
         patch.setenv("WANDB_MODE", "online")
-        patch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
+        patch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # no server listens on this port
         patch.setenv("WANDB_API_KEY", "0" * 40)
         assert call("train", *MIRRORED) == 0
         runs = offline_runs(workplace)
@@ -139,7 +139,7 @@ def test_a_server_that_does_not_answer_costs_only_the_upload(
     assert f"{SEED_0}/wandb' uploads it" in capsys.readouterr().out
 
 
-def test_a_failed_run_is_shown_as_failed(workplace: Path, call: Main, sweep: Path) -> None:
+def test_a_failed_run_has_exit_code_1(workplace: Path, call: Main, sweep: Path) -> None:
     tree = workplace / "data/demo/leftImg8bit/train/demo"
     assert call("train", *TINY, "name=draws-the-tree", "schedule.max_steps=1") == 0
     for image in tree.iterdir():
@@ -150,9 +150,7 @@ def test_a_failed_run_is_shown_as_failed(workplace: Path, call: Main, sweep: Pat
     assert "weights_sha256" not in run.summary
 
 
-def test_a_stopped_run_goes_on_under_its_id(
-    workplace: Path, call: Main, sweep: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_keeps_its_id(workplace: Path, call: Main, sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begin = SegmentationModule.on_train_batch_start
 
     def ask_to_stop(module: SegmentationModule, batch: Any, batch_idx: int) -> None:
@@ -175,7 +173,7 @@ def test_a_stopped_run_goes_on_under_its_id(
 
 
 @pytest.mark.slow
-def test_one_process_of_several_shows_the_run(workplace: Path) -> None:
+def test_only_process_0_logs_a_distributed_run(workplace: Path) -> None:
     done = spawn("train", *MIRRORED, "trainer=ddp_cpu", cwd=workplace)
     assert done.returncode == 0, done.stderr
     (run,) = offline_runs(workplace)
@@ -192,7 +190,7 @@ def panels(specification: dict[str, Any]) -> list[dict[str, Any]]:
     return [panel for section in sections for panel in section["panels"]]
 
 
-def test_the_dashboard_shows_what_the_runs_wrote(
+def test_the_dashboard_shows_logged_metrics(
     sweep: Path, runs: list[OfflineRun], call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
@@ -220,7 +218,7 @@ def test_the_dashboard_shows_what_the_runs_wrote(
     ("given", "words"),
     [((), "wandb login"), (("--json",), "no finished run")],
 )
-def test_the_dashboard_says_what_is_missing(
+def test_the_dashboard_reports_a_missing_login_or_run(
     given: tuple[str, ...],
     words: str,
     sweep: Path,
@@ -239,14 +237,14 @@ def test_the_dashboard_says_what_is_missing(
     assert words in error
 
 
-def test_the_workspace_is_saved_for_its_owner(
+def test_the_workspace_belongs_to_the_default_or_given_entity(
     sweep: Path, call: Main, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from wandb_workspaces.workspaces import Workspace
 
-    from ocnet_pl.tools.wandb import account
+    from ocnet_pl.tools import wandb as tools
 
-    monkeypatch.setattr(account, "logged_in", lambda: True)
+    monkeypatch.setattr(tools, "logged_in", lambda: True)
     monkeypatch.setattr(wandb, "Api", lambda: SimpleNamespace(default_entity="me"))
     monkeypatch.setattr(
         Workspace, "save", lambda workspace: SimpleNamespace(url=f"{workspace.entity}/{workspace.name}")

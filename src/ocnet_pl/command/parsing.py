@@ -1,15 +1,29 @@
-"""The part that all console scripts share. Nothing heavy: `--help` waits for it."""
+"""Parts that all console scripts share. It imports nothing heavy: `--help` has to be fast."""
 
 import argparse
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn
 
 from ocnet_pl import __version__
+from ocnet_pl.errors import UserError, one_line_errors
+from ocnet_pl.escaping import printable
 from ocnet_pl.process import CONF_VARIABLE
+
+CHECKPOINT = "outputs/<name>/<row>/seed-<n>/checkpoints/last.ckpt"
+"""Place of a run's checkpoint, for help texts and errors."""
+
+
+@contextmanager
+def console_script(name: str) -> Iterator[None]:
+    """Wrap the `main` of a command: errors of the user end it with one line."""
+    safe_output()
+    with one_line_errors(name):
+        yield
 
 
 def safe_output() -> None:
@@ -20,63 +34,75 @@ def safe_output() -> None:
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser with the options that every command has, before or after its subcommand."""
+    """Parser with the options that every command has; it reports an error in one line."""
 
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(*arguments, **keywords)
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter, **keywords})
         self.add_argument("--version", action="version", version=f"ocnet_pl {__version__}")
         self.add_argument(
             "--config-dir",
-            action=_AddConfigDir,
+            type=lambda folder: add_config_dirs([folder]),
             default=argparse.SUPPRESS,
             metavar="DIR",
             help=f"folder of your own configuration files, searched before the package's; also as {CONF_VARIABLE}=DIR",
         )
 
-
-class _AddConfigDir(argparse.Action):
-    def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
-    ) -> None:
-        add_config_dirs([values])
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2."""
+        self.exit(2, f"{self.prog}: error: {printable(' '.join(message.split()))}; see {self.prog} --help\n")
 
 
 def add_config_dirs(folders: Sequence[str]) -> None:
-    """Search these folders for configuration files, before those that are searched already.
+    """Search these folders for configuration files, before the folders that are already searched.
 
     Args:
-        folders: the first is searched first.
+        folders: folders in the order of the search.
     """
     before = os.environ.get(CONF_VARIABLE, "").split(os.pathsep)
     paths = dict.fromkeys([*(str(Path(folder).expanduser().absolute()) for folder in folders), *filter(None, before)])
     os.environ[CONF_VARIABLE] = os.pathsep.join(paths)
 
 
-class AddCommand(Protocol):
-    """Adds a subcommand, named as its function."""
-
-    def __call__(
-        self, run: Callable[[argparse.Namespace], None], summary: str, description: str
-    ) -> argparse.ArgumentParser: ...
+Run = Callable[[argparse.Namespace], None]
+"""Function that runs a subcommand, which is named after it."""
 
 
-def parser_of_commands(prog: str, description: str, epilog: str) -> tuple[argparse.ArgumentParser, AddCommand]:
-    """A parser with subcommands, and a function that adds one: `arguments.run(arguments)` then runs the one chosen."""
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = CommandParser(prog=prog, description=description, epilog=epilog, formatter_class=layout)
+def parser_of_commands(
+    prog: str, description: str, epilog: str
+) -> tuple[argparse.ArgumentParser, Callable[[Run, str, str], argparse.ArgumentParser]]:
+    """Parser with subcommands, and a function that adds one: (run, summary, description) -> its parser.
+
+    `arguments.run(arguments)` runs the chosen subcommand.
+    """
+    parser = CommandParser(prog=prog, description=description, epilog=epilog)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
 
-    def add(run: Callable[[argparse.Namespace], None], summary: str, description: str) -> argparse.ArgumentParser:
-        name = run.__name__.removeprefix("_")
-        one = commands.add_parser(name, help=summary, description=description, formatter_class=layout)
-        one.set_defaults(run=run)
-        return one
+    def add(run: Run, summary: str, description: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(run.__name__.removeprefix("_"), help=summary, description=description)
+        command.set_defaults(run=run)
+        return command
 
     return parser, add
 
 
-def whole_number(text: str) -> int:
-    """From 1 up, as a type of argparse."""
-    if text.isdecimal() and int(text):
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--device`."""
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU if the machine has one")
+
+
+def require_checkpoints(*paths: Path) -> None:
+    """Report a missing file at once, before torch is imported.
+
+    Raises:
+        UserError: one of the files does not exist.
+    """
+    if missing := next((path for path in paths if not path.is_file()), None):
+        raise UserError(f"{missing}: no such file; a run keeps its checkpoint in {CHECKPOINT}")
+
+
+def whole_number(text: str, largest: int | None = None) -> int:
+    """Type of an argument: a whole number from 1, at most `largest`."""
+    if text.isdecimal() and 1 <= int(text) <= (largest or int(text)):
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 1 up is expected")
+    limit = f"to {largest}" if largest else "up"
+    raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 1 {limit}")

@@ -1,88 +1,70 @@
-"""`ocnet-profile`: what every head costs in parameters, arithmetic, time and memory."""
+"""`ocnet-profile`: cost of heads in parameters, arithmetic, time and memory."""
 
 import argparse
 import re
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ocnet_pl.atomic import refuse_unwritable
-from ocnet_pl.command.parsing import CommandParser, safe_output
-from ocnet_pl.errors import UserError, one_line_errors
+from ocnet_pl.command.parsing import CommandParser, add_device, console_script, whole_number
+from ocnet_pl.errors import UserError
 
 DESCRIPTION = """\
-Measures every context head in this process, side by side: parameters, multiply-adds (attention included), time and
-peak memory of the forward pass and of the training step. Weights are random; nothing is downloaded. The numbers go
-to a CSV file; one in a sweep's directory, or beside it, ocnet-report shows beside the mIoU.
-"""
+Measures heads side by side in one process: parameters, multiply-adds (including attention), time and peak memory of
+the forward pass and of the training step. Weights are random; nothing is downloaded. The results go to a CSV file.
+ocnet-report shows a file profile.csv in or next to a sweep's directory in its table."""
 
-EXAMPLES = """\
+EPILOG = """\
 examples:
-  ocnet-profile                                          every head on ResNet-101, 769x769, as the paper trains
-  ocnet-profile --backbone tiny --size 128               on a backbone of seconds
+  ocnet-profile                                          all heads on ResNet-101, 769x769, as in the paper's training
+  ocnet-profile --backbone tiny --size 128               a tiny backbone, takes seconds
   ocnet-profile experiment=demo --backbone tiny --size 64x128 --csv outputs/demo/profile.csv
                                                          the networks of the demo
-  ocnet-profile --heads base_oc asp_oc --size 1024x2048  two heads at the size that Cityscapes is tested at
+  ocnet-profile --heads base_oc asp_oc --size 1024x2048  two heads at Cityscapes' test size
   ocnet-profile --heads base_oc pyramid_oc --explicit-attention
-                                                         what attention costs when its map is stored, and when not
-  ocnet-profile --csv outputs/table1/profile.csv         ... then ocnet-report outputs/table1 shows it beside the mIoU
-"""
+                                                         memory-efficient attention compared with textbook attention
+  ocnet-profile --csv outputs/table1/profile.csv         ocnet-report outputs/table1 then shows the costs"""
 
 
 def main() -> None:
     """Entry point."""
-    safe_output()
-    with one_line_errors("ocnet-profile"):
-        arguments = _parser().parse_args()
-        _profile(arguments)
+    with console_script("ocnet-profile"):
+        _profile(_parser().parse_args())
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
-        prog="ocnet-profile",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = CommandParser(prog="ocnet-profile", description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of ocnet-train's config")
+    parser.add_argument("--heads", nargs="+", metavar="HEAD", help="options of model/head (default: all)")
+    parser.add_argument(
+        "--backbone",
+        default="resnet101s",
+        metavar="NAME",
+        help="option of model/backbone, or a timm name (default: %(default)s)",
     )
     parser.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="of ocnet-train's config, where networks are not the default"
+        "--size", type=_size, default="769", help="image size: a number, or HEIGHTxWIDTH (default: %(default)s)"
     )
-    parser.add_argument("--heads", nargs="+", metavar="HEAD", help="of conf/model/head (default: all)")
+    count = partial(parser.add_argument, type=whole_number, metavar="N")
+    count("--batch", default=1, help="images in a batch (default: %(default)s)")
+    add_device(parser)
     parser.add_argument(
-        "--backbone", default="resnet101s", metavar="NAME", help="of conf/model/backbone, or any timm name"
+        "--precision", choices=["32", "bf16"], default="32", help="bf16: autocast, as trainer.precision=bf16-mixed"
     )
-    parser.add_argument(
-        "--size", type=_size, default="769", help="of the images: a number, or HEIGHTxWIDTH (default: 769)"
-    )
-    parser.add_argument(
-        "--batch", type=_positive("--batch"), default=1, metavar="N", help="images at once (default: 1)"
-    )
-    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU where there is one")
-    parser.add_argument(
-        "--precision", choices=["32", "bf16"], default="32", help="bf16 is autocast, as trainer.precision=bf16-mixed"
-    )
-    parser.add_argument(
-        "--classes", type=_positive("--classes", 255), default=19, metavar="N", help="of the data set (default: 19)"
-    )
-    parser.add_argument(
-        "--repeats", type=_positive("--repeats"), default=3, metavar="N", help="the fastest counts (default: 3)"
-    )
-    parser.add_argument(
-        "--threads",
-        type=_positive("--threads"),
-        metavar="N",
-        help="of the CPU (default: all cores; on a machine that others use too, fewer give steadier times)",
-    )
+    count("--classes", type=partial(whole_number, largest=255), default=19, help="classes (default: %(default)s)")
+    count("--repeats", default=3, help="repetitions; the fastest is reported (default: %(default)s)")
+    count("--threads", help="CPU threads (default: all cores; fewer give steadier times on a busy machine)")
     parser.add_argument(
         "--explicit-attention",
         action="store_true",
-        help="measure the textbook attention, which stores the N x N map, beside the one that networks use",
+        help="also measure textbook attention, which stores the N x N map",
     )
     parser.add_argument(
         "--csv",
         type=Path,
         default=Path("outputs/profile.csv"),
         metavar="FILE",
-        help="where the numbers go; replaced (default: %(default)s)",
+        help="file for the results; replaced if it exists (default: %(default)s)",
     )
     return parser
 
@@ -91,67 +73,37 @@ def _size(text: str) -> tuple[int, int]:
     """`769` or `1024x2048` -> (height, width)."""
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
     if match is None:
-        raise UserError(f"--size {text}: write one number for a square, or HEIGHTxWIDTH, for example 1024x2048")
+        raise argparse.ArgumentTypeError(f"{text}: expected a number, or HEIGHTxWIDTH, e.g. 1024x2048")
     size = int(match[1]), int(match[2] or match[1])
     if min(size) < 64:
-        raise UserError(f"--size {text}: too small for features at stride 8; use at least 64")
+        raise argparse.ArgumentTypeError(f"{text}: too small for features at stride 8; use at least 64")
     return size
-
-
-def _positive(option: str, most: int | None = None) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if text.isdecimal() and 1 <= int(text) <= (most or int(text)):
-            return int(text)
-        raise UserError(f"{option} {text}: a whole number from 1{f' to {most}' if most else ' up'} is expected")
-
-    return number
 
 
 def _profile(arguments: argparse.Namespace) -> None:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from torch import set_num_threads
 
     from ocnet_pl.config.compose import heads
-    from ocnet_pl.record.costs import Cost, write_costs
     from ocnet_pl.report.terminal import plain
     from ocnet_pl.run.device import choose_device
     from ocnet_pl.tools.cost.printing import print_costs
-    from ocnet_pl.tools.cost.profiling import Setting, head_configs, profile_head
+    from ocnet_pl.tools.cost.profiling import ProfileSettings, head_configs, profile_heads
 
-    names = arguments.heads or heads()
-    configs = head_configs(names, arguments.backbone, arguments.overrides)
-    setting = Setting(
-        size=arguments.size,
-        batch=arguments.batch,
-        device=choose_device(arguments.device),
-        backbone=arguments.backbone,
-        precision=arguments.precision,
-        classes=arguments.classes,
-        repeats=arguments.repeats,
-        explicit_attention=arguments.explicit_attention,
+    shared = ("size", "batch", "backbone", "precision", "classes", "repeats", "explicit_attention")
+    configs = head_configs(arguments.heads or heads(), arguments.backbone, arguments.overrides)
+    settings = ProfileSettings(
+        device=choose_device(arguments.device), **{name: getattr(arguments, name) for name in shared}
     )
     try:
-        refuse_unwritable(arguments.csv)  # before the minutes of measuring, not after
+        refuse_unwritable(arguments.csv)  # before minutes of measuring
     except OSError as error:
-        raise UserError(f"--csv {arguments.csv}: cannot be written ({error.strerror}); give another file") from error
+        raise UserError(f"--csv {arguments.csv}: cannot be written ({error.strerror}); choose another file") from error
     if arguments.threads:
         set_num_threads(arguments.threads)
-    costs: list[Cost] = []
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("building", total=len(configs))
-
-        def announce(now: str) -> None:
-            progress.update(task, description=now)
-
-        for name, config in configs.items():
-            for cost in profile_head(name, config, setting, announce):
-                costs.append(cost)
-                write_costs(arguments.csv, costs)  # a head that the system kills for memory takes no other with it
-            progress.advance(task)
+    costs = profile_heads(configs, settings, arguments.csv)
     console = Console()
-    print_costs(costs, setting.notes, console)
+    print_costs(costs, settings, console)
     console.print(plain(f"wrote {arguments.csv}"), highlight=False, soft_wrap=True)
 
 

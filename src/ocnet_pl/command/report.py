@@ -1,74 +1,65 @@
-"""`ocnet-report`: a sweep as a table, on the terminal and in files; how far it is; what a test server said."""
+"""`ocnet-report`: the table of a sweep on the terminal and in files, the progress of its runs, test-server scores."""
 
-import argparse
 import sys
 from pathlib import Path
 
-from ocnet_pl.command.parsing import CommandParser, safe_output
-from ocnet_pl.errors import one_line_errors
+from ocnet_pl.command.parsing import CommandParser, console_script
 from ocnet_pl.escaping import printable
 
-_DESCRIPTION = """\
-Prints the table of a sweep, beside the paper's numbers where there are any, and writes it into the sweep's
-directory: table.md, table.csv, table.tex (booktabs) and table.html (runs, classes, curves, pictures).
-docs/report.md says what each column means. Exit code 1: files were damaged; the table names them."""
+DESCRIPTION = """\
+Prints the table of a sweep next to the paper's published numbers, and writes it into the sweep's directory: table.md,
+table.csv, table.tex (booktabs) and table.html (runs, classes, curves, images). docs/report.md explains every column.
+Exit code 1: some files are damaged; the table lists them."""
 
-_EPILOG = """\
+EPILOG = """\
 examples:
   ocnet-report outputs/demo                        the table
-  ocnet-report outputs/demo --status               how far every run is, at any time
-  ocnet-report --score table2/ohem=78.9            what the test server said of outputs/table2's row ohem
+  ocnet-report outputs/demo --status               progress of every run, while the sweep is running
+  ocnet-report --score table2/ohem=78.9            record a test-server score for row ohem of outputs/table2
   ocnet-report outputs/table1 --publish experiments
-                                                   experiments/table1.md and its picture, to commit"""
+                                                   writes experiments/table1.md and .svg, ready to commit"""
 
 
 def main() -> None:
     """Entry point."""
-    safe_output()
-    parser = CommandParser(
-        prog="ocnet-report",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = CommandParser(prog="ocnet-report", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument(
         "directory",
         type=Path,
         nargs="?",
         default=Path("outputs"),
         metavar="DIR",
-        help="of a sweep, or of several (default: outputs)",
+        help="directory of one or more sweeps (default: %(default)s)",
     )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(
-        "--status",
-        action="store_true",
-        help="state, progress and time left of every planned run, and the errors of those that failed",
+        "--status", action="store_true", help="print state, progress, remaining time and errors of every planned run"
     )
     instead.add_argument(
         "--score",
         action="append",
         default=[],
         metavar="TABLE/ROW=MIOU",
-        help="keep what a test server said, in per cent, with today's date; may be given several times; "
-        "TABLE/ROW/seed-N=MIOU where several seeds are finished",
+        help="record a test-server score in percent with today's date; repeat for several; "
+        "TABLE/ROW/seed-N=MIOU if several seeds are finished",
     )
     instead.add_argument(
         "--publish",
         type=Path,
         metavar="FOLDER",
-        help="write each table to FOLDER too, as <name>.md and <name>.svg; FOLDER is created if missing",
+        help="also write each table to FOLDER, as <name>.md and <name>.svg; FOLDER is created if missing",
     )
-    arguments = parser.parse_args()
-    with one_line_errors("ocnet-report"):
+    damaged = False
+    with console_script("ocnet-report"):
+        arguments = parser.parse_args()
         if arguments.status:
             status(arguments.directory)
         elif arguments.score:
             score(arguments.directory, arguments.score)
         else:
-            unreadable = report(arguments.directory, arguments.publish)
-            if unreadable:
-                sys.exit(1)
+            damaged = report(arguments.directory, arguments.publish)
+    if damaged:
+        sys.exit(1)
 
 
 def report(directory: Path, publish: Path | None = None) -> bool:
@@ -95,7 +86,7 @@ def report(directory: Path, publish: Path | None = None) -> bool:
 
 
 def status(directory: Path) -> None:
-    """Prints how far every run of every sweep in a directory is."""
+    """Print the progress of every run of every sweep in a directory."""
     from rich.console import Console
 
     from ocnet_pl.record.finding import find_sweeps
@@ -111,11 +102,11 @@ def status(directory: Path) -> None:
 
 
 def score(directory: Path, texts: list[str]) -> None:
-    """Keeps scores of a test server, and writes the tables anew that they are in."""
+    """Record test-server scores, and rewrite the tables that show them."""
     from ocnet_pl.record.scores import enter_scores
 
     for path in enter_scores(directory, texts):
-        print(f"kept in {printable(str(path))}")
+        print(f"saved to {printable(str(path))}")
         report(path.parent)
 
 

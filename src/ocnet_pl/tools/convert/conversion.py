@@ -1,14 +1,12 @@
-"""The OCNet authors' checkpoints as ours: a whole network that predicts the same, or a backbone to start from."""
+"""Convert checkpoints of the OCNet authors: a whole network with the same predictions, or an ImageNet backbone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
 from ocnet_pl.atomic import whole_file
@@ -27,12 +25,12 @@ DEFAULT_DATASET = "cityscapes"
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was read and written.
+    """Summary of a conversion.
 
     Attributes:
-        network: head and backbone, or the backbone.
-        tensors: how many were taken from the file.
-        classes: of a whole network, with the data set that names them.
+        network: head and backbone, or only the backbone.
+        tensors: number of tensors taken from the file.
+        classes: number of classes and the data set that names them; None for a backbone.
     """
 
     network: str
@@ -45,22 +43,22 @@ def convert_network(
     target: Path,
     head: str,
     *,
-    fed: str = "bgr",
+    input_name: str = "bgr",
     dataset: str | None = None,
     overrides: Sequence[str] = (),
 ) -> Conversion:
-    """Writes a whole network of the authors as a checkpoint of ours, with its config.
+    """Write a whole network of the authors as a checkpoint with its config.
 
     Args:
-        source: their file.
-        target: our `.ckpt`, which must not exist.
-        head: a name of `naming.LAYOUTS`.
-        fed: what it was trained on, a name of `naming.INPUTS`.
+        source: file of the authors' code.
+        target: `.ckpt` to write, which must not exist.
+        head: key of `naming.LAYOUTS`.
+        input_name: normalisation that the network was trained with, key of `naming.INPUTS`.
         dataset: option of the config group; None: Cityscapes, for 19 classes.
-        overrides: more of them, for what the file does not tell: `model.head.downsample=2`.
+        overrides: settings that the file does not contain, e.g. `model.head.downsample=2`.
 
     Raises:
-        UserError: not such a network, or nowhere to write.
+        UserError: another network in the file, or a target that cannot be written.
     """
     _require_free(target)
     weights = _read(source)
@@ -71,7 +69,7 @@ def convert_network(
         f"model/backbone={backbone}",
         f"dataset={dataset or DEFAULT_DATASET}",
         "model.backbone.pretrained=false",
-        *naming.INPUTS[fed].overrides,
+        *naming.INPUTS[input_name].overrides,
         *layout.overrides,
         *overrides,
     ]
@@ -79,102 +77,96 @@ def convert_network(
     validate(config, settings)
     data = build_data(config)
     module = build_module(config, data)
+    _require_classes(source, weights, data, dataset)
     own = module.network.state_dict()
-    names = {key: layout.name(key) for key in own if not key.endswith(naming.COUNTER)}
-    expected = {theirs: own[ours] for ours, theirs in names.items()}
-    asked = f"--head {head}"
-    _refuse(source, asked, backbone, naming.strangers(weights, expected), weights)
-    _require_classes(source, len(weights["cls.weight"]), data, dataset)
-    _refuse(source, asked, backbone, naming.misshapen(weights, expected), weights)
-    module.network.load_state_dict({**own, **naming.translate(weights, names, inplace_abn=True)})
-    _write(_checkpoint(module, config, choices, data, {"file": source.name, "input": fed}), target)
-    return Conversion(f"{head} on {backbone}", len(names), f"{len(data.classes)} ({choices['dataset']})")
+    found = _translated(source, f"--head {head}", weights, own, layout.name, inplace_abn=True)
+    module.network.load_state_dict(own | found)
+    content = {
+        **sealed_header(plain(config), choices, data.classes),
+        "converted": {"file": source.name, "input": input_name},
+        "state_dict": module.state_dict(),
+        "epoch": 0,
+        "global_step": 0,
+        "pytorch-lightning_version": version("pytorch-lightning"),
+    }
+    _write(content, target)
+    return Conversion(f"{head} on {backbone}", len(found), f"{len(data.classes)} ({choices['dataset']})")
 
 
 def convert_backbone(source: Path, target: Path) -> Conversion:
-    """Writes the ImageNet network that the authors start from under timm's names, without its classifier.
+    """Write the authors' ImageNet network under timm's names, without its classifier, for `model.backbone.weights`.
 
-    Its norms are ordinary ones. The file serves as `model.backbone.weights=FILE`.
+    Its norms are ordinary batch norms.
 
     Raises:
-        UserError: not such a network, or nowhere to write.
+        UserError: another network in the file, or a target that cannot be written.
     """
     _require_free(target)
-    given = _read(source)
-    weights = naming.without_imagenet_classifier(given)
-    model_name = naming.backbone_model(weights)
-    own = create_backbone(model_name).state_dict()
-    names = {key: naming.backbone_name(key) for key in own if not key.endswith(naming.COUNTER)}
-    expected = {theirs: own[ours] for ours, theirs in names.items()}
-    for wrong in (naming.strangers, naming.misshapen):
-        _refuse(source, "--backbone", model_name, wrong(weights, expected), given)
-    _write({**own, **naming.translate(weights, names, inplace_abn=False)}, target)
-    return Conversion(model_name, len(names))
+    weights = naming.without_imagenet_classifier(_read(source))
+    backbone = naming.backbone_model(weights)
+    own = create_backbone(backbone).state_dict()
+    found = _translated(source, "--backbone", weights, own, naming.backbone_name, inplace_abn=False)
+    _write(own | found, target)
+    return Conversion(backbone, len(found))
+
+
+def _translated(
+    source: Path,
+    option: str,
+    weights: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
+    rename: Callable[[str], str],
+    *,
+    inplace_abn: bool,
+) -> dict[str, Tensor]:
+    """The file's tensors under our names; raises `UserError` if names or shapes are not those of our network."""
+    names = {key: rename(key) for key in own if not key.endswith(naming.COUNTER)}
+    if wrong := naming.differences(weights, {theirs: own[ours] for ours, theirs in names.items()}):
+        better = naming.recognise(weights)
+        hint = f"; its names fit {better}" if better not in (None, option) else ""
+        backbone = naming.backbone_model(weights)
+        raise UserError(f"{source}: is not a network for {option} ({backbone}): {wrong}{hint}")
+    return naming.translate(weights, names, inplace_abn=inplace_abn)
 
 
 def _require_free(target: Path) -> None:
     if target.exists():
-        raise UserError(f"{target}: exists already; give another name or delete it")
+        raise UserError(f"{target}: already exists; choose another name or delete it")
     if not target.parent.is_dir():
-        raise UserError(f"{target}: there is no folder {target.parent}; make it first")
+        raise UserError(f"{target}: the folder {target.parent} does not exist; create it first")
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, each once. Nothing in the file is executed.
-
-    Raises:
-        UserError: no such file, or no weights in it.
-    """
+    """The tensors of a file, each once; nothing in the file is executed."""
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file of another kind breaks the reader in any of a dozen ways
-        raise UserError(f"{path}: not a checkpoint, damaged, or more than weights in it; nothing was loaded") from error
+    except Exception as error:  # the reader fails on other files in a dozen ways
+        raise UserError(
+            f"{path}: not a checkpoint, damaged, or contains more than weights; nothing was loaded"
+        ) from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise UserError(f"{path}: holds no weights by name; a state_dict is expected, bare or under 'state_dict'")
+        raise UserError(f"{path}: contains no named weights; expected a state_dict, bare or under 'state_dict'")
     try:
         return naming.single_names(content)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
 
-def _refuse(source: Path, asked: str, backbone: str, wrong: str, weights: Mapping[str, Tensor]) -> None:
-    if wrong:
-        way = naming.recognise(weights)
-        hint = f"; by its names it is one for {way}" if way not in (None, asked) else ""
-        raise UserError(f"{source}: is no network for {asked} ({backbone}): {wrong}{hint}")
-
-
-def _require_classes(source: Path, count: int, data: SegmentationDataModule, dataset: str | None) -> None:
-    if count == len(data.classes):
+def _require_classes(
+    source: Path, weights: Mapping[str, Tensor], data: SegmentationDataModule, dataset: str | None
+) -> None:
+    classifier = weights.get(naming.CLASSIFIER)
+    if classifier is None or len(classifier) == len(data.classes):  # a missing one is reported with the other names
         return
+    count = len(classifier)
     if dataset is None:
-        raise UserError(
-            f"{source}: has {count} classes; say of which data set, --dataset NAME with one of "
-            f"{', '.join(options('dataset'))}"
-        )
+        names = ", ".join(options("dataset"))
+        raise UserError(f"{source}: has {count} classes; choose their data set: --dataset NAME with one of {names}")
     raise UserError(f"{source}: has {count} classes, but --dataset {dataset} has {len(data.classes)}")
-
-
-def _checkpoint(
-    module: pl.LightningModule,
-    config: DictConfig,
-    choices: dict[str, str],
-    data: SegmentationDataModule,
-    origin: dict[str, str],
-) -> dict[str, Any]:
-    """What `checkpoint.CheckpointConfig` and Lightning write, at step 0, and where it comes from."""
-    return {
-        **sealed_header(plain(config), choices, data.classes),
-        "converted": origin,
-        "state_dict": module.state_dict(),
-        "epoch": 0,
-        "global_step": 0,
-        "pytorch-lightning_version": version("pytorch-lightning"),
-    }
 
 
 def _write(content: dict[str, Any], target: Path) -> None:
@@ -182,4 +174,4 @@ def _write(content: dict[str, Any], target: Path) -> None:
         with whole_file(target) as file:
             torch.save(content, file)
     except (OSError, RuntimeError) as error:
-        raise UserError(f"{target}: cannot be written ({error})") from error
+        raise UserError(f"{target}: cannot be written ({error}); choose another file") from error

@@ -1,4 +1,4 @@
-"""The OCNet authors' checkpoints: their names for the weights, and what their norms and inputs mean by them.
+"""Names, norms and input normalisation in the checkpoints of the OCNet authors.
 
 Source: openseg-group/OCNet.pytorch, `network/*.py`, `oc_module/*.py`, `inplace_abn/src/inplace_abn_cuda.cu`.
 """
@@ -18,44 +18,47 @@ Weights = Mapping[str, "Tensor"]
 ABN_EPSILON = 1e-5
 """InPlaceABN scales by |weight| + epsilon, batch norm by weight."""
 
+CLASSIFIER = "cls.weight"
+"""The classifier's weights, one row for each class."""
+
 COUNTER = "num_batches_tracked"
-"""PyTorch 0.4 has none, and at a fixed momentum nothing depends on it."""
+"""Missing in files of PyTorch 0.4; nothing depends on it at a fixed momentum."""
 
 BLOCKS = {23: "resnet101s", 6: "resnet50s"}
-"""Blocks of `layer3` -> timm's name of the network with the deep stem."""
+"""Number of blocks in `layer3` -> timm's name of the network with the deep stem."""
 
 _STEM = {"conv1.0": "conv1", "conv1.1": "bn1", "conv1.3": "conv2", "conv1.4": "bn2", "conv1.6": "conv3", "bn1": "bn3"}
-"""timm's stem -> theirs; the four stages have the same names."""
+"""timm's names in the stem -> the authors' names; the four stages have equal names."""
 
 _BACKBONE = re.compile(r"(conv|bn)[123]\.|layer[1234]\.")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a whole network lies in a file of theirs.
+    """Place of a whole network in a file of the authors.
 
     Attributes:
-        modules: our module -> theirs, for all that follows the backbone.
-        overrides: what makes our network of that name the one in the file.
+        modules: our module -> the authors' module, for everything after the backbone.
+        overrides: settings with which our network equals the authors' network.
     """
 
     modules: Mapping[str, str]
     overrides: tuple[str, ...] = ()
 
     def name(self, key: str) -> str:
-        """Our name of a tensor -> theirs: `head.fuse.0.bias` -> `context.2.conv_bn_dropout.0.bias`."""
+        """Our name of a tensor -> the authors' name: `head.fuse.0.bias` -> `context.2.conv_bn_dropout.0.bias`."""
         if key.startswith("backbone."):
             return backbone_name(key.removeprefix("backbone."))
         module, _, leaf = key.rpartition(".")
         return f"{self.modules.get(module, module)}.{leaf}"
 
     def fits(self, names: Iterable[str]) -> bool:
-        """Whether a file has the parts of this network and no others; shapes and backbone aside."""
+        """Return whether a file has exactly the modules of this network, apart from the backbone; ignores shapes."""
         return {name.rpartition(".")[0] for name in names if not _BACKBONE.match(name)} == set(self.modules.values())
 
 
 def backbone_name(key: str) -> str:
-    """Our (timm's) name of a tensor of the backbone -> theirs: `conv1.4.bias` -> `bn2.bias`."""
+    """Our (timm's) name of a tensor of the backbone -> the authors' name: `conv1.4.bias` -> `bn2.bias`."""
     module, _, leaf = key.rpartition(".")
     return f"{_STEM.get(module, module)}.{leaf}"
 
@@ -115,21 +118,21 @@ LAYOUTS = {
             _pyramid_oc("layer5", "context") | _CLASSIFIERS,
             ("model.head.reduction_negative_slope=1.0", "model.negative_slope=1.0"),
         ),
-        # Put together as their other networks are.
+        # Assembled like the authors' other networks.
         Layout(_pyramid_oc("context", "context.2") | _CLASSIFIERS),
     ],
 }
-"""Our head -> the forms in which files hold it, the released one first."""
+"""Our head -> its layouts in files of the authors, the released layout first."""
 
 
 def find_layout(head: str, names: Iterable[str]) -> Layout:
-    """The form of a head that a file has; the released one where it has none."""
+    """Layout of a head in a file; the released layout if no layout fits."""
     names = list(names)
     return next((layout for layout in LAYOUTS[head] if layout.fits(names)), LAYOUTS[head][0])
 
 
 def recognise(names: Iterable[str]) -> str | None:
-    """What to convert a file with such names by: `--head base_oc`, `--backbone`; None for a stranger."""
+    """Option that converts a file with these names: `--head base_oc` or `--backbone`; None for an unknown network."""
     names = [name for name in names if not _is_imagenet_classifier(name)]
     if names and all(_BACKBONE.match(name) for name in names):
         return "--backbone"
@@ -137,19 +140,18 @@ def recognise(names: Iterable[str]) -> str | None:
 
 
 def backbone_model(names: Iterable[str]) -> str:
-    """timm's name of the backbone in a file, by the blocks of `layer3`; of ResNet-101 where that tells nothing."""
+    """timm's name of the backbone in a file, inferred from the blocks of `layer3`; by default, of ResNet-101."""
     blocks = {match[1] for name in names if (match := re.match(r"layer3\.(\d+)\.", name))}
     return BLOCKS.get(len(blocks), BLOCKS[23])
 
 
 def single_names(weights: Weights) -> dict[str, "Tensor"]:
-    """A file's tensors, each once, under the bare names.
+    """Tensors of a file, each once, without DataParallel's prefix and the counters of batch norm.
 
-    DataParallel's `module.` goes, and so do the counters of batch norm and `f_query`, which is their second name
-    for the tensors of `f_key`.
+    `f_query` is the authors' second name for the tensors of `f_key`.
 
     Raises:
-        UserError: query and key differ: another network.
+        UserError: query and key differ, so it is another network.
     """
     bare = {name.removeprefix("module."): tensor for name, tensor in weights.items() if not name.endswith(COUNTER)}
     for name in [name for name in bare if ".f_query." in name]:
@@ -157,13 +159,13 @@ def single_names(weights: Weights) -> dict[str, "Tensor"]:
         if key is None:
             continue
         if not bare[name].equal(key):
-            raise UserError(f"{name} differs from f_key: in the authors' network one transform serves as both")
+            raise UserError(f"{name} differs from f_key: the authors' network shares one transform")
         del bare[name]
     return bare
 
 
 def without_imagenet_classifier(weights: Weights) -> dict[str, "Tensor"]:
-    """Drops the classifier of an ImageNet network."""
+    """Weights without the classifier of an ImageNet network."""
     return {name: tensor for name, tensor in weights.items() if not _is_imagenet_classifier(name)}
 
 
@@ -171,34 +173,27 @@ def _is_imagenet_classifier(name: str) -> bool:
     return name.startswith(("fc.", "last_linear."))
 
 
-def strangers(weights: Weights, expected: Weights) -> str:
-    """Names that a file lacks or has too many, in words; empty when there are none."""
+def differences(weights: Weights, expected: Weights) -> str:
+    """Describe missing and unexpected names in a file, or else wrong shapes; empty if it holds what is expected."""
     missing = [name for name in expected if name not in weights]
     unexpected = [name for name in weights if name not in expected]
-    return "; ".join(_some(what, names) for what, names in (("missing", missing), ("unexpected", unexpected)) if names)
-
-
-def misshapen(weights: Weights, expected: Weights) -> str:
-    """Tensors of another shape than ours, in words; empty when there are none."""
-    wrong = [
+    misshapen = [
         f"{name} {'x'.join(map(str, weights[name].shape))}, not {'x'.join(map(str, tensor.shape))}"
         for name, tensor in expected.items()
-        if weights[name].shape != tensor.shape
+        if not missing and not unexpected and weights[name].shape != tensor.shape
     ]
-    return _some("of another shape", wrong) if wrong else ""
+    kinds = (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
+    return "; ".join(_some(kind, names) for kind, names in kinds if names)
 
 
-def _some(what: str, names: list[str]) -> str:
-    return f"{len(names)} {what} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
+def _some(kind: str, names: list[str]) -> str:
+    return f"{len(names)} {kind} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
 
 
 def translate(weights: Weights, names: Mapping[str, str], *, inplace_abn: bool) -> dict[str, "Tensor"]:
-    """Their tensors under our names.
+    """The authors' tensors under our names; `names` maps our names to theirs.
 
-    Args:
-        weights: theirs.
-        names: our name -> theirs, of every tensor.
-        inplace_abn: the norms were InPlaceABN; batch norm computes the same with |weight| + epsilon as its weight.
+    InPlaceABN scales by |weight| + epsilon; batch norm computes the same with that as its weight.
     """
     norms = {name.removesuffix("running_mean") for name in names if name.endswith("running_mean")}
     scales = {f"{norm}weight" for norm in norms} if inplace_abn else set()
@@ -210,21 +205,21 @@ def translate(weights: Weights, names: Mapping[str, str], *, inplace_abn: bool) 
 
 @dataclass(frozen=True)
 class Input:
-    """What a network was fed.
+    """Input normalisation of a network.
 
     Attributes:
-        words: the same for people.
-        means: subtracted from red, green and blue in 0..255, without a division; None: timm's mean and deviation.
-        bgr: blue came first.
+        description: text for readers.
+        means: means subtracted from red, green and blue in 0..255, without a division; None: timm's mean and deviation.
+        bgr: blue comes first.
     """
 
-    words: str
+    description: str
     means: tuple[float, float, float] | None = None
     bgr: bool = False
 
     @property
     def overrides(self) -> list[str]:
-        """For our network, which takes RGB and speaks of the unit interval."""
+        """Settings for our network, which takes RGB and states means in 0..1."""
         if self.means is None:
             return []
         mean, std = (",".join(f"{value / 255:.10g}" for value in values) for values in (self.means, (1, 1, 1)))
@@ -234,8 +229,8 @@ class Input:
 _BLUE, _GREEN, _RED = 102.9801, 115.9465, 122.7717
 
 INPUTS = {
-    "bgr": Input("BGR in 0..255 less the mean of each channel", (_RED, _GREEN, _BLUE), bgr=True),
-    "oc": Input("RGB in 0..255 less the means of BGR, the authors' slip", (_BLUE, _GREEN, _RED)),
+    "bgr": Input("BGR in 0..255 minus the mean of each channel", (_RED, _GREEN, _BLUE), bgr=True),
+    "oc": Input("RGB in 0..255 minus the means of BGR, a known bug of the original code", (_BLUE, _GREEN, _RED)),
     "rgb": Input("RGB in 0..1 with ImageNet's mean and standard deviation"),
 }
-"""By the name that `--input` takes. Sources: `dataset/cityscapes.py`, and the authors' word on it in their issue 11."""
+"""Values of `--input`. Sources: `dataset/cityscapes.py`, and the authors' comment in their issue 11."""

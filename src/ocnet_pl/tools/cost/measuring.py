@@ -1,8 +1,9 @@
-"""Multiply-adds, time and peak memory of a piece of network, all in this process."""
+"""Measure multiply-adds, time and peak memory of a module in this process."""
 
 import copy
 import ctypes
 import gc
+import platform
 import re
 import time
 from collections.abc import Callable
@@ -18,17 +19,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from ocnet_pl.model.attention import attention_calls, textbook_attention
 
 _M_MMAP_THRESHOLD = -3
-"""Of glibc's malloc.h."""
+"""Constant of glibc's malloc.h."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Of one operation; None for what could not be had.
+    """Time and memory of an operation; None if they could not be measured.
 
     Attributes:
-        seconds: the fastest repetition.
-        peak: bytes at the highest point. On the GPU all that is allocated, weights too; on the CPU what
-            the process holds beyond what it held before.
+        seconds: time of the fastest repetition.
+        peak: peak memory in bytes; on a GPU all allocated memory including weights, on a CPU the growth of the process.
     """
 
     seconds: float | None
@@ -36,19 +36,18 @@ class Measurement:
 
 
 def map_large_blocks() -> None:
-    """Gives every tensor of a MiB and more pages of its own, so that the process's size is what tensors need.
+    """Map every tensor of at least 1 MiB separately, so that the size of the process is the size of its tensors.
 
-    To be called before anything large is allocated. A heap with holes in it holds up to twice as much, another
-    share each time. Nothing happens where the C library is not glibc.
+    Call it before anything large is allocated; a fragmented heap holds up to twice as much. It needs glibc.
     """
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
 
 
 def measure(operation: Callable[[], object], device: torch.device, repeats: int) -> Measurement:
-    """Runs it once to warm up, then so many times; without numbers when it does not fit in memory."""
+    """Measure an operation after a warm-up; the numbers are None if it does not fit into memory."""
     try:
-        operation()  # kernels are chosen, lasting buffers such as momentum are allocated
+        operation()  # selects kernels, and allocates lasting buffers, e.g. momentum
         before = _reset_peak(device)
         seconds = min(_seconds(operation, device) for _ in range(repeats))
     except RuntimeError as error:
@@ -61,8 +60,8 @@ def measure(operation: Callable[[], object], device: torch.device, repeats: int)
 def multiply_adds(module: nn.Module, inputs: Tensor) -> int:
     """Multiply-adds of the convolutions and matrix products of one forward pass, attention included.
 
-    Counted on shapes alone, with the textbook form of attention: fused kernels repeat products of query and
-    key where the value is wider than the key, which is not the method's cost.
+    Uses only shapes, and textbook attention: fused kernels repeat products of query and key if the value is wider
+    than the key, which is not a cost of the method.
     """
     shadow = on_shapes(module)
     with textbook_attention(), FlopCounterMode(display=False) as counter:
@@ -71,14 +70,14 @@ def multiply_adds(module: nn.Module, inputs: Tensor) -> int:
 
 
 def calls_attention(module: nn.Module, inputs: Tensor) -> bool:
-    """Return whether a forward pass uses `model.attention`, tried on shapes alone."""
+    """Return whether a forward pass uses `model.attention`; uses only shapes."""
     with attention_calls() as calls:
         on_shapes(module)(torch.empty_like(inputs, device="meta"))
     return bool(calls)
 
 
 def lone_norms(module: nn.Module, inputs: Tensor) -> list[str]:
-    """Names of the batch norms that see a single value a channel, which they refuse to train on."""
+    """Names of the batch norms that get a single value per channel, and cannot train on it."""
     shadow = on_shapes(module)
     names: list[str] = []
 
@@ -93,8 +92,15 @@ def lone_norms(module: nn.Module, inputs: Tensor) -> list[str]:
 
 
 def on_shapes(module: nn.Module) -> nn.Module:
-    """A copy in evaluation mode that computes shapes and nothing else: no time, no memory."""
+    """Copy in evaluation mode on the meta device: it computes shapes, without time and memory."""
     return copy.deepcopy(module).to("meta").eval()
+
+
+def processor_name() -> str:
+    """Name of the CPU, if the system reports it."""
+    path = Path("/proc/cpuinfo")
+    match = re.search(r"^model name\s*:\s*(.+)$", path.read_text(), re.MULTILINE) if path.is_file() else None
+    return match[1] if match else platform.processor() or "unknown processor"
 
 
 def _seconds(operation: Callable[[], object], device: torch.device) -> float:
@@ -111,14 +117,14 @@ def _synchronize(device: torch.device) -> None:
 
 
 def _reset_peak(device: torch.device) -> int | None:
-    """Starts a new peak; returns the bytes that do not count. None where the system keeps no peak."""
+    """Reset the peak, and return the bytes to subtract from it; None if the system reports no peak."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         return 0
     try:
-        # What earlier operations freed goes back to the system: else this one would seem to need nothing.
+        # Return freed memory to the system; reusing it would not count.
         ctypes.CDLL(None).malloc_trim(0)
         # man 5 proc: "To reset the peak resident set size to the process's current resident set size, write 5."
         Path("/proc/self/clear_refs").write_text("5")
@@ -134,7 +140,7 @@ def _peak_since(before: int | None, device: torch.device) -> int | None:
 
 
 def _resident(field: str) -> int:
-    """Bytes: `VmRSS` now, `VmHWM` at the peak."""
+    """Bytes of a field: `VmRSS` is the current size, `VmHWM` the peak."""
     match = re.search(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
     if match is None:
         raise OSError(f"/proc/self/status has no {field}")

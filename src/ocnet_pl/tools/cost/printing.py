@@ -1,4 +1,4 @@
-"""What heads cost, as a table on the terminal."""
+"""The costs of heads as a table on the terminal."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,11 @@ from rich.table import Table as RichTable
 from ocnet_pl.drawing.numbers import short
 from ocnet_pl.record.costs import EXPLICIT, MAPLESS, Cost
 from ocnet_pl.report.terminal import plain
+from ocnet_pl.tools.cost.profiling import ProfileSettings
 
 
-def print_costs(costs: Sequence[Cost], notes: Sequence[str], console: Console) -> None:
-    """One line a head; below those that have both forms of attention, mapless divided by explicit."""
+def print_costs(costs: Sequence[Cost], settings: ProfileSettings, console: Console) -> None:
+    """Print one line for each head; if both forms of attention were measured, also their ratio."""
     grid = RichTable(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     both = any(cost.attention == EXPLICIT for cost in costs)
     headings = ["Head", *(["Attention"] if both else []), "Params (M)", "GMACs"]
@@ -30,13 +31,33 @@ def print_costs(costs: Sequence[Cost], notes: Sequence[str], console: Console) -
     console.print(grid)
     for line in dict.fromkeys(cost.conditions for cost in costs):
         console.print(plain(line), highlight=False, soft_wrap=True)
-    for note in notes:
-        console.print(plain(note), style="dim", highlight=False, soft_wrap=True)
+    for note in _notes(settings):
+        console.print(note, style="dim", highlight=False, soft_wrap=True)
 
 
 def _measured(cost: Cost) -> list[float | None]:
     return [cost.forward_ms, cost.train_step_ms, cost.forward_mb, cost.train_step_mb]
 
 
-def _ratio(ours: float | None, other: float | None) -> str:
-    return f"{ours / other:.2f}" if ours is not None and other else "-"
+def _ratio(mapless: float | None, explicit: float | None) -> str:
+    return f"{mapless / explicit:.2f}" if mapless is not None and explicit else "-"
+
+
+def _notes(settings: ProfileSettings) -> list[str]:
+    """Definitions of the columns."""
+    on_gpu = settings.device.type == "cuda"
+    notes = [
+        "GMACs: multiply-adds of convolutions and matrix products in one forward pass, with textbook attention.",
+        "Memory: peak allocated on the GPU, including weights, and momentum in training."
+        if on_gpu
+        else "Memory: peak beyond the memory of the process before; excludes weights, momentum and the batch.",
+    ]
+    if settings.explicit_attention:
+        notes.append("Attention: mapless (used by the networks); explicit (textbook, stores the N x N map).")
+    notes.append("Parameters and training step include the auxiliary classifier; the forward pass does not.")
+    if settings.batch == 1:
+        notes.append(
+            "Batch 1: batch norm after global pooling gets a single value per channel and cannot train; "
+            "this norm runs in evaluation mode in the training step."
+        )
+    return notes

@@ -1,8 +1,6 @@
-"""What the heads cost: each built from its config, run as in testing and as in training, and measured."""
+"""Profile heads: build each network from its config, and measure testing and training."""
 
-import platform
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,81 +11,62 @@ from omegaconf import DictConfig
 from ocnet_pl.build import build_bare_module
 from ocnet_pl.config.compose import compose
 from ocnet_pl.config.search_path import options
+from ocnet_pl.drawing.progress import progress_bar
 from ocnet_pl.model.attention import textbook_attention
-from ocnet_pl.record.costs import EXPLICIT, MAPLESS, Cost
+from ocnet_pl.module import SegmentationModule
+from ocnet_pl.record.costs import EXPLICIT, MAPLESS, Cost, write_costs
 from ocnet_pl.run.provenance import device_name
-from ocnet_pl.tools.cost.measuring import calls_attention, lone_norms, map_large_blocks, measure, multiply_adds
+from ocnet_pl.tools.cost.measuring import (
+    calls_attention,
+    lone_norms,
+    map_large_blocks,
+    measure,
+    multiply_adds,
+    processor_name,
+)
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What the heads of one profile have in common.
+class ProfileSettings:
+    """Settings that all heads of a profile share.
 
     Attributes:
-        size: of the images, (height, width) in pixels.
-        batch: images at once.
-        device: where they run.
-        backbone: an option of `conf/model/backbone`, or a timm name.
+        size: size of the images, (height, width).
+        batch: number of images in a batch.
+        device: device of the networks.
+        backbone: option of `conf/model/backbone`, or a timm name.
         precision: "32", or "bf16" for autocast as in `trainer.precision=bf16-mixed`.
-        classes: of the data set.
-        repeats: runs of which the fastest counts.
-        explicit_attention: measure the textbook form of attention beside that which networks use.
+        classes: number of classes.
+        repeats: number of repetitions, of which the fastest is reported.
+        explicit_attention: also measure textbook attention.
     """
 
     size: tuple[int, int]
     batch: int
     device: torch.device
-    backbone: str = "resnet101s"
-    precision: str = "32"
-    classes: int = 19
-    repeats: int = 3
-    explicit_attention: bool = False
+    backbone: str
+    precision: str
+    classes: int
+    repeats: int
+    explicit_attention: bool
 
     @property
     def conditions(self) -> str:
-        """In one line, as reports print it."""
-        machine = device_name(self.device)
-        if self.device.type == "cpu":
-            machine += f" ({_processor()})"
-        else:
-            machine += f", {torch.get_num_threads()} threads"
+        """One line for reports."""
+        on_cpu = self.device.type == "cpu"
+        processor = f" ({processor_name()})" if on_cpu else f", {torch.get_num_threads()} threads"
         height, width = self.size
         return (
-            f"{machine}, torch {torch.__version__}, {self.backbone}, {height}x{width}, batch {self.batch}, "
-            f"precision {self.precision}, fastest of {self.repeats}"
+            f"{device_name(self.device)}{processor}, torch {torch.__version__}, {self.backbone}, {height}x{width}, "
+            f"batch {self.batch}, precision {self.precision}, fastest of {self.repeats}"
         )
-
-    @property
-    def notes(self) -> list[str]:
-        """What the numbers are, in lines."""
-        lines = [
-            "GMACs: multiply-adds of convolutions and matrix products in one forward pass, attention by the textbook."
-        ]
-        if self.device.type == "cuda":
-            lines.append("Memory: the peak allocated on the GPU, weights included, in training momentum too.")
-        else:
-            lines.append("Memory: the peak beyond what the process held before; weights, momentum and batch are extra.")
-        if self.explicit_attention:
-            lines.append(
-                "Attention: mapless as networks compute it, explicit as textbooks do, with the N x N map in memory."
-            )
-        lines.append("Parameters and training step include the auxiliary classifier; the forward pass has none.")
-        if self.batch == 1:
-            lines.append(
-                "Batch 1: batch norm after global pooling sees one value a channel and cannot train on it; "
-                "that norm alone runs in evaluation mode in the training step."
-            )
-        return lines
 
 
 def head_configs(heads: Sequence[str], backbone: str, overrides: Sequence[str] = ()) -> dict[str, DictConfig]:
-    """The config of every head's network, never with pretrained weights.
-
-    Args:
-        overrides: of the training config, for example `experiment=demo`.
+    """Config of each head's network, without pretrained weights; the backbone is an option or a timm name.
 
     Raises:
-        UserError: no such head, or an override that cannot be.
+        UserError: an unknown head or an invalid override.
     """
     known = backbone in options("model/backbone")
     configs = {}
@@ -101,57 +80,46 @@ def head_configs(heads: Sequence[str], backbone: str, overrides: Sequence[str] =
     return configs
 
 
-def profile_head(
-    head: str, config: DictConfig, setting: Setting, announce: Callable[[str], None] = lambda _: None
-) -> Iterator[Cost]:
-    """Measure the network of one head; under both forms of attention if the setting says so and it has attention.
-
-    Args:
-        head: name of the head.
-        config: its config.
-        setting: what all heads have in common.
-        announce: called with what is measured next.
+def profile_heads(configs: Mapping[str, DictConfig], settings: ProfileSettings, csv: Path) -> list[Cost]:
+    """Measure heads one by one with a progress bar; the CSV file is rewritten after each.
 
     Raises:
         UserError: a backbone that cannot be built.
     """
+    costs: list[Cost] = []
+    with progress_bar() as progress:
+        task = progress.add_task("building", total=len(configs))
+        for head, config in configs.items():
+            for cost in profile_head(head, config, settings, lambda name: progress.update(task, description=name)):
+                costs.append(cost)
+                write_costs(csv, costs)  # if the system kills a later head for its memory, these are safe
+            progress.advance(task)
+    return costs
+
+
+def profile_head(
+    head: str, config: DictConfig, settings: ProfileSettings, announce: Callable[[str], None] = lambda _: None
+) -> Iterator[Cost]:
+    """Measure the network of one head, with both forms of attention if requested and if the head uses attention.
+
+    `announce` is called with the name of each measurement before it starts.
+    """
     map_large_blocks()
-    module = build_bare_module(config, setting.classes).to(setting.device)
-    network = module.network
-    image = torch.randint(256, (setting.batch, 3, *setting.size), dtype=torch.uint8, device=setting.device)
-    label = torch.randint(setting.classes, (setting.batch, *setting.size), dtype=torch.uint8, device=setting.device)
-    batch = {"image": image, "label": label, "index": torch.arange(setting.batch, device=setting.device)}
-    optimizer = module.make_optimizer(network.parameter_groups())
-    frozen = [network.get_submodule(name) for name in lone_norms(network, image)]
-    autocast = torch.autocast(setting.device.type, torch.bfloat16, enabled=setting.precision == "bf16")
-
-    def forward() -> None:
-        with torch.inference_mode(), autocast:
-            network(image)
-
-    def train_step() -> None:
-        with autocast:
-            loss = torch.stack(list(module.terms(batch).values())).sum()
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
+    subject = _Subject(build_bare_module(config, settings.classes), settings)
+    network, image = subject.module.network, subject.batch["image"]
     attends = calls_attention(network, image)
     forms: dict[str, AbstractContextManager[None]] = {MAPLESS if attends else "": nullcontext()}
-    if attends and setting.explicit_attention:
+    if attends and settings.explicit_attention:
         forms[EXPLICIT] = textbook_attention()
     for attention, form in forms.items():
-        label_of_form = f"{head}, {attention} attention" if setting.explicit_attention and attention else head
+        name = f"{head}, {attention} attention" if settings.explicit_attention and attention else head
         with form:
-            optimizer.state.clear()  # a forward pass holds no momentum
-            announce(f"{label_of_form}: forward")
-            network.eval()
-            tested = measure(forward, setting.device, setting.repeats)
-            announce(f"{label_of_form}: training step")
-            network.train()
-            for norm in frozen:
-                norm.eval()
-            trained = measure(train_step, setting.device, setting.repeats)
+            announce(f"{name}: forward")
+            subject.prepare_test()
+            tested = measure(subject.forward, settings.device, settings.repeats)
+            announce(f"{name}: training step")
+            subject.prepare_training()
+            trained = measure(subject.train_step, settings.device, settings.repeats)
         yield Cost(
             head=head,
             attention=attention,
@@ -161,16 +129,47 @@ def profile_head(
             train_step_ms=_scaled(trained.seconds, 1e3),
             forward_mb=_scaled(tested.peak, 1e-6),
             train_step_mb=_scaled(trained.peak, 1e-6),
-            conditions=setting.conditions,
+            conditions=settings.conditions,
             label=config.model.head.get("label", head),
         )
 
 
-def _processor() -> str:
-    """Its name, where the system tells it."""
-    path = Path("/proc/cpuinfo")
-    match = re.search(r"^model name\s*:\s*(.+)$", path.read_text(), re.MULTILINE) if path.is_file() else None
-    return match[1] if match else platform.processor() or "unnamed processor"
+class _Subject:
+    """A module with a random batch, and the two operations that are measured."""
+
+    def __init__(self, module: SegmentationModule, settings: ProfileSettings) -> None:
+        batch, size, classes, device = settings.batch, settings.size, settings.classes, settings.device
+        self.module = module.to(device)
+        self.batch = {
+            "image": torch.randint(256, (batch, 3, *size), dtype=torch.uint8, device=device),
+            "label": torch.randint(classes, (batch, *size), dtype=torch.uint8, device=device),
+            "index": torch.arange(batch, device=device),
+        }
+        self.optimizer = module.make_optimizer(module.network.parameter_groups())
+        self.untrainable = [
+            module.network.get_submodule(name) for name in lone_norms(module.network, self.batch["image"])
+        ]
+        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
+
+    def prepare_test(self) -> None:
+        self.optimizer.state.clear()  # a forward pass holds no momentum
+        self.module.network.eval()
+
+    def prepare_training(self) -> None:
+        self.module.network.train()
+        for norm in self.untrainable:
+            norm.eval()
+
+    def forward(self) -> None:
+        with torch.inference_mode(), self.autocast:
+            self.module.network(self.batch["image"])
+
+    def train_step(self) -> None:
+        with self.autocast:
+            loss = torch.stack(list(self.module.terms(self.batch).values())).sum()
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
 
 
 def _scaled(value: float | None, factor: float) -> float | None:

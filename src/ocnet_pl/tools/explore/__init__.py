@@ -1,1 +1,1 @@
-"""`ocnet-explore`: what the attention of a trained network looks at."""
+"""`ocnet-explore`: show and measure the attention of trained networks."""

@@ -1,5 +1,6 @@
-"""How much of a pixel's weight falls on its own class, over the images of a split."""
+"""Measure how much of a pixel's attention falls on its own class, over the images of a split."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -16,6 +17,9 @@ from ocnet_pl.predictor import Predictor
 from ocnet_pl.randomness import derive_seed
 from ocnet_pl.record.context import METRICS, MapKind
 
+Shares = tuple[float, float]
+"""Share of a map on the pixel's own class, and the share of uniform attention."""
+
 
 def measure_split(
     predictor: Predictor,
@@ -25,41 +29,34 @@ def measure_split(
     seed: int,
     advance: Callable[[], None] = lambda: None,
 ) -> tuple[list[MapKind], NDArray[np.float64]]:
-    """Means over the drawn pixels of every image.
-
-    Args:
-        predictor: a network of a head with attention.
-        dataset: images at their own size.
-        images: how many of the first ones.
-        pixels: drawn in each image from each of its classes; a function of the seed, the image and the class.
-        seed: of the draw.
-        advance: called after every image.
+    """Measure the first `images` of a data set, with `pixels` of each class in each, drawn by seed, image and class.
 
     Returns:
-        Names and reach of the head's maps, and (maps, images, classes, metrics), NaN where an image lacks the class.
+        Name and reach of each map, and means (maps, images, classes, metrics); NaN if a class is not in an image.
 
     Raises:
-        UserError: a head without attention.
+        UserError: the head has no attention.
     """
     kinds: list[MapKind] = []
-    found = []
+    values = []
     for index in range(images):
         sample = dataset[index]
         label = sample["label"].numpy()
         context = predictor.attend(sample["image"].permute(1, 2, 0).numpy())
         kinds = kinds or [MapKind(name, context.reached(i)) for i, name in enumerate(context.names)]
         points = {
-            number: draw_pixels(label == number, pixels, derive_seed(seed, "context", index, number))
-            for number in np.unique(label).tolist()
-            if number != IGNORE
+            id_: draw_pixels(label == id_, pixels, derive_seed(seed, "context", index, id_))
+            for id_ in np.unique(label).tolist()
+            if id_ != IGNORE
         }
-        found.append([measure_map(context, i, label, points, predictor.network.num_classes) for i in range(len(kinds))])
+        num_classes = predictor.network.num_classes
+        values.append([measure_map(context, i, label, points, num_classes) for i in range(len(kinds))])
         advance()
-    return kinds, np.array(found).swapaxes(0, 1)
+    return kinds, np.array(values).swapaxes(0, 1)
 
 
 def draw_pixels(mask: NDArray[np.bool_], count: int, seed: int) -> Points:
-    """So many different pixels (x, y) of a mask (H, W), or all where it has fewer."""
+    """Draw `count` different pixels (x, y) of a mask (H, W), or all if it has fewer."""
     places = np.flatnonzero(mask)
     chosen = np.random.default_rng(seed).choice(places, min(count, len(places)), replace=False)
     y, x = np.unravel_index(chosen, mask.shape)
@@ -67,57 +64,53 @@ def draw_pixels(mask: NDArray[np.bool_], count: int, seed: int) -> Points:
 
 
 def measure_map(
-    context: ObjectContext, number: int, label: Bytes, points: Mapping[int, Points], num_classes: int
+    context: ObjectContext, index: int, label: Bytes, points: Mapping[int, Points], num_classes: int
 ) -> NDArray[np.float64]:
-    """One map of one image, mean over the points of each class, (num_classes, metrics).
+    """Metrics of one map on one image, as a mean over the points of each class: (num_classes, metrics).
 
-    Args:
-        context: of the image.
-        number: of the map.
-        label: train ids (H, W), 255 where ignored: the weight there counts neither for nor against.
-        points: by their class.
-        num_classes: of the data set.
+    `label` holds train ids (H, W), 255 for ignored pixels, whose weight counts neither for nor against.
     """
-    every = [point for of_class in points.values() for point in of_class]
+    flat = [point for of_class in points.values() for point in of_class]
     metrics = np.full((num_classes, len(METRICS)), np.nan)
-    if not every:
+    if not flat:
         return metrics
-    positions = context.positions(number)
-    rows, uniform = (rows.double().cpu() for rows in (context.rows(number, every), context.uniform(number, every)))
-    shares, labelled = share_on_own_class(torch.cat([rows, uniform]), positions, label, [*every, *every])
+    positions = context.positions(index)
+    rows, uniform = (rows.double().cpu() for rows in (context.rows(index, flat), context.uniform(index, flat)))
+    shares, labelled = share_on_own_class(torch.cat([rows, uniform]), positions, label, [*flat, *flat])
     own, expected = shares.chunk(2)
     x, y = positions.centres()
-    at = torch.tensor(every, dtype=torch.float64)
+    at = torch.tensor(flat, dtype=torch.float64)
     distance = torch.hypot(at[:, 0, None, None] - x, at[:, 1, None, None] - y[:, None]) / np.hypot(*label.shape)
-    entropy, equal_entropy = (torch.special.entr(part).sum((1, 2)) for part in (rows, uniform))
-    of_point = {
+    entropy, uniform_entropy = (torch.special.entr(part).sum((1, 2)) for part in (rows, uniform))
+    by_metric = {
         "own": own,
         "uniform": expected,
         "gain": own - expected,
-        "entropy": entropy / equal_entropy,
+        "entropy": entropy / uniform_entropy,
         "distance": (rows * distance).sum((1, 2)),
         "uniform_distance": (uniform * distance).sum((1, 2)),
         "ignored": 1 - labelled.chunk(2)[0],
     }
     ids = torch.tensor([train_id for train_id, of_class in points.items() for _ in of_class])
     for train_id in points:
-        metrics[train_id] = [of_point[metric][ids == train_id].nanmean() for metric in METRICS]
+        metrics[train_id] = [by_metric[metric][ids == train_id].nanmean() for metric in METRICS]
     return metrics
 
 
+def own_shares(context: ObjectContext, index: int, truth: Bytes | None, points: Points) -> list[Shares | None]:
+    """Share of each point's map on the point's own class, and of uniform attention; None if the class is unknown."""
+    if truth is None:
+        return [None] * len(points)
+    rows = torch.cat([context.rows(index, points).cpu(), context.uniform(index, points)])
+    own, uniform = share_on_own_class(rows, context.positions(index), truth, [*points, *points])[0].chunk(2)
+    return [None if math.isnan(pair[0]) else pair for pair in zip(own.tolist(), uniform.tolist(), strict=True)]
+
+
 def share_on_own_class(rows: Tensor, positions: Positions, label: Bytes, points: Points) -> tuple[Tensor, Tensor]:
-    """Of each row's weight on labelled pixels the share on pixels of its point's class, and how much that weight is.
+    """Share of each row's labelled weight that falls on its own class, and the labelled weight itself, both (P,).
 
-    It is what summing the maps at the image's size gives, computed at the positions.
-
-    Args:
-        rows: (P, h, w), a weight for every position.
-        positions: where they lie.
-        label: train ids (H, W), 255 where ignored.
-        points: (x, y) of each row.
-
-    Returns:
-        Both (P,); the share is NaN where the point is ignored.
+    Equals the sum over the map at image size, but is computed at the positions. Rows are (P, h, w), one for each point
+    (x, y); the label holds train ids (H, W), 255 for ignored pixels. The share is NaN if the point is ignored.
     """
     truth = torch.from_numpy(label)
     ids = torch.tensor([int(label[y, x]) for x, y in points])

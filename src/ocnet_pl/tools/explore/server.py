@@ -1,7 +1,6 @@
-"""The page of `ocnet-explore serve`: what the attention looks at, under the cursor. For this machine only."""
+"""Web server of `ocnet-explore serve`: attention of the pixel under the cursor. It answers this machine only."""
 
 import asyncio
-import base64
 import io
 import re
 import socket
@@ -28,32 +27,29 @@ from ocnet_pl.tools.explore.context_figure import COLOURS
 from ocnet_pl.tools.explore.viewer import Viewer
 
 HOST = "127.0.0.1"
-LARGEST_UPLOAD = 64 * 2**20
-"""Bytes."""
+MAX_UPLOAD_BYTES = 64 * 2**20
 UPLOAD_TYPE = "application/octet-stream"
-"""Of an upload. No form of another site can send it, and a script of another site is asked for leave first."""
+"""Content type of an upload. A form of another site cannot send it, and browsers block its scripts (no CORS)."""
 _LONGEST_NAME = 80
-_PROBABILITIES = 6
-"""That are told, the highest."""
 
 
 def serve(viewer: Viewer, port: int, ready: Callable[[], None]) -> None:
-    """Answer until Ctrl-C, which leaves as `KeyboardInterrupt`.
+    """Serve until Ctrl-C (`KeyboardInterrupt`).
 
     Args:
-        viewer: what there is to see.
-        port: of this machine.
+        viewer: content of the page.
+        port: port of this machine.
         ready: called when the page can be opened.
 
     Raises:
-        UserError: the port is taken.
+        UserError: the port is in use.
     """
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, port))
         except (OSError, OverflowError) as error:
-            raise UserError(f"--port {port}: cannot be had ({error}); choose another") from error
+            raise UserError(f"port {port} is unavailable ({error}); choose another with --port") from error
         listener.listen()
         ready()
         server = uvicorn.Server(uvicorn.Config(application(viewer), log_level="warning"))
@@ -61,7 +57,7 @@ def serve(viewer: Viewer, port: int, ready: Callable[[], None]) -> None:
 
 
 def application(viewer: Viewer) -> Starlette:
-    """The page and what it asks for. Everything is computed in threads, one forward pass at a time."""
+    """The page and its requests. Everything is computed in threads, one forward pass at a time."""
 
     decoding = asyncio.Lock()
 
@@ -70,7 +66,7 @@ def application(viewer: Viewer) -> Starlette:
         return HTMLResponse(template.read_text(encoding="utf-8"))
 
     def state(request: Request) -> Response:
-        return JSONResponse(_state(viewer))
+        return JSONResponse(_page_content(viewer))
 
     def picture(request: Request) -> Response:
         layer = viewer.layer(_short(request.query_params.get("layer", "")), *_numbers(request, "image", "checkpoint"))
@@ -79,29 +75,16 @@ def application(viewer: Viewer) -> Starlette:
         return Response(buffer.getvalue(), media_type="image/png")
 
     def look(request: Request) -> Response:
-        answer = viewer.look(*_numbers(request, "image", "checkpoint", "map", "x", "y"))
-        likely = np.argsort(-answer.probabilities, kind="stable")[:_PROBABILITIES].tolist()
-        return JSONResponse(
-            {
-                "x_edges": answer.x_edges,
-                "y_edges": answer.y_edges,
-                "weights": base64.b64encode(answer.weights.astype("<f4").tobytes()).decode(),
-                "top": float(answer.weights.max()),
-                "probabilities": [[number, float(answer.probabilities[number])] for number in likely],
-                "truth": None if answer.truth is None else viewer.data.classes[answer.truth],
-                "own": answer.own,
-                "uniform": answer.uniform,
-            }
-        )
+        return JSONResponse(viewer.look(*_numbers(request, "image", "checkpoint", "map", "x", "y")))
 
     async def upload(request: Request) -> Response:
         if request.headers.get("content-type") != UPLOAD_TYPE:
-            raise UserError(f"content type: {UPLOAD_TYPE} is expected")
+            raise UserError(f"content type: expected {UPLOAD_TYPE}")
         body = bytearray()
         async for part in request.stream():
             body += part
-            if len(body) > LARGEST_UPLOAD:
-                raise UserError(f"an image may have {LARGEST_UPLOAD // 2**20} MiB; shrink it")
+            if len(body) > MAX_UPLOAD_BYTES:
+                raise UserError(f"image: larger than {MAX_UPLOAD_BYTES // 2**20} MiB; shrink it")
         name = _name(request.query_params.get("name", ""))
         async with decoding:  # decoded images are large
             image = await run_in_threadpool(decode_image, Path(name), bytes(body))
@@ -111,25 +94,22 @@ def application(viewer: Viewer) -> Starlette:
         return PlainTextResponse(printable(str(error)), status_code=400)
 
     async def gone(request: Request, error: Exception) -> Response:
-        return Response(status_code=400)  # nobody reads it
+        return Response(status_code=400)  # the client has gone
 
-    routes: list[tuple[str, Callable[..., Any], str]] = [
-        ("/", page, "GET"),
-        ("/state", state, "GET"),
-        ("/picture", picture, "GET"),
-        ("/look", look, "GET"),
-        ("/upload", upload, "POST"),
-    ]
+    reading = {"/": page, "/state": state, "/picture": picture, "/look": look}
     return Starlette(
-        routes=[Route(path, answer, methods=[method]) for path, answer, method in routes],
-        # A name that some site points at this machine must not open the page to that site.
+        routes=[
+            *(Route(path, answer, methods=["GET"]) for path, answer in reading.items()),
+            Route("/upload", upload, methods=["POST"]),
+        ],
+        # A domain that points to this machine must not give another site access to the page.
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])],
         exception_handlers={UserError: refused, ClientDisconnect: gone},
     )
 
 
-def _state(viewer: Viewer) -> dict[str, Any]:
-    images = dict(viewer.images)  # an upload may change them meanwhile
+def _page_content(viewer: Viewer) -> dict[str, Any]:
+    images = dict(viewer.images)  # an upload may change them in another thread
     return {
         "checkpoints": [
             {
@@ -137,16 +117,16 @@ def _state(viewer: Viewer) -> dict[str, Any]:
                 "head": one.label,
                 "maps": one.maps,
             }
-            for one in viewer.explored
+            for one in viewer.checkpoints
         ],
         "images": [
             {
-                "name": seen.name,
-                "width": seen.image.shape[1],
-                "height": seen.image.shape[0],
-                "truth": seen.truth is not None,
+                "name": viewed.name,
+                "width": viewed.image.shape[1],
+                "height": viewed.image.shape[0],
+                "truth": viewed.truth is not None,
             }
-            for seen in images.values()
+            for viewed in images.values()
         ],
         "numbers": list(images),
         "dropped": list(viewer.dropped),
@@ -159,19 +139,19 @@ def _state(viewer: Viewer) -> dict[str, Any]:
 
 
 def _numbers(request: Request, *keys: str) -> list[int]:
-    """Raises: UserError: one that is missing or no whole number from 0 up."""
+    """Query parameters; raises `UserError`: a parameter is missing or not a whole number from 0."""
     values = [request.query_params.get(key, "") for key in keys]
     for key, value in zip(keys, values, strict=True):
         if not re.fullmatch("[0-9]{1,9}", value):
-            raise UserError(f"{key}={_short(value)}: a whole number below 10^9 is expected")
+            raise UserError(f"{key}={_short(value)}: expected a whole number below 10^9")
     return [int(value) for value in values]
 
 
 def _name(given: str) -> str:
-    """What an upload is called: the last part of its path, not too long."""
+    """Name of an upload: the last part of its path, shortened."""
     return _short(re.split(r"[/\\]", given.strip().rstrip("/\\"))[-1].replace("\0", "")) or "image"
 
 
 def _short(text: str) -> str:
-    """Cut what a reader would not read to the end."""
+    """Text for messages, shortened."""
     return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"

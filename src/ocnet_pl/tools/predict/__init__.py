@@ -1,1 +1,1 @@
-"""`ocnet-predict`: predictions as files."""
+"""`ocnet-predict`: predictions of a checkpoint as files."""

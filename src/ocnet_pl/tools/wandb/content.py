@@ -1,4 +1,4 @@
-"""What a finished run shows on wandb, made of its result and the files beside it."""
+"""Content of a finished run on wandb, made from its result and the files next to it."""
 
 from typing import Any
 
@@ -9,36 +9,29 @@ from ocnet_pl.record.result import Result
 from ocnet_pl.record.sample_pictures import Kind, read_sample, sample_file
 
 STEP = "trainer/global_step"
-"""The axis of the curves; Lightning's own name for it."""
-
+"""Lightning's name of the curves' x axis."""
 VALIDATION_CURVE = "val/miou"
 TRAINING_CURVE = "train/loss"
 SAMPLES = "samples"
 
+_FACTS = (
+    "config_hash", "commit", "weights_sha256", "device", "processes", "steps", "seconds", "peak_memory",
+)  # fmt: skip
+
 
 def miou_key(evaluation: str) -> str:
-    """Name of the mIoU of an evaluation among the final numbers."""
+    """Name of an evaluation's mIoU in the summary."""
     return f"{evaluation}/miou"
 
 
 def iou_key(evaluation: str, class_name: str) -> str:
-    """Name of a class's IoU among the final numbers."""
+    """Name of a class's IoU in the summary."""
     return f"{evaluation}/iou/{class_name}"
 
 
 def final_numbers(result: Result) -> dict[str, Any]:
-    """For the summary: all scores in 0..1, what the run cost, and what tells it from others."""
-    numbers: dict[str, Any] = {
-        "config_hash": result.config_hash,
-        "commit": result.commit,
-        "weights_sha256": result.weights_sha256,
-        "device": result.device,
-        "processes": result.processes,
-        "steps": result.steps,
-        "seconds": result.seconds,
-        "peak_memory": result.peak_memory,
-        "parameters": result.parameters["total"],
-    }
+    """Summary of a run: all scores in 0..1, the cost of the run and what identifies it."""
+    numbers = {name: getattr(result, name) for name in _FACTS} | {"parameters": result.parameters["total"]}
     for key, evaluation in result.evaluations.items():
         numbers[miou_key(key)] = evaluation.miou
         numbers[f"{key}/pixel_accuracy"] = evaluation.pixel_accuracy
@@ -47,7 +40,7 @@ def final_numbers(result: Result) -> dict[str, Any]:
 
 
 def samples(result: Result) -> dict[str, Any]:
-    """The drawn validation images, with truth and prediction as masks that wandb lays over them."""
+    """The run's validation samples, with truth and prediction as masks."""
     import wandb
 
     names = dict(enumerate(next(iter(result.evaluations.values())).iou))
@@ -68,21 +61,21 @@ def samples(result: Result) -> dict[str, Any]:
 
 
 def confusion_charts(result: Result) -> dict[str, Any]:
-    """A chart of wandb's own for every evaluation: pixels by true and predicted class, pairs that occur."""
+    """One wandb chart for every evaluation: pixels by true and predicted class."""
     import wandb
 
     charts = {}
+    columns = ["Actual", "Predicted", "nPredictions"]
     for key in result.evaluations:
-        kept = read_counts(result, key)
-        if kept is None or not kept.confusion.size:
+        counts = read_counts(result, key)
+        if counts is None or not counts.confusion.size:
             continue
-        confusion, classes = kept.confusion, kept.classes
-        columns: list[str | int] = ["Actual", "Predicted", "nPredictions"]
-        rows: list[list[Any]] = [[classes[i], classes[j], int(confusion[i, j])] for i, j in np.argwhere(confusion)]
+        pairs = np.argwhere(counts.confusion)
+        rows = [[counts.classes[i], counts.classes[j], int(counts.confusion[i, j])] for i, j in pairs]
         charts[f"{key}/confusion"] = wandb.plot_table(
             "wandb/confusion_matrix/v1",
-            wandb.Table(columns=columns, data=rows),
-            {str(column): str(column) for column in columns},
+            wandb.Table(columns=list(columns), data=rows),
+            {column: column for column in columns},
             {"title": f"{key}: pixels by true and predicted class"},
         )
     return charts

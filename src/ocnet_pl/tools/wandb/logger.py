@@ -1,4 +1,4 @@
-"""A run, mirrored to wandb: its curves as they come, its result when it is there, its end as it was."""
+"""A Lightning logger that shows a run on wandb."""
 
 import os
 import signal
@@ -15,29 +15,29 @@ from pytorch_lightning.utilities import rank_zero_only
 from ocnet_pl.record.directory import RunDirectory
 from ocnet_pl.record.identity import config_hash
 from ocnet_pl.record.result import Result
-from ocnet_pl.tools.wandb.account import logged_in
+from ocnet_pl.tools.wandb import logged_in
 from ocnet_pl.tools.wandb.content import STEP, confusion_charts, final_numbers, samples
 
 if TYPE_CHECKING:
     from wandb import Run
 
 _PATIENCE = 15
-"""Seconds that a run waits for the server: less than a launcher waits for a run that it asked to stop."""
+"""Seconds to wait for the server; a launcher waits longer than this for a run to stop."""
 
 
 class WandbMirror(Logger):
-    """Shows one run on wandb, offline where there is no API key. A context manager around the run, which tells its end.
+    """Shows a run on wandb, offline without an API key or a server. A context manager around the run.
 
-    Nothing that wandb does reaches the run: whatever fails is said in one line, and the run goes on. Where the server
-    does not answer, it goes on offline. Process 0 alone does anything.
+    wandb never affects the run: the first error is reported in one line, and the run goes on. Only process 0 contacts
+    wandb. (Lightning's WandbLogger joins any wandb run that is open in the process, and passes errors on.)
 
     Args:
-        save_dir: the run's own directory; wandb's files go to `wandb/` in it, and the result is read from it.
-        project: on wandb.
+        save_dir: directory of the run; wandb's files go to `wandb/` in it, and `result.json` is read from it.
+        project: project on wandb.
         entity: user or team; None for wandb's default.
-        group: of runs that differ in the seed only.
-        name: of the run.
-        tags: of the run, at most 64 characters each.
+        group: name shared by the seeds of a row.
+        name: name of the run.
+        tags: tags of the run, at most 64 characters each.
     """
 
     def __init__(
@@ -52,8 +52,7 @@ class WandbMirror(Logger):
     ) -> None:
         super().__init__()
         self._directory = RunDirectory(Path(save_dir))
-        self._project = project
-        self._about: dict[str, Any] = {"entity": entity, "group": group, "name": name, "tags": list(tags)}
+        self._about = {"project": project, "entity": entity, "group": group, "name": name, "tags": list(tags)}
         self._config: dict[str, Any] = {}
         self._run: Run | None = None
         self._complained = self._lost = False
@@ -71,22 +70,22 @@ class WandbMirror(Logger):
 
     @property
     def name(self) -> str:
-        """The project."""
-        return self._project
+        """Name of the project."""
+        return str(self._about["project"])
 
     @property
     def version(self) -> str:
-        """The run's id on wandb: the same for every start of a run, so that its page goes on where it broke off."""
-        return config_hash(self._config)  # of table, row and seed too
+        """Id of the run on wandb: the config hash, so that a resumed run continues its page."""
+        return config_hash(self._config)
 
     @property
     def save_dir(self) -> str:
-        """The run's own directory."""
+        """Directory of the run."""
         return str(self._directory.path)
 
     @property
     def experiment(self) -> "Run | None":
-        """Lightning asks for it when a training begins: wandb's run starts here, once, in process 0."""
+        """The wandb run; the first access starts it, in process 0. Lightning reads this when training begins."""
         self._show(lambda run: None)
         return self._run
 
@@ -94,7 +93,7 @@ class WandbMirror(Logger):
         self._config = dict(params) if isinstance(params, Mapping) else vars(params)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        # Not wandb's own step: 'wandb sync' moves that when it joins the offline folders of a resumed run.
+        # Not wandb's own step: 'wandb sync' shifts it when it joins the offline folders of a resumed run.
         shown = {name: value for name, value in metrics.items() if name != "epoch"}
         self._show(lambda run: run.log({**shown, STEP: step}))
 
@@ -107,7 +106,7 @@ class WandbMirror(Logger):
 
     @rank_zero_only
     def _show(self, call: "Callable[[Run], object]") -> None:
-        """The one way to wandb."""
+        """Call wandb, and catch every error. All calls go through here."""
         if self._lost:
             return
         try:
@@ -117,8 +116,8 @@ class WandbMirror(Logger):
         except Exception as error:
             self._lost = self._run is None
             if not self._complained:
-                what = " ".join(str(error).split()) or type(error).__name__
-                print(f"wandb: {what}; the run goes on", file=sys.stderr, flush=True)
+                reason = " ".join(str(error).split()) or type(error).__name__
+                print(f"wandb: {reason}; the run goes on", file=sys.stderr, flush=True)
             self._complained = True
 
     def _start(self) -> "Run":
@@ -126,7 +125,7 @@ class WandbMirror(Logger):
 
         try:
             run = self._begin(offline=wandb.setup().settings.mode == "online" and not logged_in())
-        except wandb.Error:  # the server is not there, or not ours
+        except wandb.Error:  # no server, or no access
             wandb.teardown()  # the service still holds the id
             run = self._begin(offline=True)
         run.define_metric("*", step_metric=STEP, step_sync=True)
@@ -138,23 +137,22 @@ class WandbMirror(Logger):
         import wandb
 
         return wandb.init(
-            project=self._project,
             id=self.version,
             dir=self.save_dir,
             config=self._config,
             job_type="train",
             resume="allow",
-            reinit="create_new",  # never somebody else's run that is still open in this process
+            reinit="create_new",  # never a run of someone else that is still open in this process
             mode="offline" if offline else None,
             settings=wandb.Settings(
                 silent=True,
                 console="off",
                 init_timeout=_PATIENCE,
                 finish_timeout=_PATIENCE,
-                # The page's stop button; by default it interrupts the training in the middle of a step.
+                # The stop button of the page; by default it interrupts the training within a step.
                 stop_fn=lambda: os.kill(os.getpid(), signal.SIGTERM),
             ),
-            **self._about,
+            **self._about,  # type: ignore[arg-type]
         )
 
 

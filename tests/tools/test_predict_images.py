@@ -1,11 +1,11 @@
-"""What the words of `ocnet-predict` mean, and how results are called."""
+"""Images that the command line of `ocnet-predict` names, and the names of their results."""
 
 from pathlib import Path
 
 import pytest
 
 from ocnet_pl.errors import UserError
-from ocnet_pl.tools.predict.pictures import find_pictures
+from ocnet_pl.tools.predict.images import find_images
 
 
 @pytest.fixture
@@ -18,11 +18,11 @@ def place(workplace: Path) -> Path:
 
 
 def names(*words: str) -> dict[str, str]:
-    found = find_pictures(words, Path("results"))
+    found = find_images(words, Path("results"))
     return {path.as_posix(): name for path, name in found.items()}
 
 
-def test_one_file_is_called_as_it_is(place: Path) -> None:
+def test_a_single_file_keeps_its_name(place: Path) -> None:
     assert names("a/x.png") == {"a/x.png": "x"}
     assert names(str(place / "a" / ".." / "b" / "x.png")) == {str(place / "a" / ".." / "b" / "x.png"): "x"}
 
@@ -31,22 +31,22 @@ def test_a_folder_gives_all_its_images(place: Path) -> None:
     assert names("a") == {"a/deep/y.JPG": "deep/y", "a/x.png": "x"}
 
 
-def test_the_same_name_in_two_folders_stays_two(place: Path) -> None:
+def test_equal_names_in_two_folders_stay_distinct(place: Path) -> None:
     assert names("a/x.png", "b/x.png") == {"a/x.png": "a/x", "b/x.png": "b/x"}
     assert names("a/deep", "b") == {"a/deep/y.JPG": "a/deep/y", "b/x.png": "b/x"}
 
 
-def test_two_suffixes_stay_two(place: Path) -> None:
-    for name in ("b/x.jpg", "b/x.jpg.png"):  # what x.jpg could be called is there too
+def test_equal_names_with_two_suffixes_stay_distinct(place: Path) -> None:
+    for name in ("b/x.jpg", "b/x.jpg.png"):  # the longer name of x.jpg exists too
         (place / name).touch()
     assert names("b") == {"b/x.jpg": "x.jpg", "b/x.jpg.png": "x.jpg.png", "b/x.png": "x.png"}
 
 
-def test_a_picture_is_taken_once(place: Path) -> None:
+def test_an_image_is_listed_once(place: Path) -> None:
     assert names("a", "a/x.png", f"{place}/a/x.png", "a/*.png") == {"a/deep/y.JPG": "deep/y", "a/x.png": "x"}
 
 
-def test_a_pattern_is_what_the_shell_makes_of_it(place: Path) -> None:
+def test_a_pattern_expands_as_in_a_shell(place: Path) -> None:
     assert names("*/x.png") == names("a/x.png", "b/x.png")
     assert set(names("a/**/*.JPG")) == {"a/deep/y.JPG"}
     assert names("[ab]") == names("a", "b")
@@ -54,17 +54,17 @@ def test_a_pattern_is_what_the_shell_makes_of_it(place: Path) -> None:
     assert names("[1].png") == {"[1].png": "[1]"}
 
 
-def test_results_are_no_pictures(place: Path) -> None:
+def test_results_are_not_inputs(place: Path) -> None:
     assert set(names(".")) == {"a/x.png", "a/deep/y.JPG", "b/x.png"}
 
 
-def test_what_is_asked_for_by_name_is_tried(place: Path) -> None:
+def test_a_named_file_is_used_whatever_its_suffix(place: Path) -> None:
     assert names("a/notes.txt") == {"a/notes.txt": "notes"}
 
 
 @pytest.mark.parametrize(
-    ("word", "told"), [("c", "no such file or folder"), ("c/*", "no pattern"), ("empty", "no image")]
+    ("word", "reason"), [("c", "no such file or folder"), ("c/*", "pattern matches nothing"), ("empty", "no images")]
 )
-def test_a_word_that_means_nothing_is_told(word: str, told: str, place: Path) -> None:
-    with pytest.raises(UserError, match=told):
+def test_a_word_without_images_is_rejected(word: str, reason: str, place: Path) -> None:
+    with pytest.raises(UserError, match=reason):
         names("a", word)
