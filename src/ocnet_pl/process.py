@@ -26,8 +26,8 @@ GROUP_VARIABLES = (
     *_RANKS, *_SLURM_RANKS, "JSM_NAMESPACE_RANK", "MASTER_ADDR", "MASTER_PORT",
     "PL_GLOBAL_SEED", "WANDB_RUN_ID", "WANDB_SERVICE",
 )  # fmt: skip
-"""Variables that a process group or a cluster job leaves in the environment. A run that inherits them would join another
-group, or mistake the job's single task for all of its processes."""
+"""Variables that a process group or a cluster job leaves in the environment. A run that inherits them would join
+another group, or mistake the job's single task for all of its processes."""
 
 
 def die_with_parent(sign: signal.Signals = signal.SIGTERM) -> None:

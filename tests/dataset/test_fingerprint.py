@@ -106,5 +106,5 @@ def test_names_that_are_no_utf8_and_files_elsewhere(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"gone\.png: cannot be read"):
+    with pytest.raises(UserError, match=r"gone\.png: No such file"):
         fingerprint([(tmp_path / "gone.png", tmp_path / "gone.png")], tmp_path)

@@ -123,14 +123,14 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pyt
         return iterdir(path)
 
     monkeypatch.setattr(listing.Path, "iterdir", refuse)
-    with pytest.raises(UserError, match=r"images/val: cannot be read \(Permission denied\)"):
+    with pytest.raises(UserError, match=r"images/val: Permission denied"):
         folder(root).pairs("val")
 
 
 def test_a_name_longer_than_the_file_system_allows(tmp_path: Path) -> None:
     root = folder_tree(tmp_path, **SIZES)
     (root / "val.txt").write_text("a" * 300)
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="File name too long"):
         folder(root).pairs("val")
 
 

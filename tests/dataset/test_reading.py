@@ -76,5 +76,5 @@ def test_a_file_of_another_kind_of_number(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="Is a directory"):
         read_image(tmp_path)

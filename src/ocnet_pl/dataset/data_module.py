@@ -20,7 +20,7 @@ from ocnet_pl.dataset.cache import DecodedCache
 from ocnet_pl.dataset.collate import pad_to_largest, stack
 from ocnet_pl.dataset.labelled_images import LabelledImages
 from ocnet_pl.dataset.labels import ignored_id, mirroring_table
-from ocnet_pl.dataset.sampler import ShardSampler, StepBatchSampler
+from ocnet_pl.dataset.sampler import StepBatchSampler
 from ocnet_pl.dataset.samples import SegmentationDataset
 from ocnet_pl.dataset.targets import refuse_reserved_names
 from ocnet_pl.dataset.transforms import RandomScaleCrop, training_transform
@@ -181,8 +181,8 @@ class SegmentationDataModule(LabelledImages, pl.LightningDataModule):
             raise UserError(
                 f"{split!r} has {len(dataset)} images for {world_size} processes; start {len(dataset)} or fewer"
             )
-        sampler = ShardSampler(len(dataset), rank, world_size)
-        return _loader(dataset, self.num_workers, sampler=sampler, batch_size=self.val_batch_size, collate_fn=stack)
+        shard = range(rank, len(dataset), world_size)  # no padding with duplicates, which would count images twice
+        return _loader(dataset, self.num_workers, sampler=shard, batch_size=self.val_batch_size, collate_fn=stack)
 
 
 def _loader(dataset: SegmentationDataset, num_workers: int, **arguments: Any) -> Loader:
