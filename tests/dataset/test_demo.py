@@ -1,4 +1,4 @@
-"""The demo's tree on disks that do not let it be written."""
+"""The demo's tree on disks that cannot be written."""
 
 from pathlib import Path
 from typing import Any

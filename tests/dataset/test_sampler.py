@@ -1,3 +1,5 @@
+"""Order of the training images, and shards of the evaluation images."""
+
 from collections import Counter
 from itertools import chain
 from pathlib import Path
@@ -22,7 +24,7 @@ def places(batches: list[list[Draw]]) -> list[tuple[int, int]]:
     return [draw[:2] for draw in chain(*batches)]
 
 
-def test_a_resumed_stream_reads_on_where_the_unbroken_one_reads() -> None:
+def test_a_resumed_stream_continues_the_unbroken_one() -> None:
     assert stream(start=5) == stream()[5:]
 
 
@@ -51,7 +53,7 @@ def test_accumulated_micro_batches_are_the_same_stream(groups: list[int] | None)
     assert places(stream(batch_size=2, stop=24, **arguments)) == places(stream(**arguments))
 
 
-def test_a_batch_has_one_number_over_all_processes() -> None:
+def test_a_batch_has_one_index_over_all_processes() -> None:
     shards = [stream(batch_size=2, rank=rank, world_size=2) for rank in range(2)]
     numbers = [{draw.batch for draw in batch} for batches in zip(*shards, strict=True) for batch in batches]
     assert numbers == [{number} for number in range(24)]
@@ -84,7 +86,7 @@ def test_a_batch_is_of_one_group() -> None:
     assert drawn[:13] != drawn[13:26], "in an order drawn anew"
 
 
-def test_a_resumed_stream_of_groups_reads_on() -> None:
+def test_a_resumed_stream_of_groups_continues() -> None:
     for start in (1, 12, 13, 57):
         assert grouped(start=start) == grouped()[start:]
 
@@ -114,5 +116,5 @@ def test_shares_of_many_groups_grow_and_add_up() -> None:
     assert np.abs(shares - np.outer(np.arange(300), np.bincount(groups) / len(groups))).max() < 6 / 2
 
 
-def test_one_group_is_no_group() -> None:
+def test_one_group_equals_no_groups() -> None:
     assert grouped(groups=[0] * 50) == grouped(groups=None) == grouped(groups=None, chunk=1)

@@ -15,7 +15,7 @@ from ocnet_pl.errors import UserError
 def building(folder: Path, argument: str) -> Iterator[Path]:
     """Lock a folder for building; yields the place to build it, `.NAME.unfinished`, which does not exist yet.
 
-    The block checks again whether the folder is complete, and renames the unfinished one at the end.
+    The block checks again whether the folder is complete, and renames the unfinished folder at the end.
 
     Args:
         folder: folder to build; its parent is created.

@@ -90,7 +90,7 @@ def refuse_other_format(path: Path, image: ImageFile, modes: tuple[str, ...], ex
     # Phones add previews and gain maps to a photograph (MPO); the first image is the photograph.
     count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if count > 1:
-        raise UserError(f"{path}: contains {count} images (pages or frames), expected one; save each as a file")
+        raise UserError(f"{path}: contains {count} images (pages or frames), expected 1; save each as a file")
     if image.format == "TIFF" and (orientation := _orientation(image)) != _UPRIGHT:
         raise UserError(f"{path}: TIFF with EXIF orientation {orientation}, expected 1; save it upright")
 

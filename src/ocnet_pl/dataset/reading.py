@@ -157,7 +157,7 @@ def _plain_png(path: Path, encoded: bytes) -> int | None:
     OpenCV decodes nothing else: it turns palettes into colours and prints to stderr about truncated files.
 
     Raises:
-        UserError: a damaged PNG, or one of too many pixels.
+        UserError: a damaged PNG, or too many pixels.
     """
     refuse_damaged_png(path, encoded)
     if not (encoded.startswith(PNG_SIGNATURE) and encoded.endswith(_END) and len(encoded) > _HEADER_BYTES):
