@@ -1,6 +1,6 @@
-"""Cost of a training sample: a plain loader, ours, and ours from the decoded cache, side by side.
+"""Cost of a training sample: a plain loader, our loader, and our loader with the decoded cache.
 
-Times one thread of one process. `python benchmarks/loader.py` draws twelve images of Cityscapes' size;
+Times one thread of one process. `python benchmarks/loader.py` generates twelve images of Cityscapes' size;
 `python benchmarks/loader.py dataset=cityscapes dataset.root=DIR` takes the overrides of ocnet-train.
 """
 
@@ -40,19 +40,19 @@ from ocnet_pl.tools.cost.measuring import processor_name
 PLAIN, OURS, CACHED = "plain", "ours", "ours, cached"
 LEGEND = (
     "plain: decode, look up and resize all of image and label, pad, crop, flip, normalise to float32",
-    "ours: decode, cut the window of the crop, resize and look up that; bytes, which the device normalises",
-    "ours, cached: the same from dataset.cache=DIR",
+    "ours: decode, cut the window of the crop, resize and look up only that; uint8, which the device normalises",
+    "ours, cached: the same with dataset.cache=DIR",
 )
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Time of one loader for an average sample.
+    """Mean time per sample of one loader.
 
     Attributes:
         loader: name of the loader.
         total_ms: processor time of the thread.
-        decoder_ms: part of it inside the image decoder.
+        decoder_ms: part of total_ms in the image decoder.
     """
 
     loader: str
@@ -61,17 +61,17 @@ class Timing:
 
     @property
     def samples_per_second(self) -> float:
-        """Rate of one process."""
+        """Samples per second of one process."""
         return 1000 / self.total_ms
 
     @property
     def outside(self) -> float:
-        """Share of the time that is spent outside the decoder."""
+        """Share of the time outside the decoder."""
         return 1 - self.decoder_ms / self.total_ms
 
 
 class Loader(Protocol):
-    """Anything that gives a sample for a draw."""
+    """Object that returns a sample for a draw."""
 
     def __getitem__(self, draw: Draw, /) -> object: ...
 
@@ -85,26 +85,26 @@ def benchmark(
     rounds: int = 5,
     advance: Callable[[int, int], None] = lambda more, total: None,
 ) -> list[Timing]:
-    """Times on one thread of this process, the files being in memory already. The first is the plain loader's.
+    """Timings on one thread of this process, with the files in memory; the plain loader comes first.
 
-    Every loader takes every sample in turn, in several rounds, of which the median counts.
+    The loaders read every sample in turn, in several rounds; the median of the rounds is reported.
 
     Args:
-        data: the data set; it must train on random scale and crop.
+        data: data set whose training transform is random scale and crop.
         cache_folder: folder for the decoded cache.
         images: number of images of the training split.
-        draws: samples of each image.
-        rounds: repetitions, of which the median counts.
+        draws: samples per image.
+        rounds: number of rounds.
         advance: callback, called with (rounds newly done, all rounds).
 
     Raises:
-        UserError: a data set that trains otherwise.
+        UserError: a data set with another training transform.
     """
     training = data.training_set()
     if [type(transform) for transform in data.geometry()] != [RandomScaleCrop]:
         raise UserError(
-            f"{data.title}: the plain loader of the benchmark scales and crops, and this data set is trained "
-            "otherwise; take dataset=cityscapes, demo or folder"
+            f"{data.title}: its training transform is not random scale and crop, as in the plain loader; use "
+            "dataset=cityscapes, demo or folder"
         )
     pairs = training.pairs[:images]
     order = [Draw(image, position) for position, image in enumerate(np.tile(range(len(pairs)), draws).tolist())]
@@ -126,21 +126,21 @@ def _time(
 ) -> list[Timing]:
     taken = {name: np.zeros((rounds + 1, len(order), 2)) for name in loaders}
     with _timed_decoders() as decoders:
-        for number in range(rounds + 1):
+        for index in range(rounds + 1):
             for draw in order:
                 for name, loader in loaders.items():
                     decoders.seconds = 0.0
                     start = time.thread_time()
                     loader[draw]
-                    taken[name][number, draw.position] = time.thread_time() - start, decoders.seconds
+                    taken[name][index, draw.position] = time.thread_time() - start, decoders.seconds
             advance(1, rounds + 1)
-    # The first round warms up; of the others the median, sample by sample.
+    # The first round is a warm-up; of the others, the median of each sample.
     typical = {name: 1000 * np.median(seconds[1:], 0).mean(0) for name, seconds in taken.items()}
     return [Timing(name, float(total), float(inside)) for name, (total, inside) in typical.items()]
 
 
 def conditions(data: SegmentationDataModule) -> list[str]:
-    """Lines about the files that were measured, and about the machine."""
+    """Lines that describe the measured files and the machine."""
     image, label = data.pairs(data.train_split)[0]
     height, width = read_size(image)
     files = (
@@ -167,7 +167,7 @@ class _Stopwatch:
 
 @contextmanager
 def _timed_decoders() -> Iterator[_Stopwatch]:
-    """Clocks both decoders, wherever they are called from."""
+    """Measure the time in both decoders, for all callers."""
     watch = _Stopwatch()
     decoders: dict[str, Callable[..., Any]] = {"opencv": reading.opencv, "pillow": reading.pillow}
     try:
@@ -192,10 +192,10 @@ def _one_thread() -> Iterator[None]:
 
 
 def print_timings(timings: Sequence[Timing], notes: Sequence[str], console: Console) -> None:
-    """Prints one row per loader; the last column compares with the first row."""
+    """Print one row per loader; the last column is relative to the first row."""
     grid = Table(box=SIMPLE_HEAD)
     grid.add_column("Loader", no_wrap=True)
-    for heading in ("ms a sample", "in decoder", "outside (%)", "samples/s", "x plain"):
+    for heading in ("ms/sample", "in decoder", "outside (%)", "samples/s", "speed-up"):
         grid.add_column(heading, justify="right")
     for timing in timings:
         ratio = timing.samples_per_second / timings[0].samples_per_second
@@ -209,7 +209,7 @@ def print_timings(timings: Sequence[Timing], notes: Sequence[str], console: Cons
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="the data set (default: a drawn one)")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="the data set (default: a synthetic one)")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="report the median of N (default: 5)")
     options = parser.parse_args(arguments)
     with one_line_errors("loader.py"), tempfile.TemporaryDirectory(prefix="loader-") as folder:

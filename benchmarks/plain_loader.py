@@ -1,4 +1,4 @@
-"""The textbook way to a training sample, for the benchmark to compare with."""
+"""Naive loader of training samples, the baseline of the benchmark."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,13 +20,13 @@ _SD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 class PlainLoader:
-    """Decodes, translates the whole label, resizes all of both, pads, crops, flips and normalises to float32.
+    """Decode, look up the whole label, resize all of both, pad, crop, flip and normalise to float32.
 
     Args:
         pairs: files of image and label.
         table: stored id -> train id, (256,).
         crop_size: (height, width).
-        scales: scales of the samples by their position, so that few samples stand for the whole range.
+        scales: scale of each sample by its position, so that few samples cover the whole range.
         seed: seed of the crops and flips.
     """
 

@@ -1,4 +1,4 @@
-"""Images that weigh on a decoder as photographs do."""
+"""Synthetic images that take as long to decode as photographs."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from ocnet_pl.dataset.reading import Bytes
 
 _LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 _NOISE = 2.6
-"""Standard deviation: at 2048x1024 it makes a PNG of about 3 MB."""
+"""Standard deviation of the noise; a PNG of 2048x1024 then has about 3 MB."""
 
 
 def write_synthetic_tree(root: Path, count: int, size: tuple[int, int] = (1024, 2048)) -> None:
-    """Writes a Cityscapes tree whose training split is noise over smooth shapes.
+    """Write a Cityscapes tree whose training split is noise over smooth shapes.
 
     Args:
         root: folder for `leftImg8bit` and `gtFine`.
@@ -23,9 +23,9 @@ def write_synthetic_tree(root: Path, count: int, size: tuple[int, int] = (1024, 
     photos, labels = root / "leftImg8bit" / "train" / "synthetic", root / "gtFine" / "train" / "synthetic"
     photos.mkdir(parents=True)
     labels.mkdir(parents=True)
-    for number in range(count):
-        image, label = _draw(np.random.default_rng(number), size)
-        stem = f"synthetic_{number:06d}_000019"
+    for index in range(count):
+        image, label = _draw(np.random.default_rng(index), size)
+        stem = f"synthetic_{index:06d}_000019"
         write_png(photos / f"{stem}_leftImg8bit.png", image)
         write_png(labels / f"{stem}_gtFine_labelIds.png", label)
 

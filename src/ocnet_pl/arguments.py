@@ -1,4 +1,4 @@
-"""Arguments of constructors and other values of the user, checked; a wrong one is an error of one line."""
+"""Checks of constructor arguments and other values of the user; errors are one line."""
 
 import inspect
 import math
@@ -70,7 +70,7 @@ def expect(setting: str, value: Any, holds: bool, expected: str) -> None:
     """Check a value for which `holds` must be true.
 
     Raises:
-        UserError: `holds` is false; the message names the setting, its value and the expected one.
+        UserError: `holds` is false; the message names the setting, its value and what is expected.
     """
     if not holds:
         raise UserError(f"{setting}={_short(value)}: {expected} is expected")
@@ -126,7 +126,7 @@ def _refusal(error: ValidationError, names: Sequence[str], given: Mapping[str, A
     for key in keys:
         value = value[key] if isinstance(value, Mapping) and key in value else wrong
     if problem["type"].startswith("missing"):
-        return ArgumentError(f"{path[0]}: has no value; give one")
+        return ArgumentError(f"{path[0]}: has no value; set it")
     inside = "".join(f"[{part}]" for part in path[len(keys) :])
     where = f"; {inside} is {wrong!r}" if inside else ""
     return ArgumentError(f"{'.'.join(map(str, keys))}={_short(value)}: {_expected(problem)}{where}")

@@ -1,4 +1,4 @@
-"""Processes: none outlives the one that started it, and which of them train one run together."""
+"""Processes: they end with their parent, and know the process group that they train in."""
 
 import ctypes
 import os
@@ -12,13 +12,13 @@ from pathlib import Path
 from ocnet_pl.errors import UserError
 
 EXIT_STOPPED = 75
-"""Exit code of a run that was asked to stop and can go on: EX_TEMPFAIL of sysexits.h."""
+"""Exit code of a run that was stopped by a signal and can resume: EX_TEMPFAIL of sysexits.h."""
 
 PARENT_VARIABLE = "OCNET_PARENT"
-"""Process id of the one that started this one."""
+"""Environment variable with the process id of the parent."""
 
 CONF_VARIABLE = "OCNET_CONF"
-"""Environment variable: folders of configuration files of one's own, separated as in `PATH`."""
+"""Environment variable with folders of the user's own configuration files, separated as in `PATH`."""
 
 _RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 _SLURM_RANKS = ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID")
@@ -26,34 +26,34 @@ GROUP_VARIABLES = (
     *_RANKS, *_SLURM_RANKS, "JSM_NAMESPACE_RANK", "MASTER_ADDR", "MASTER_PORT",
     "PL_GLOBAL_SEED", "WANDB_RUN_ID", "WANDB_SERVICE",
 )  # fmt: skip
-"""Variables that a process group or a cluster's job leaves in the environment. A run that inherits them joins somebody
-else's group, or takes the job's one task for all of its processes."""
+"""Variables that a process group or a cluster job leaves in the environment. A run that inherits them would join
+another group, or mistake the job's single task for all of its processes."""
 
 
 def die_with_parent(sign: signal.Signals = signal.SIGTERM) -> None:
-    """Tie this process to the one of ours that started it, even when that is killed with SIGKILL (Linux).
+    """End this process when its parent ends, even if the parent is killed with SIGKILL (Linux).
 
-    A launcher starts workers, a worker starts runs, a run starts its other ranks and its loaders: each calls this
-    first. A process that a cluster's scheduler started has no such parent and stays free.
+    Launchers start workers, workers start runs, and runs start their other ranks and their loaders: each calls this
+    first. A process that was started by a cluster's scheduler has no such parent and stays independent.
 
     Args:
-        sign: signal that this process gets when its parent ends.
+        sign: signal that this process receives when its parent ends.
     """
     parent, own = os.environ.get(PARENT_VARIABLE), str(os.getpid())
-    os.environ[PARENT_VARIABLE] = own  # for the processes that this one starts
+    os.environ[PARENT_VARIABLE] = own  # for the children of this process
     if parent == str(os.getppid()) and sys.platform == "linux":
-        ask_for_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
-        ctypes.CDLL(None).prctl(ask_for_signal, sign)
+        set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
+        ctypes.CDLL(None).prctl(set_parent_death_signal, sign)
 
 
 def stop_children(patience: float) -> None:
-    """Ask the runs that this process and its workers started to save and end, wait for them, and end the workers.
+    """Signal the runs of this process and its workers to save and exit, wait for them, and end the workers.
 
-    A run leads a session of its own, by which it is told from a worker; its ranks and loaders are its own matter.
-    Without `/proc` nothing is signalled: the runs are asked when their parent ends.
+    A run leads its own session, which distinguishes it from a worker; it ends its ranks and loaders itself. Without
+    `/proc` nothing is signalled here: runs are signalled when their parent ends.
 
     Args:
-        patience: seconds to wait at most.
+        patience: maximum wait in seconds.
     """
     runs, workers = [], []
     pending = _children(os.getpid())
@@ -67,7 +67,7 @@ def stop_children(patience: float) -> None:
                 pending += _children(process)
         except ProcessLookupError:
             continue
-    # Workers that are frozen start no other run; and a pool whose worker has died would kill the runs of all others.
+    # Stopped workers start no other run, and a pool whose worker has died would kill the runs of the others.
     _signal(workers, signal.SIGSTOP)
     _signal(runs, signal.SIGTERM)
     until = time.monotonic() + patience
@@ -97,20 +97,20 @@ def _is_alive(process: int) -> bool:
 
 
 def all_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def leave_stale_group(command: str) -> None:
-    """Remove from the environment what describes no process group that this process is in, with a warning.
+    """Remove variables from the environment that do not describe a process group of this process, with a warning.
 
     Lightning and torch read these variables on import, so this comes first. A group is described completely by
     torchrun and by Lightning's own launcher (`LOCAL_RANK`, `WORLD_SIZE` above 1, and `RANK` or `NODE_RANK`) and by srun
-    (`SLURM_PROCID`, `SLURM_NTASKS` above 1, in a job that is not interactive); by hand, the first process of each
-    machine has `NODE_RANK` and `MASTER_ADDR`. Anything else was left by another tool or an interactive job.
+    (`SLURM_PROCID`, `SLURM_NTASKS` above 1, in a job that is not interactive); if started by hand, the first process of
+    each machine has `NODE_RANK` and `MASTER_ADDR`. Anything else was left by another tool or an interactive job.
 
     Args:
-        command: that warns, where a removed variable would have changed what it does.
+        command: name of the command in the warning, which is printed if a removed variable would have had an effect.
     """
     environment = os.environ
     launched = "LOCAL_RANK" in environment and _number("WORLD_SIZE") > 1 and {"RANK", "NODE_RANK"} & set(environment)
@@ -126,8 +126,8 @@ def leave_stale_group(command: str) -> None:
         del environment[name]
     if misleading:
         print(
-            f"{command}: warning: {', '.join(misleading)} in the environment: describes no process group of this run, "
-            "ignored",
+            f"{command}: warning: {', '.join(misleading)} in the environment: ignored, because it "
+            "describes no process group of this run",
             file=sys.stderr,
             flush=True,
         )
@@ -140,11 +140,11 @@ def refuse_other_group(devices: int | str | Sequence[int], num_nodes: int) -> No
     """Compare the process group of the environment with the number of processes that a trainer will have.
 
     Args:
-        devices: of Lightning's trainer, on each machine; -1 or "auto" for all GPUs.
-        num_nodes: machines.
+        devices: devices of Lightning's trainer on each machine; -1 or "auto" for all GPUs.
+        num_nodes: number of machines.
 
     Raises:
-        UserError: another number of processes was started, so that runs would wait for each other or train twice.
+        UserError: the numbers differ, so that processes would wait for each other or train twice.
     """
     slurm = _number("SLURM_NTASKS") if "SLURM_PROCID" in os.environ else 0
     started = slurm or (_number("WORLD_SIZE") if "LOCAL_RANK" in os.environ else 0)
@@ -157,26 +157,26 @@ def refuse_other_group(devices: int | str | Sequence[int], num_nodes: int) -> No
                 else ("processes", "WORLD_SIZE and LOCAL_RANK")
             )
             raise UserError(
-                f"{started} {what} were started, but trainer.devices={devices} x trainer.num_nodes={num_nodes} makes "
-                f"{wanted}; set trainer.devices= to those of one machine and trainer.num_nodes= to the machines (and "
-                f"trainer=ddp), or start one process; if there is only this one, unset {variables}"
+                f"{started} {what} were started, but devices={devices} x num_nodes={num_nodes} of the trainer is "
+                f"{wanted}; set devices to the number per machine and num_nodes to the number of machines (with "
+                f"trainer=ddp), or start one process; if this is the only process, unset {variables}"
             )
     elif _number("NODE_RANK") >= num_nodes:
         raise UserError(
-            f"NODE_RANK={os.environ['NODE_RANK']} in the environment, but trainer.num_nodes={num_nodes}; "
-            "set trainer.num_nodes=, or unset NODE_RANK"
+            f"NODE_RANK={os.environ['NODE_RANK']} in the environment, but num_nodes={num_nodes} of the trainer; "
+            "set num_nodes of the trainer, or unset NODE_RANK"
         )
 
 
 def is_process_zero() -> bool:
-    """Return whether this process writes for its process group, before the group is formed."""
+    """Test whether this process writes for its process group, before the group is formed."""
     if "RANK" in os.environ:
         return _number("RANK") == 0
     return all(_number(name) == 0 for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
 def _number(name: str) -> int:
-    """The value of an environment variable; 0 where it is not a number."""
+    """Value of an environment variable; 0 if it is not a number."""
     text = os.environ.get(name, "")
     return int(text) if text.isdecimal() else 0
 

@@ -1,4 +1,4 @@
-"""The benchmark runs and its loaders do what they say; how fast they are is for `python benchmarks/loader.py`."""
+"""The loader benchmark runs, and its loaders return correct samples; the timings are not tested."""
 
 from pathlib import Path
 
@@ -40,9 +40,9 @@ def test_the_plain_loader_makes_samples(cityscapes_tree: Path) -> None:
         assert set(sample["label"].unique().tolist()) <= {*range(19), 255}
 
 
-def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+def test_other_training_transforms_are_refused(tmp_path: Path) -> None:
     root = ade20k_tree(tmp_path / "tree", train=[(40, 60)], val=[(40, 60)])
-    with pytest.raises(UserError, match="trained otherwise"):
+    with pytest.raises(UserError, match="dataset=cityscapes, demo or folder"):
         benchmark(ADE20K(str(root)), tmp_path)
 
 

@@ -131,7 +131,7 @@ class Shifted(A.DualTransform):
         (lambda: "Rotate", r"not a transform of albumentations"),
     ],
 )
-def test_what_is_no_augmentation_is_refused(augment: Callable[[], Any], words: str, root: Path) -> None:
+def test_unsuitable_transforms_are_refused(augment: Callable[[], Any], words: str, root: Path) -> None:
     with pytest.raises(UserError, match=words) as caught:
         data(root, augment()).training_set()
     assert "\n" not in str(caught.value)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from trees import folder_tree
 
 from ocnet_pl.dataset import cache as module
@@ -185,7 +186,7 @@ def test_a_read_only_cache_of_another_user_is_read(
     tmp_path: Path, pairs: list[Pair], error: OSError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared(tmp_path, pairs)
-    monkeypatch.setattr(module.FileLock, "acquire", raising(error))
+    monkeypatch.setattr(FileLock, "acquire", raising(error))
     assert np.array_equal(prepared(tmp_path, pairs).read(pairs[0])[1], read_pair(pairs[0], TABLE)[1])
     os.utime(pairs[0][0], (1, 1))
     with pytest.raises(UserError, match=rf"cache={tmp_path}.*: cannot be written \({error.strerror}\)"):
@@ -200,7 +201,7 @@ def raising(error: BaseException) -> Callable[..., None]:
 
 
 def test_a_file_system_without_locks(tmp_path: Path, pairs: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.FileLock, "acquire", raising(NotImplementedError("no flock")))
+    monkeypatch.setattr(FileLock, "acquire", raising(NotImplementedError("no flock")))
     with pytest.raises(UserError, match=r"cannot be written \(no flock\)"):
         prepared(tmp_path, pairs)
 

@@ -112,15 +112,15 @@ def wrong(tmp_path: Path, what: str) -> str:
         ("truncated label", "truncated"),
     ],
 )
-def test_damage_is_named(tmp_path: Path, what: str, words: str) -> None:
+def test_damage_is_reported(tmp_path: Path, what: str, words: str) -> None:
     assert words in wrong(tmp_path, what)
 
 
-def test_missing_root_tells_the_expected_tree(tmp_path: Path) -> None:
+def test_a_missing_root_is_reported_with_the_expected_tree(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"leftImg8bit/<split>/<city>"):
         data(tmp_path).pairs("train")
 
 
-def test_unknown_split_tells_the_known_ones(tmp_path: Path) -> None:
+def test_an_unknown_split_is_reported_with_the_known_splits(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="train, val, trainval, test"):
         data(tmp_path).pairs("valid")

@@ -1,9 +1,10 @@
-"""The demo's tree on disks that do not let it be written."""
+"""The demo's tree on disks that cannot be written."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from ocnet_pl.dataset import demo
 from ocnet_pl.dataset.demo import Demo
@@ -18,9 +19,9 @@ def refuse(*arguments: Any, **named: Any) -> None:
     raise PermissionError(13, "Permission denied")
 
 
-def test_a_tree_of_somebody_else_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_tree_of_another_user_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made(tmp_path / "demo").prepare_data()
-    monkeypatch.setattr(demo.FileLock, "acquire", refuse)
+    monkeypatch.setattr(FileLock, "acquire", refuse)
     module = made(tmp_path / "demo")
     module.prepare_data()
     assert len(module.pairs("train")) == 2
@@ -28,7 +29,7 @@ def test_a_tree_of_somebody_else_is_read(tmp_path: Path, monkeypatch: pytest.Mon
         made(tmp_path / "other").prepare_data()
 
 
-def test_a_full_disk_is_named_and_nothing_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, content: bytes) -> int:
         raise OSError(28, "No space left on device")
 
@@ -41,7 +42,7 @@ def test_a_full_disk_is_named_and_nothing_counts(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("content", ["{", "[", "\udce9"])
-def test_a_damaged_stamp_is_named(tmp_path: Path, content: str) -> None:
+def test_a_damaged_stamp_is_reported(tmp_path: Path, content: str) -> None:
     made(tmp_path / "demo").prepare_data()
     (tmp_path / "demo" / "demo.json").write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match=r"demo.json: cannot be read"):

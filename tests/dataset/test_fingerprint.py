@@ -1,4 +1,4 @@
-"""The identity of a split: the same wherever the files lie, another as soon as one of them is another."""
+"""Fingerprints of a split do not depend on its location, and change with any of its files."""
 
 import os
 import shutil
@@ -77,7 +77,7 @@ def test_names_and_order_count(tree: Path) -> None:
     assert set(after.images) == set(before.images), "the pictures are still those"
 
 
-def test_one_picture_has_one_key_in_every_split(tree: Path) -> None:
+def test_an_image_has_one_key_in_every_split(tree: Path) -> None:
     shutil.copy(pairs_of(tree)[2][0], pairs_of(tree, "val")[0][0])
     train, val = of(tree), of(tree, "val")
     assert val.images == train.images[2:]
@@ -98,7 +98,7 @@ def test_large_files_of_one_size(tmp_path: Path, suffix: str, place: float) -> N
     assert keys[0] != keys[1]
 
 
-def test_names_that_are_no_utf8_and_files_elsewhere(tmp_path: Path) -> None:
+def test_names_need_not_be_utf8_and_files_may_lie_elsewhere(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
     path.write_bytes(b"x")
     inside = fingerprint([(path, path)], tmp_path)
@@ -106,6 +106,6 @@ def test_names_that_are_no_utf8_and_files_elsewhere(tmp_path: Path) -> None:
     assert fingerprint([(path, path)], tmp_path / "root").images == inside.images
 
 
-def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"gone\.png: cannot be read"):
+def test_unreadable_files_are_reported(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gone\.png: No such file"):
         fingerprint([(tmp_path / "gone.png", tmp_path / "gone.png")], tmp_path)

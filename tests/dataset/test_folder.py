@@ -140,7 +140,7 @@ def test_a_command_names_the_setting(
     assert "\n" not in error
 
 
-def test_a_split_may_be_called_by_a_number(tree: Path) -> None:
+def test_a_split_name_may_be_a_number(tree: Path) -> None:
     for kind in ("images", "masks"):
         (tree / kind / "val").rename(tree / kind / "1")
     module = data(tree, val_split=1)
@@ -149,7 +149,7 @@ def test_a_split_may_be_called_by_a_number(tree: Path) -> None:
     assert len(list(module.val_dataloader())) == 2
 
 
-def test_what_is_missing_is_told(tree: Path) -> None:
+def test_missing_files_are_reported(tree: Path) -> None:
     (tree / "masks/val/000.png").unlink()
     with pytest.raises(UserError, match=r"000.jpg: image without its label; expected .*masks/val/000.png"):
         data(tree).pairs("val")

@@ -38,14 +38,14 @@ def test_the_official_table() -> None:
 
 
 @pytest.mark.parametrize("layout", ["official", "nested", "flat"])
-def test_archives_are_found_as_they_unpack(layout: str, tmp_path: Path) -> None:
+def test_archives_are_found_in_every_layout(layout: str, tmp_path: Path) -> None:
     module = data(lip_tree(tmp_path, layout, **SIZES))
     assert [len(module.pairs(split)) for split in ("train", "val")] == [4, 3]
     image, label = module.pairs("val")[1]
     assert (image.name, label.name) == ("2_14.jpg", "2_14.png")
 
 
-def test_what_the_lists_name_must_be_there(tree: Path) -> None:
+def test_listed_files_must_exist(tree: Path) -> None:
     images = tree / "TrainVal_images"
     (images / "val_images/2_14.jpg").unlink()
     with pytest.raises(UserError, match=r"2_14\.jpg: no such file; .* from the list of 'val'"):

@@ -1,4 +1,4 @@
-"""No file is skipped or added without a word."""
+"""Files are not silently skipped or added."""
 
 import json
 import os
@@ -105,7 +105,7 @@ def test_pictures_behind_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @EVERY
-def test_a_link_that_leads_nowhere_is_named(name: str, tmp_path: Path) -> None:
+def test_a_broken_link_is_reported(name: str, tmp_path: Path) -> None:
     make, module, place = DATA[name]
     root = make(tmp_path, **SIZES)
     (root / place / "evening").symlink_to(tmp_path / "disk2")
@@ -113,7 +113,7 @@ def test_a_link_that_leads_nowhere_is_named(name: str, tmp_path: Path) -> None:
         module(root).pairs("train")
 
 
-def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = folder_tree(tmp_path, **SIZES)
     iterdir = Path.iterdir
 
@@ -123,14 +123,14 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pyt
         return iterdir(path)
 
     monkeypatch.setattr(listing.Path, "iterdir", refuse)
-    with pytest.raises(UserError, match=r"images/val: cannot be read \(Permission denied\)"):
+    with pytest.raises(UserError, match=r"images/val: Permission denied"):
         folder(root).pairs("val")
 
 
 def test_a_name_longer_than_the_file_system_allows(tmp_path: Path) -> None:
     root = folder_tree(tmp_path, **SIZES)
     (root / "val.txt").write_text("a" * 300)
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="File name too long"):
         folder(root).pairs("val")
 
 
@@ -188,7 +188,7 @@ def test_wrong_lists_are_reported(
     assert words.format(*names) in error.message
 
 
-def test_names_with_a_suffix_are_explained(tmp_path: Path) -> None:
+def test_names_with_a_suffix_are_reported(tmp_path: Path) -> None:
     root = folder_tree(tmp_path, **SIZES)
     (root / "train.txt").write_text("train/000.jpg\ntrain/001.jpg\n")
     with pytest.raises(UserError, match=r"train.txt: 'train/000.jpg' has a suffix; write 'train/000'"):

@@ -1,6 +1,6 @@
-"""Files that decoders read without a word, and wrongly: each is refused by name, or read as what it says.
+"""Files that decoders silently misread: each is refused by name, or read correctly.
 
-`ocnet-data check` and a training share the reader, and are asked the same questions here.
+The same cases are tested with `ocnet-data check`, which shares the reader with training.
 """
 
 import io
@@ -157,7 +157,7 @@ def data(root: Path, **settings: Any) -> Folder:
 
 
 @WRONG
-def test_the_check_names_it(root: Path, what: str, name: str) -> None:
+def test_the_check_reports_the_file(root: Path, what: str, name: str) -> None:
     path, words = place(root, what, name)
     report = check(data(root), 1, lambda more, total: None)
     (error,) = [finding for finding in report.findings if finding.severity == "error"]
@@ -167,7 +167,7 @@ def test_the_check_names_it(root: Path, what: str, name: str) -> None:
 
 
 @WRONG
-def test_a_sample_names_it(root: Path, what: str, name: str, tmp_path: Path) -> None:
+def test_reading_a_sample_reports_the_file(root: Path, what: str, name: str, tmp_path: Path) -> None:
     path, words = place(root, what, name)
     for module in (data(root, num_workers=0), data(root, num_workers=0, cache=str(tmp_path / "cache"))):
         with pytest.raises(UserError) as caught:
@@ -194,7 +194,7 @@ def ids(content: bytes, table: Bytes = ABC) -> Bytes:
 
 @pytest.mark.parametrize("order", [(2, 1, 0), (1, 0, 2), (0, 2, 1), (0, 1, 2), (2, 1, 0, 0, 0)])
 @pytest.mark.parametrize("bits", [2, 4, 8])
-def test_a_grey_palette_shows_the_ids(order: tuple[int, ...], bits: int) -> None:
+def test_a_grey_palette_displays_the_ids(order: tuple[int, ...], bits: int) -> None:
     if len(order) > 2**bits:
         return
     stored = np.array([order.index(value) for value in range(3)], np.uint8)[LABEL]
@@ -212,7 +212,7 @@ def test_a_grey_palette_in_other_formats(kind: str) -> None:
     assert np.array_equal(ids(kept.getvalue()), LABEL)
 
 
-def test_a_stray_id_behind_a_grey_palette_is_no_class() -> None:
+def test_a_stray_id_outside_a_grey_palette_is_not_a_class() -> None:
     stray = np.array([0, 1, 200], np.uint8)[LABEL]
     assert set(np.unique(ids(png(LABEL, 8, 3, grey(0, 1, 200))))) == set(np.unique(stray))
 
@@ -235,7 +235,7 @@ def test_a_palette_in_colour_stores_the_ids(used: tuple[int, ...], palette: list
     assert np.array_equal(ids(png(label, 8, 3, palette)), label)
 
 
-def test_black_and_white_is_what_the_table_says() -> None:
+def test_the_table_decides_black_and_white() -> None:
     content = png(LABEL > 0, 8, 3, grey(0, 255))
     both = decoding_table({0: 0, 255: 1})
     assert set(np.unique(ids(content, both))) == {0, 255}
@@ -271,7 +271,7 @@ def test_photographs_are_stretched_to_all_levels(tmp_path: Path) -> None:
         assert set(np.unique(read_image(path))) == {0, 255}
 
 
-def test_what_stays_as_it_is(tmp_path: Path) -> None:
+def test_formats_that_are_read_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "label.png"
     for content in (
         saved(LABEL, "PNG"),
@@ -285,13 +285,13 @@ def test_what_stays_as_it_is(tmp_path: Path) -> None:
     assert read_image(path).shape == (32, 32, 3)
 
 
-def test_a_phone_adds_previews_to_a_photograph(tmp_path: Path) -> None:
+def test_previews_in_a_photograph_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(several(PHOTO, "MPO"))
     assert read_image(path).shape == (32, 32, 3)
 
 
-def test_no_command_opens_a_bomb(tmp_path: Path) -> None:
+def test_huge_images_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     side = int(MAX_PIXELS**0.5) + 1
     path.write_bytes(png(PHOTO, 8, 2, size=(side, side)))
@@ -322,7 +322,7 @@ TURNED: dict[str, Callable[[int], bytes]] = {
 
 @pytest.mark.parametrize("kind", TURNED)
 @pytest.mark.parametrize("orientation", [1, 2, 3, 4, 6, 8])
-def test_orientations_are_seen(
+def test_orientations_are_found(
     root: Path, kind: str, orientation: int, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = TURNED[kind](orientation)
@@ -350,7 +350,7 @@ def test_a_training_warns_once(root: Path, workplace: Path, call: Main, capsys: 
     assert "2 images have one" in line
 
 
-def test_two_sizes_are_explained(root: Path) -> None:
+def test_two_sizes_are_reported(root: Path) -> None:
     photo = root / "images/train/002.jpg"
     photo.write_bytes(saved(PHOTO[:24], "JPEG", exif=turned(6)))
     Image.fromarray(np.rot90(LABEL[:24], -1).copy()).save(root / "masks/train/002.png")

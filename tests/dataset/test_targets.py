@@ -9,7 +9,7 @@ import albumentations as A
 import cv2
 import numpy as np
 import pytest
-from conftest import Main
+from conftest import SHORT, Main
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -46,7 +46,7 @@ def pose(pair: Pair) -> NDArray[Any]:
 
 
 class Toy(Folder):
-    """A data set of one's own: the label again as three masks, and keypoints from a text file beside the label."""
+    """A data set of the user: the label again as three masks, and keypoints from a text file beside the label."""
 
     targets: Targets = MappingProxyType(
         {
@@ -272,7 +272,7 @@ def test_mirrors_are_refused_with_sided_keypoints(flip: type[A.DualTransform], r
 
 
 class Distorted(A.DualTransform):
-    """A transform of one's own that does not know keypoints."""
+    """A transform of the user that does not support keypoints."""
 
     def apply(self, img: Any, **params: Any) -> Any:
         return cv2.blur(img, (3, 3))
@@ -307,7 +307,7 @@ class Depth(Folder):
 """
 
 
-def test_a_data_set_of_ones_own(
+def test_a_data_set_outside_the_package(
     root: Path, workplace: Path, call: Main, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One file and one YAML outside the package."""
@@ -321,3 +321,6 @@ def test_a_data_set_of_ones_own(
     monkeypatch.setenv("OCNET_CONF", str(workplace / "own"))
     assert call("data", "show", "dataset=depth", "--count", "2", "--out", "show.png") == 0, capsys.readouterr().err
     assert Path("show.png").is_file()
+    training = (*SHORT, "dataset=depth", "dataset.val_split=train", "evaluate_on=[train]", "dataset.num_workers=0")
+    assert call("train", *training) == 0, capsys.readouterr().err
+    assert Path("outputs/runs/base_oc/seed-0/result.json").is_file()

@@ -183,7 +183,7 @@ def test_unused_splits_give_warnings_only(root: Path) -> None:
     assert "split without labels" in {finding.kind for finding in of(cityscapes(root), "note")}
 
 
-def test_a_split_made_of_others_is_not_read_twice(root: Path) -> None:
+def test_a_split_of_other_splits_is_not_read_twice(root: Path) -> None:
     report = cityscapes(root, train_split="trainval")
     assert list(report.splits) == ["train", "val"]
     damage(root, "id 200")
@@ -197,7 +197,7 @@ def test_training_on_validation_images_is_reported(root: Path) -> None:
     assert "5 images of val" in told[0].message
 
 
-def test_labels_without_an_image_and_twins(root: Path) -> None:
+def test_labels_without_an_image_and_duplicates(root: Path) -> None:
     photo(root).unlink()
     shutil.copy(photo(root, 0), photo(root, 1))
     report = cityscapes(root)
@@ -255,13 +255,13 @@ def test_lip_checks_left_and_right(tmp_path: Path) -> None:
     assert "in 0 of 3" in told[0].message
 
 
-def test_lip_lists_an_image_that_is_not_there(tmp_path: Path) -> None:
+def test_a_listed_image_is_missing_in_lip(tmp_path: Path) -> None:
     root = lip_tree(tmp_path, **SIZES)
     gone = root / "TrainVal_images" / "train_images" / "2_14.jpg"
     gone.unlink()
     (error,) = of(report_of(LIP(str(root))), "error")
     assert error.file == str(gone)
-    assert "no such file" in error.message
+    assert "No such file" in error.message
 
 
 def test_the_command(root: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:

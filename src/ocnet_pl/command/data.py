@@ -27,7 +27,7 @@ ocnet-data COMMAND --help describes each command."""
 
 CHECK = """\
 Reads every image and label of every existing split, on all cores, and reports
-  the number of images beside the expected one; sizes, modes, classes and the share of ignored pixels;
+  the found and the expected number of images; sizes, modes, classes and the share of ignored pixels;
   files that are missing, empty, damaged, of another format or size, or contain ids outside the data set's table;
   files that decoders misread (16-bit, several pages, lossy labels) or that viewers rotate (EXIF orientation);
   images in two splits (by content); and whether left and right parts lie where they should.

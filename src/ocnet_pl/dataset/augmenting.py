@@ -31,7 +31,7 @@ def safe_augment(
     """Copies of transforms that keep images uint8 and give no class to pixels without a source.
 
     Pixels of a label without a source, e.g. the corners of a rotated image, get an id that is ignored. Each transform
-    is tried on a small sample, so that an unsuitable one is refused before the training.
+    is tried on a small sample, so that unsuitable transforms are refused before training.
 
     Args:
         augment: albumentations transforms and compositions of them.

@@ -4,17 +4,15 @@ import errno
 import hashlib
 import os
 import shutil
-import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
+from ocnet_pl.dataset.building import building
 from ocnet_pl.dataset.cache_index import BYTES_PER_PIXEL, CacheIndex, read_index, sources_hash
 from ocnet_pl.dataset.reading import Bytes, Pair, read_pair, read_size
 from ocnet_pl.drawing.progress import progress_of
@@ -88,16 +86,10 @@ class DecodedCache:
         """
         if self._open(sources_hash(self.pairs, self.table)) is None:
             return
-        parent = self.folder.parent
-        try:
-            parent.mkdir(parents=True, exist_ok=True)
-            with _locked(self.folder):
-                sources = sources_hash(self.pairs, self.table)
-                if (reason := self._open(sources)) is not None:
-                    self._index = self._build(sources, reason)
-        except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise UserError(f"cache={parent}: cannot be written ({reason}); choose another folder, or null") from error
+        with building(self.folder, f"cache={self.folder.parent}") as unfinished:
+            sources = sources_hash(self.pairs, self.table)
+            if (reason := self._open(sources)) is not None:
+                self._index = self._build(unfinished, sources, reason)
 
     def _open(self, sources: str) -> str | None:
         """Open an existing cache; None if it is complete and of these files, else the reason to build it."""
@@ -114,13 +106,11 @@ class DecodedCache:
             pass  # any damage: it is rebuilt
         return "it was damaged"
 
-    def _build(self, sources: str, reason: str) -> CacheIndex:
+    def _build(self, unfinished: Path, sources: str, reason: str) -> CacheIndex:
         with ThreadPoolExecutor(all_cores()) as pool:
             sizes = list(pool.map(read_size, (image for image, _ in self.pairs)))
         index = CacheIndex(sources, sizes, [])
-        unfinished = self.folder.with_name(f".{self.folder.name}.unfinished")
-        for old in (self.folder, unfinished):
-            shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
         if shutil.disk_usage(self.folder.parent).free < index.length:
             raise self._disk_full(index)
         try:
@@ -132,8 +122,6 @@ class DecodedCache:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise self._disk_full(index) from error
             raise
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
         return index
 
     def _fill(self, path: Path, index: CacheIndex, reason: str) -> None:
@@ -165,17 +153,3 @@ class DecodedCache:
             f"cache={self.folder.parent}: the disk is full: the cache of {len(self.pairs)} images needs "
             f"{index.length:,} bytes, {free:,} are free; choose another folder, or leave cache out"
         )
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(f"cache: waiting for the process that builds {folder}", file=sys.stderr)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

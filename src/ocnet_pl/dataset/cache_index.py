@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from ocnet_pl.dataset.listing import unreadable
 from ocnet_pl.dataset.reading import Bytes, Pair
+from ocnet_pl.errors import readable_os_errors
 
 BYTES_PER_PIXEL = 4  # three of the image, one of the label
 _VERSION = 2
@@ -64,10 +64,8 @@ def sources_hash(pairs: Sequence[Pair], table: Bytes) -> str:
     digest = hashlib.sha256(f"{_VERSION}".encode() + table.tobytes())
     for pair in pairs:
         for path in pair:
-            try:
+            with readable_os_errors(path):
                 status = path.stat()
-            except OSError as error:
-                raise unreadable(path, error) from error
             digest.update(b"\n" + os.fsencode(path.absolute()) + f" {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()
 

@@ -20,7 +20,7 @@ from ocnet_pl.dataset.cache import DecodedCache
 from ocnet_pl.dataset.collate import pad_to_largest, stack
 from ocnet_pl.dataset.labelled_images import LabelledImages
 from ocnet_pl.dataset.labels import ignored_id, mirroring_table
-from ocnet_pl.dataset.sampler import ShardSampler, StepBatchSampler
+from ocnet_pl.dataset.sampler import StepBatchSampler
 from ocnet_pl.dataset.samples import SegmentationDataset
 from ocnet_pl.dataset.targets import refuse_reserved_names
 from ocnet_pl.dataset.transforms import RandomScaleCrop, training_transform
@@ -50,7 +50,7 @@ class SegmentationDataModule(LabelledImages, pl.LightningDataModule):
         cache: folder for decoded images, filled on first use; None: files are decoded each time.
         augment: albumentations transforms that follow scale, crop and flip. They must keep images uint8; pixels of
             labels without a source are ignored.
-        class_weights: weights of the loss, in the order of the classes; None: the published ones, if any.
+        class_weights: weights of the loss, in the order of the classes; None: the published weights, if any.
         absent_classes: rule of the mIoU for classes that occur neither in truth nor prediction: `skip` or `zero`;
             None: the rule of the data set.
         seed: seed of the run.
@@ -95,12 +95,7 @@ class SegmentationDataModule(LabelledImages, pl.LightningDataModule):
         if absent_classes is not None:
             self.absent_classes = absent_classes
         if class_weights is not None:
-            if len(class_weights) != len(self.classes):
-                count = f"{len(self.classes)} numbers, one for each class, not {len(class_weights)}"
-                raise refuse("class_weights", class_weights, count)
-            if not any(class_weights):
-                raise refuse("class_weights", class_weights, "at least one number above 0")
-            self.class_weights = tuple(class_weights)
+            self.class_weights = _weights(class_weights, len(self.classes))
 
     def geometry(self) -> list[A.BasicTransform]:
         """Transforms that bring an image to its training size; flip and `augment` follow."""
@@ -181,8 +176,16 @@ class SegmentationDataModule(LabelledImages, pl.LightningDataModule):
             raise UserError(
                 f"{split!r} has {len(dataset)} images for {world_size} processes; start {len(dataset)} or fewer"
             )
-        sampler = ShardSampler(len(dataset), rank, world_size)
-        return _loader(dataset, self.num_workers, sampler=sampler, batch_size=self.val_batch_size, collate_fn=stack)
+        shard = range(rank, len(dataset), world_size)  # no padding with duplicates, which would count images twice
+        return _loader(dataset, self.num_workers, sampler=shard, batch_size=self.val_batch_size, collate_fn=stack)
+
+
+def _weights(given: Sequence[float], count: int) -> tuple[float, ...]:
+    if len(given) != count:
+        raise refuse("class_weights", given, f"{count} numbers, one for each class, not {len(given)}")
+    if not any(given):
+        raise refuse("class_weights", given, "at least one number above 0")
+    return tuple(given)
 
 
 def _loader(dataset: SegmentationDataset, num_workers: int, **arguments: Any) -> Loader:

@@ -1,18 +1,17 @@
 """Synthetic Cityscapes: a small tree of scenes in which a local patch does not determine the class."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 from torchvision.datasets import Cityscapes as Official
 
 from ocnet_pl.arguments import Name, Positive, Size, Whole, checked
+from ocnet_pl.dataset.building import building
 from ocnet_pl.dataset.cityscapes import Cityscapes
 from ocnet_pl.dataset.reading import Bytes
 from ocnet_pl.errors import UserError
@@ -67,14 +66,9 @@ class Demo(Cityscapes):
         }
         if self._is_drawn(recipe):  # perhaps by another user, in a read-only folder
             return
-        try:
-            self.root.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.root.with_name(f".{self.root.name}.lock")):
-                if not self._is_drawn(recipe):
-                    self._draw(recipe)
-        except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise UserError(f"root={self.root}: cannot be written ({reason}); choose a folder of your own") from error
+        with building(self.root, f"root={self.root}") as unfinished:
+            if not self._is_drawn(recipe):
+                self._draw(unfinished, recipe)
 
     def _is_drawn(self, recipe: dict[str, Any]) -> bool:
         stamp = self.root / "demo.json"
@@ -88,11 +82,9 @@ class Demo(Cityscapes):
             raise UserError(f"{self.root}: contains a demo tree of other settings; choose another root, or delete it")
         return True
 
-    def _draw(self, recipe: dict[str, Any]) -> None:
+    def _draw(self, unfinished: Path, recipe: dict[str, Any]) -> None:
         if self.root.exists() and any(self.root.iterdir()):
             raise UserError(f"{self.root}: is neither empty nor a demo tree; choose another root")
-        unfinished = self.root.with_name(f".{self.root.name}.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
         draw_tree(unfinished, self.image_size, self.num_images, self.drawing_seed)
         (unfinished / "demo.json").write_text(json.dumps(recipe), "utf-8")
         if self.root.exists():
@@ -171,38 +163,15 @@ def _draw_vehicles(rng: np.random.Generator, image: NDArray[np.float32], label: 
         y = top + int(rng.integers(1, box_height - side))
         x = left + int(rng.integers(2, box_width - side - 1))
         shape, paint = _BADGES[kind]
-        image[y : y + side, x : x + side][shape(side)] = paint
+        axis = (np.arange(side) + 0.5) / side * 2 - 1
+        image[y : y + side, x : x + side][shape(axis[:, None], axis[None, :])] = paint
 
 
-def _grid(side: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    axis = (np.arange(side) + 0.5) / side * 2 - 1
-    y, x = np.meshgrid(axis, axis, indexing="ij")
-    return y, x
-
-
-def _disc(side: int) -> NDArray[np.bool_]:
-    y, x = _grid(side)
-    return np.asarray(np.hypot(y, x) < 0.8)
-
-
-def _stripes(side: int) -> NDArray[np.bool_]:
-    _, x = _grid(side)
-    return np.asarray(np.floor((x + 1) * 2.5) % 2 == 0)
-
-
-def _cross(side: int) -> NDArray[np.bool_]:
-    y, x = _grid(side)
-    return np.asarray((abs(y) < 0.3) | (abs(x) < 0.3))
-
-
-def _ring(side: int) -> NDArray[np.bool_]:
-    y, x = _grid(side)
-    return np.asarray(abs(np.hypot(y, x) - 0.75) < 0.22)
-
-
-_BADGES: dict[str, tuple[Callable[[int], NDArray[np.bool_]], tuple[int, int, int]]] = {
-    "car": (_disc, (255, 255, 255)),
-    "truck": (_stripes, (0, 0, 0)),
-    "bus": (_cross, (255, 230, 0)),
-    "train": (_ring, (230, 0, 0)),
+_Axis = NDArray[np.float64]
+_BADGES: dict[str, tuple[Callable[[_Axis, _Axis], NDArray[np.bool_]], tuple[int, int, int]]] = {
+    "car": (lambda y, x: np.hypot(y, x) < 0.8, (255, 255, 255)),  # disc
+    "truck": (lambda y, x: np.floor((x + 1) * 2.5) % 2 + 0 * y == 0, (0, 0, 0)),  # stripes
+    "bus": (lambda y, x: (abs(y) < 0.3) | (abs(x) < 0.3), (255, 230, 0)),  # cross
+    "train": (lambda y, x: abs(np.hypot(y, x) - 0.75) < 0.22, (230, 0, 0)),  # ring
 }
+"""Shape of each badge for y and x from -1 to 1, and its colour."""

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
-from ocnet_pl.dataset.listing import is_file, unreadable
+from ocnet_pl.dataset.listing import is_file
 from ocnet_pl.dataset.reading import Pair
+from ocnet_pl.errors import readable_os_errors
 from ocnet_pl.record.images import Fingerprint
 
 _WHOLE = 1 << 16
@@ -50,12 +51,9 @@ def _hash_label(path: Path) -> str:
 
 
 def _hash_parts(path: Path) -> str:
-    try:
-        with path.open("rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            return _hash(str(size).encode(), *_parts(file, size))
-    except OSError as error:
-        raise unreadable(path, error) from error
+    with readable_os_errors(path), path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        return _hash(str(size).encode(), *_parts(file, size))
 
 
 def _parts(file: BinaryIO, size: int) -> list[bytes]:

@@ -34,12 +34,8 @@ _TAIL = 1 << 16
 def open_image(path: Path, source: BinaryIO) -> ImageFile:
     """Open a file with Pillow, without decoding its pixels.
 
-    Args:
-        path: path for error messages.
-        source: content of the file.
-
     Raises:
-        UserError: not an image, or too many pixels.
+        UserError: not an image, or too many pixels; the message names `path`.
     """
     try:
         return Image.open(source, formats=_FORMATS)
@@ -64,9 +60,7 @@ def too_many_pixels(path: Path) -> UserError:
 def refuse_damaged_png(path: Path, encoded: bytes) -> None:
     """Check the checksum of every chunk of a PNG: decoders may silently give other pixels of a damaged file.
 
-    Args:
-        path: path for error messages.
-        encoded: content of the file; other formats than PNG pass.
+    Other formats pass.
 
     Raises:
         UserError: a chunk is damaged or missing.
@@ -85,15 +79,9 @@ def refuse_damaged_png(path: Path, encoded: bytes) -> None:
 def refuse_other_format(path: Path, image: ImageFile, modes: tuple[str, ...], expected: str) -> None:
     """Check that the decoder would return the whole content of a file as it is stored.
 
-    Args:
-        path: path for error messages.
-        image: result of `open_image`.
-        modes: Pillow's modes that are read.
-        expected: the same in words.
-
     Raises:
-        UserError: another mode, more than 8 bits per sample, several images in one file, or a TIFF that is not upright
-            (Pillow rotates TIFFs, and no other format).
+        UserError: another mode than `modes` (`expected` in words), more than 8 bits per sample, several images in one
+            file, or a TIFF that is not upright (Pillow rotates TIFFs, and no other format).
     """
     bits = bits_per_sample(image)
     if image.mode not in modes or bits > 8:
@@ -102,7 +90,7 @@ def refuse_other_format(path: Path, image: ImageFile, modes: tuple[str, ...], ex
     # Phones add previews and gain maps to a photograph (MPO); the first image is the photograph.
     count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if count > 1:
-        raise UserError(f"{path}: contains {count} images (pages or frames), expected one; save each as a file")
+        raise UserError(f"{path}: contains {count} images (pages or frames), expected 1; save each as a file")
     if image.format == "TIFF" and (orientation := _orientation(image)) != _UPRIGHT:
         raise UserError(f"{path}: TIFF with EXIF orientation {orientation}, expected 1; save it upright")
 
@@ -141,9 +129,7 @@ def bits_per_sample(image: ImageFile) -> int:
 def orientation_of(path: Path, source: BinaryIO) -> int:
     """Orientation of an image from its EXIF or XMP data, 1 to 8; 1 is upright.
 
-    Args:
-        path: path for error messages.
-        source: content of the file; the start and the last 64 KiB are read.
+    Only the start and the last 64 KiB of the file are read.
 
     Raises:
         UserError: not an image.

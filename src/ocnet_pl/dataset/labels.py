@@ -22,7 +22,7 @@ def decoding_table(train_ids: Mapping[int, int]) -> Bytes:
 
 
 def ignored_id(table: Bytes) -> int:
-    """Stored id for pixels that have no label, the highest ignored one."""
+    """Highest ignored stored id, for pixels without a label."""
     return int(np.flatnonzero(table == IGNORE)[-1])
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from ocnet_pl.errors import UserError
+from ocnet_pl.errors import UserError, readable_os_errors
 
 _LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
@@ -25,21 +25,19 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
-    try:
+    with readable_os_errors(folder):
+        if not folder.exists():
+            return  # the caller reports what it expects there
         found = folder.stat()
         paths = [path for path in folder.iterdir() if not is_litter(path.name)]
-    except FileNotFoundError:
-        return  # the caller says what it expects there
-    except OSError as error:
-        raise unreadable(folder, error) from error
     here = above | {(found.st_dev, found.st_ino)}
     for path in paths:
-        try:
-            inside = path.stat()
-        except FileNotFoundError:
-            raise UserError(f"{path}: link to a missing file or folder; mount its disk, or delete the link") from None
-        except OSError as error:
-            raise unreadable(path, error) from error
+        with readable_os_errors(path):
+            try:
+                inside = path.stat()
+            except FileNotFoundError:
+                link = f"{path}: link to a missing file or folder; mount its disk, or delete the link"
+                raise UserError(link) from None
         if not stat.S_ISDIR(inside.st_mode):
             yield path
         elif (inside.st_dev, inside.st_ino) not in here:  # a link to a folder above would never end
@@ -52,15 +50,8 @@ def is_file(path: Path) -> bool:
     Raises:
         UserError: its folder may not be read, or its name is too long for the file system.
     """
-    try:
+    with readable_os_errors(path):
         return path.is_file()
-    except OSError as error:
-        raise unreadable(path, error) from error
-
-
-def unreadable(path: Path, error: OSError) -> UserError:
-    """Error for a file or folder that the system cannot read."""
-    return UserError(f"{path}: cannot be read ({error.strerror}); check its permissions, or copy it again")
 
 
 def read_list(path: Path) -> list[str]:
@@ -70,11 +61,10 @@ def read_list(path: Path) -> list[str]:
         UserError: a file that cannot be read, is not UTF-8, is empty, or holds a name more than once.
     """
     try:
-        lines = path.read_text("utf-8-sig").split("\n")
+        with readable_os_errors(path):
+            lines = path.read_text("utf-8-sig").split("\n")
     except UnicodeDecodeError:
         raise UserError(f"{path}: is not a text file in UTF-8; save it in that encoding") from None
-    except OSError as error:
-        raise unreadable(path, error) from error
     names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise UserError(f"{path}: contains no names; write one per line")

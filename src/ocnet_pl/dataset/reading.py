@@ -23,9 +23,9 @@ from ocnet_pl.dataset.headers import (
     too_many_pixels,
     undecodable,
 )
-from ocnet_pl.dataset.listing import is_file, unreadable
+from ocnet_pl.dataset.listing import is_file
 from ocnet_pl.dataset.stored_ids import stored_ids
-from ocnet_pl.errors import UserError
+from ocnet_pl.errors import UserError, readable_os_errors
 
 Bytes = NDArray[np.uint8]
 Pair = tuple[Path, Path]
@@ -61,12 +61,7 @@ def read_label(path: Path, table: Bytes) -> Bytes:
 
 
 def read_pair(pair: Pair, table: Bytes) -> tuple[Bytes, Bytes]:
-    """Image (H, W, 3) and stored ids (H, W), which must be of one size.
-
-    Args:
-        pair: files of image and label.
-        table: stored id -> train id, (256,).
-    """
+    """Image (H, W, 3) and stored ids (H, W), which must be of one size; see `read_image` and `read_label`."""
     encoded = content(pair[0])
     image, label = decode_image(pair[0], encoded), read_label(pair[1], table)
     refuse_other_size(pair, encoded, image.shape, label.shape)
@@ -75,14 +70,9 @@ def read_pair(pair: Pair, table: Bytes) -> tuple[Bytes, Bytes]:
 
 def read_size(path: Path) -> tuple[int, int]:
     """(height, width) of an image, from its header alone."""
-    try:
-        with path.open("rb") as file:
-            image = open_image(path, file)
-            return image.height, image.width
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise unreadable(path, error) from error
+    with readable_os_errors(path), path.open("rb") as file:
+        image = open_image(path, file)
+        return image.height, image.width
 
 
 def refuse_missing_label(pair: Pair) -> None:
@@ -96,13 +86,7 @@ def refuse_missing_label(pair: Pair) -> None:
 
 
 def refuse_other_size(pair: Pair, encoded: bytes, image: Sequence[int], label: Sequence[int]) -> None:
-    """Check that a label has the size of its image.
-
-    Args:
-        pair: files of image and label.
-        encoded: content of the image file.
-        image: shape (H, W, ...) of the image.
-        label: shape (H, W) of the label.
+    """Check the shape of a label, (H, W), against that of its image, (H, W, ...), whose file contains `encoded`.
 
     Raises:
         UserError: they differ.
@@ -122,12 +106,8 @@ def content(path: Path) -> bytes:
     Raises:
         UserError: an empty file, or no such file.
     """
-    try:
+    with readable_os_errors(path):
         encoded = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise unreadable(path, error) from error
     if not encoded:
         raise UserError(f"{path}: empty file; copy it again")
     return encoded
@@ -177,7 +157,7 @@ def _plain_png(path: Path, encoded: bytes) -> int | None:
     OpenCV decodes nothing else: it turns palettes into colours and prints to stderr about truncated files.
 
     Raises:
-        UserError: a damaged PNG, or one of too many pixels.
+        UserError: a damaged PNG, or too many pixels.
     """
     refuse_damaged_png(path, encoded)
     if not (encoded.startswith(PNG_SIGNATURE) and encoded.endswith(_END) and len(encoded) > _HEADER_BYTES):

@@ -130,16 +130,3 @@ class StepBatchSampler(Sampler[list[Draw]]):
             batch = step * self.world_size + self.rank
             positions = range(batch * self.batch_size, (batch + 1) * self.batch_size)
             yield [Draw(self.stream[position], position, batch) for position in positions]
-
-
-class ShardSampler(Sampler[int]):
-    """Every image exactly once over all processes, without duplicates as padding, which would count images twice."""
-
-    def __init__(self, num_images: int, rank: int = 0, world_size: int = 1) -> None:
-        self.indices = range(rank, num_images, world_size)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.indices)

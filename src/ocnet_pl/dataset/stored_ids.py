@@ -14,13 +14,7 @@ from ocnet_pl.errors import UserError
 
 
 def stored_ids(path: Path, image: Image.Image, bits: int, table: Bytes) -> Bytes:
-    """Ids (H, W) of a single-channel label.
-
-    Args:
-        path: path for error messages.
-        image: image of mode L or P.
-        bits: bits per sample in the file.
-        table: stored id -> train id, (256,). It decides between two possible readings.
+    """Ids (H, W) of a label of mode L or P; `table` (stored id -> train id) decides between two possible readings.
 
     Raises:
         UserError: both readings give ids of the table, and different classes.
