@@ -31,7 +31,9 @@ def test_a_row_that_trains_nothing_tests_its_parents_network(workplace: Path, ca
 
 def test_a_row_without_its_parent_is_refused(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("train", *TINY, "row=finetune", "parent=trainval") == 2
-    assert "starts from it, but it is waiting" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "outputs/runs/trainval/seed-0: " in error
+    assert "state is waiting" in error
 
 
 @pytest.mark.slow
