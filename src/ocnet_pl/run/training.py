@@ -40,8 +40,9 @@ from ocnet_pl.report.text import percent
 from ocnet_pl.run import provenance
 from ocnet_pl.run.callbacks.divergence import StopOnDivergence
 from ocnet_pl.run.callbacks.missed_validation import MissedValidation
+from ocnet_pl.run.callbacks.process_group import SameConfigEverywhere
 from ocnet_pl.run.callbacks.progress import TrainingProgress
-from ocnet_pl.run.callbacks.stopping import SameConfigEverywhere, StopAfterStep
+from ocnet_pl.run.callbacks.stopping import StopAfterStep
 from ocnet_pl.run.samples import write_samples
 from ocnet_pl.run.testing import TestCounts, test
 
