@@ -15,9 +15,9 @@ from conftest import Main
 
 from ocnet_pl.record.context import METRICS, ContextMeasure, Estimate, MapContext, Setting
 from ocnet_pl.record.costs import Cost, write_costs
-from ocnet_pl.record.directory import read_json
 from ocnet_pl.record.result import Result
 from ocnet_pl.record.scores import enter_scores
+from ocnet_pl.record.sealed import read_json
 
 MUTATIONS = 100
 READ = ("result.json", "context-last-val.json", "counts-last-val-whole.npz", "scores.json", "profile.csv", ".png")

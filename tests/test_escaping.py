@@ -16,7 +16,7 @@ from ocnet_pl.record.directory import State
 from ocnet_pl.record.result import Result
 from ocnet_pl.record.status import RunStatus
 from ocnet_pl.report import charts
-from ocnet_pl.report.files import html, write_files
+from ocnet_pl.report.files import html, table_files
 from ocnet_pl.report.latex import escape
 from ocnet_pl.report.status import print_status
 from ocnet_pl.report.terminal import print_table
@@ -137,7 +137,7 @@ def test_no_output_runs_a_name(hostile: tuple[list[str], Table], usual: Tags, tm
     assert all(char.isprintable() or char == "\n" for char in printed)
     assert all(printable(name) in printed for name in names)
 
-    text, commas, tex, page = (path.read_text() for path in write_files(table, tmp_path / "written"))
+    text, commas, tex, page = table_files(table, tmp_path).values()
     assert all(char.isprintable() or char == "\n" for char in text + tex)
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert len({len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in rows}) == 1, "as many cells in every row"

@@ -40,13 +40,13 @@ def test_windows_leave_no_pixel_out() -> None:
 
 @pytest.mark.parametrize("stride", [(0, 0), (4,), (4, -1), 4])
 def test_an_impossible_stride_is_refused(stride: Any) -> None:
-    with pytest.raises(UserError, match=r"^inference.stride="):
+    with pytest.raises(UserError, match=r"^stride="):
         SlidingWindow((8, 16), stride)
 
 
 @pytest.mark.parametrize("scales", [(), (1.0, 0), (-1,), 1.0])
 def test_impossible_scales_are_refused(scales: Any) -> None:
-    with pytest.raises(UserError, match=r"^inference.scales="):
+    with pytest.raises(UserError, match=r"^scales="):
         MultiScale(scales)
 
 
@@ -78,8 +78,18 @@ def test_one_scale_without_flip_is_the_whole_image() -> None:
 
 
 def test_probabilities_are_averaged_as_such() -> None:
+    class Sided(Pointwise):
+        """Network with other logits on the left than on the right."""
+
+        def forward(self, image: Tensor) -> Tensor:
+            logits = super().forward(image)
+            return logits * torch.linspace(0, 3, image.shape[-1])
+
     image = torch.rand(1, 3, 8, 8)
-    mean = MultiScale((1.0,), flip=True, average="probabilities")(Pointwise(), image)
-    torch.testing.assert_close(mean.exp(), Pointwise()(image).softmax(1))
-    with pytest.raises(UserError, match="logits or probabilities"):
+    straight, mirrored = Sided()(image), Sided()(image.flip(-1)).flip(-1)
+    mean = MultiScale((1.0,), flip=True, average="probabilities")(Sided(), image)
+    expected = (straight.softmax(1) + mirrored.softmax(1)) / 2
+    torch.testing.assert_close(mean.exp(), expected)
+    assert not torch.allclose(expected, ((straight + mirrored) / 2).softmax(1), atol=1e-3), "averages of logits differ"
+    with pytest.raises(UserError, match=r"average=votes.*logits.*probabilities"):
         MultiScale(average="votes")

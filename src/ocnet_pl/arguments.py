@@ -1,15 +1,16 @@
-"""Arguments of constructors, checked against their annotations."""
+"""Arguments of constructors and other values of the user, checked; a wrong one is an error of one line."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Annotated, Any, ParamSpec
 
+import numpy as np
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, validate_call
 from pydantic_core import ErrorDetails
 
 from ocnet_pl.errors import UserError
-from ocnet_pl.expect import is_list, written
 
 _LONGEST = 120
 
@@ -32,16 +33,17 @@ Name = Annotated[str, BeforeValidator(_number_as_name)]
 
 
 class ArgumentError(UserError):
-    """Wrong argument of a constructor: `argument=value: what is expected`."""
+    """Wrong argument of a constructor: `argument=value: expected ...`."""
 
 
 def checked(init: Callable[P, None]) -> Callable[P, None]:
-    """Decorate an `__init__`: its arguments must be of the types that they are annotated with.
+    """Decorate an `__init__`: arguments must have the types of their annotations.
 
-    Words are not taken for numbers, nor numbers for words. Lists and mappings of any kind arrive as `list` and `dict`.
+    Types are strict: words are not converted to numbers, nor numbers to words. Lists and mappings of any kind arrive as
+    `list` and `dict`.
 
     Raises:
-        ArgumentError: on the call, with the first argument that does not fit.
+        ArgumentError: when the constructor is called, for the first wrong argument.
     """
     config = ConfigDict(strict=True, arbitrary_types_allowed=True)
     validated = validate_call(config=config)(init)
@@ -60,18 +62,57 @@ def checked(init: Callable[P, None]) -> Callable[P, None]:
 
 
 def refuse(argument: str, value: Any, expected: str) -> ArgumentError:
-    """Error of an argument that does not fit the others."""
+    """Error for an argument that does not fit the others."""
     return ArgumentError(f"{argument}={_short(value)}: expected {expected}")
+
+
+def expect(setting: str, value: Any, holds: bool, expected: str) -> None:
+    """Check a value for which `holds` must be true.
+
+    Raises:
+        UserError: `holds` is false; the message names the setting, its value and the expected one.
+    """
+    if not holds:
+        raise UserError(f"{setting}={_short(value)}: {expected} is expected")
+
+
+def is_whole(value: Any, least: int) -> bool:
+    """Test for an integer of at least `least`; 2.0 and true are not integers."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= least)
+
+
+def is_number(value: Any) -> bool:
+    """Test for a finite number of at least 0."""
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and bool(0 <= value < math.inf)
+
+
+def is_list(value: Any) -> bool:
+    """Test for a sequence of values; a word is not a list."""
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def is_size(value: Any) -> bool:
+    """Test for [height, width], both at least 1."""
+    return is_list(value) and len(value) == 2 and all(is_whole(side, 1) for side in value)
+
+
+def written(value: Any) -> str:
+    """Value as it is written on a command line: [64,128], null, true."""
+    if is_list(value):
+        return f"[{','.join(written(item) for item in value)}]"
+    return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if is_list(value) else value
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if is_list(value) else value
 
 
 def _short(value: Any) -> str:
     text = written(value)
+    if not text.isprintable() or text != text.strip():
+        text = repr(text)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
@@ -80,7 +121,7 @@ def _refusal(error: ValidationError, names: Sequence[str], given: Mapping[str, A
     path, wrong = list(problem["loc"]), problem["input"]
     if isinstance(path[0], int) and path[0] < len(names):
         path[0] = names[path[0]]  # given by its position
-    keys = path[: next((number for number, part in enumerate(path) if isinstance(part, int)), len(path))]
+    keys = path[: next((place for place, part in enumerate(path) if isinstance(part, int)), len(path))]
     value: Any = given
     for key in keys:
         value = value[key] if isinstance(value, Mapping) and key in value else wrong
@@ -92,7 +133,7 @@ def _refusal(error: ValidationError, names: Sequence[str], given: Mapping[str, A
 
 
 def _expected(problem: ErrorDetails) -> str:
-    """Pydantic's words, less those about itself."""
+    """Pydantic's message, without its terms for itself."""
     if problem["type"] == "sequence_str" or problem.get("ctx", {}).get("class") == "Sequence":
         return "expected a list"
     if problem["type"] == "string_type" and isinstance(problem["input"], bool):

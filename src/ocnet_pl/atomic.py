@@ -1,4 +1,4 @@
-"""Atomic file writes: a file is there whole or not at all."""
+"""Atomic file writes: a reader sees the complete file or none."""
 
 import errno
 import os
@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import IO
 
 UNFINISHED = ".unfinished"
-"""End of the name of a file that is being written; left behind only by a process that was killed."""
+"""Suffix of a file that is being written; only a killed process leaves one behind."""
 
 _KEPT_OF_NAME = 24
-"""Characters of a file's name in the name of its unfinished form, which must stay below the file system's limit."""
+"""Characters of a file's name that its unfinished form keeps, because file systems limit the length of names."""
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open for writing; takes its name when the block ends, and the place of an older file in the same instant.
+    """Open a file for writing; it replaces an older file atomically when the block ends.
 
-    A reader never sees half a file. When the block fails, on a full disk for example, the old one stays. A new file
-    gets the permissions that the umask leaves, a replaced one keeps its own. Of a symbolic link the target is
-    replaced, and a device such as /dev/null is written to.
+    If the block fails, e.g. on a full disk, the old file is kept. A new file gets the permissions of the umask, a
+    replaced file keeps its own. For a symbolic link, the target is replaced; a device such as /dev/null is written to.
 
     Raises:
         OSError: the file cannot be written; its `filename` is `path`.
@@ -30,7 +29,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     target = path.resolve() if path.is_symlink() else path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists() and not target.is_file():  # a folder raises here, a device takes it
+        if target.exists() and not target.is_file():  # opening raises for a folder, and works for a device
             with target.open("wb") as file:
                 yield file
             return
@@ -52,7 +51,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8.
+    """Write a text file in UTF-8, atomically.
 
     Raises:
         OSError: the file cannot be written.
@@ -62,10 +61,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def refuse_unwritable(*paths: Path) -> None:
-    """Try whether files can be written, before anything is computed for them or any of them is replaced.
+    """Check that files can be written, before their content is computed or any of them is replaced.
 
     Raises:
-        OSError: one of them cannot; its `filename` is that path.
+        OSError: a file cannot be written; `filename` is its path.
     """
     for path in paths:
         target = path.resolve() if path.is_symlink() else path
@@ -81,10 +80,10 @@ def refuse_unwritable(*paths: Path) -> None:
 
 
 def _begin(target: Path) -> Path:
-    """Create the unfinished form of a file, in the same folder: renaming is atomic within a file system only."""
+    """Create the unfinished form of a file in the same folder, because renaming is atomic only within a file system."""
     mode = None
-    if target.exists():  # raises where the name is too long
-        if not os.access(target, os.W_OK):  # renaming would replace it all the same
+    if target.exists():  # raises if the name is too long
+        if not os.access(target, os.W_OK):  # renaming would replace it anyway
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         mode = stat.S_IMODE(target.stat().st_mode)
     unfinished = target.with_name(f".{target.name[:_KEPT_OF_NAME]}.{secrets.token_hex(4)}{UNFINISHED}")

@@ -1,4 +1,4 @@
-"""Counting right and wrong pixels on the device, image by image."""
+"""Counts of right and wrong pixels of every image, on the device."""
 
 from typing import Self
 
@@ -10,7 +10,7 @@ from ocnet_pl.metrics import IGNORE
 
 
 def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Tensor:
-    """Pixels by (true class, predicted class), ignored ones left out.
+    """Number of pixels by (true class, predicted class), without ignored pixels.
 
     Args:
         prediction: class ids, any shape.
@@ -19,7 +19,7 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Ten
     Returns:
         (num_classes, num_classes) int64.
     """
-    # An extra bin takes the ignored pixels: cheaper than selecting the others.
+    # Ignored pixels go to an extra bin, which is cheaper than selecting the others.
     truth = torch.where(label == IGNORE, num_classes, label).long()
     bins = torch.bincount((truth * num_classes + prediction).flatten(), minlength=(num_classes + 1) * num_classes)
     return bins.view(num_classes + 1, num_classes)[:num_classes]
@@ -34,11 +34,11 @@ def class_counts(confusion: Tensor) -> Tensor:
 class Counted:
     """Counts of the images that were evaluated.
 
-    An ordinary class: of tuples and dataclasses torchmetrics would squeeze the tensors of a single image or class.
+    Not a tuple or dataclass: torchmetrics would squeeze the tensors of a single image or class.
 
     Attributes:
-        index: index of each image in the set, (images,), rising.
-        counts: true positives, false positives and false negatives of each, (images, 3, K).
+        index: index of each image in the set, (images,), in ascending order.
+        counts: true positives, false positives and false negatives of each image, (images, 3, K).
         confusion: confusion matrix of all images together, (K, K).
     """
 
@@ -53,15 +53,15 @@ class Counted:
         return cls(*(torch.zeros(size, dtype=torch.long) for size in ((0,), (0, 3, num_classes), (num_classes,) * 2)))
 
     def cpu(self) -> "Counted":
-        """The same in the processor's memory."""
+        """Copy in the memory of the CPU."""
         return Counted(self.index.cpu(), self.counts.cpu(), self.confusion.cpu())
 
 
 class ImageCounts(Metric):
-    """Counts of every image by its index in the set: what all numbers and the paired bootstrap are made of.
+    """Metric that keeps the counts of every image, from which all scores and the paired bootstrap are computed.
 
-    Each image must be given to exactly one process; the states are concatenated across them, the confusion matrices
-    of all images added.
+    Each image must go to exactly one process; `compute` concatenates the counts of all processes and adds up their
+    confusion matrices.
     """
 
     full_state_update = False
@@ -77,7 +77,7 @@ class ImageCounts(Metric):
         self.add_state("confusion", torch.zeros(num_classes, num_classes, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, index: Tensor, prediction: Tensor, label: Tensor) -> None:
-        """Index (B,), prediction and label (B, H, W)."""
+        """Add images: index (B,), prediction and label (B, H, W)."""
         for i, (one_prediction, one_label) in enumerate(zip(prediction, label, strict=True)):
             matrix = confusion_matrix(one_prediction, one_label, self.num_classes)
             self.index.append(index[i].view(1))

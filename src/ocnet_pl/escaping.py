@@ -1,6 +1,6 @@
-"""Text from files and command lines, made safe for the place where it is shown: one function per output format.
+"""Escaping of text from files and command lines: one function per output format.
 
-HTML is escaped by the templates, LaTeX in `rendering/latex.py`; both begin with `printable`.
+The templates escape HTML, `report/latex.py` escapes LaTeX; both apply `printable` first.
 """
 
 import re
@@ -8,7 +8,7 @@ import unicodedata
 
 _MARKDOWN = re.compile(
     r"[\\`*~$|<]"  # code, emphasis, mathematics, cells, tags
-    r"|(?<![^\W_])_|_(?![^\W_])"  # emphasis; within a word it is none
+    r"|(?<![^\W_])_|_(?![^\W_])"  # emphasis, which does not start within a word
     r"|(?<=\])[(\[:]"  # links, pictures and their definitions
     r"|&(?=#?\w+;)"  # entities
 )
@@ -17,7 +17,7 @@ _FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001 (spreadsheets run formulas 
 
 
 def printable(text: str) -> str:
-    r"""Replace characters that control a terminal or have no form by their escapes: `\x1b`, `\n`, `\udcff`."""
+    r"""Replace control characters and invisible ones by their escapes: `\x1b`, `\n`, `\udcff`."""
     if text.isprintable():
         return text
     return "".join(
@@ -27,22 +27,22 @@ def printable(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """Escape what GitHub's Markdown would not show as it reads, within a line."""
+    """Escape text within a line of GitHub's Markdown."""
     return _MARKDOWN.sub(lambda found: {"<": "&lt;", "&": "&amp;"}.get(found[0], f"\\{found[0]}"), printable(text))
 
 
 def markdown_paragraph(text: str) -> str:
-    """Escape a line of its own, which may begin as a heading or a list would."""
+    """Escape a line of its own, which must not begin like a heading or a list."""
     return _BLOCK.sub(r"\1\\\2", markdown(text), count=1)
 
 
 def spreadsheet(text: str) -> str:
-    """Mark a cell of text with an apostrophe where a spreadsheet would run it as a formula."""
+    """Prefix text with an apostrophe if a spreadsheet would run it as a formula."""
     text = printable(text)
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def figure_text(text: str) -> str:
-    """Escape what matplotlib would take for mathematics, or leave out of a legend."""
+    """Escape text that matplotlib would typeset as mathematics or leave out of a legend."""
     escaped = printable(text).replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped

@@ -1,26 +1,31 @@
-"""Protocols: how a trained network is tested. A protocol is (network, image (B, 3, H, W)) -> logits (B, K, H, W)."""
+"""Test protocols: (network, image (B, 3, H, W)) -> logits (B, K, H, W)."""
 
 from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from ocnet_pl.errors import UserError
-from ocnet_pl.expect import expect, is_list, is_number, is_size, is_whole
+from ocnet_pl.arguments import Positive, PositiveNumber, checked
+from ocnet_pl.arguments import Size as GivenSize
 from ocnet_pl.resizing import Size, resize_image, resize_logits
 
 Protocol = Callable[[nn.Module, Tensor], Tensor]
+MirrorPairs = Sequence[Sequence[int]]
+"""Train ids (left, right) of classes that change places in a mirrored image."""
 
 
 class WholeImage:
     """One forward pass over the whole image (the paper's single-scale test), or the mean of it and a mirrored one.
 
     Args:
-        flip: mean of the logits of the image and of its mirror image (LIP's test).
-        mirror_pairs: train ids that are left and right of each other; the data set's.
+        flip: average the logits of the image and of its mirror image (LIP's test).
+        mirror_pairs: left and right classes of the data set.
     """
 
-    def __init__(self, flip: bool = False, mirror_pairs: Sequence[Sequence[int]] = ()) -> None:
+    @checked
+    def __init__(self, flip: bool = False, mirror_pairs: MirrorPairs = ()) -> None:
         self.flip = flip
         self.mirror_pairs = tuple(tuple(pair) for pair in mirror_pairs)
 
@@ -33,11 +38,11 @@ class WholeImage:
 
 
 class AtTestSize:
-    """A protocol on the image at the size that its data set is tested at; its logits, at the image's own size.
+    """Protocol applied at the data set's test size; its logits are resized to the image's own size.
 
     Args:
-        protocol: what is done at that size.
-        test_size: the data set's rule: (height, width) of an image -> those that the protocol gets.
+        protocol: protocol at the test size.
+        test_size: rule of the data set: (height, width) of an image -> (height, width) of the test.
     """
 
     def __init__(self, protocol: Protocol, test_size: Callable[[int, int], Size]) -> None:
@@ -54,7 +59,7 @@ class AtTestSize:
 
 
 def size_in_testing(protocol: Protocol, height: int, width: int) -> Size:
-    """(height, width) that an image of such a size is brought to before anything else is done to it."""
+    """Size (height, width) to which a protocol first resizes an image of a size."""
     return protocol.test_size(height, width) if isinstance(protocol, AtTestSize) else (height, width)
 
 
@@ -65,28 +70,25 @@ class SlidingWindow:
     window of its own size. Memory does not grow with the number of windows.
 
     Args:
-        window: (height, width); None: 512x512, for data sets whose training images are not cropped.
-        stride: between windows, (vertical, horizontal); at most the window, or pixels would lie in none.
+        window: size (height, width) of a window; None: 512x512, for data sets that do not crop in training.
+        stride: distance (vertical, horizontal) between windows; larger ones are cut to the window, so that every pixel
+            lies in a window.
         batch_size: windows in one forward pass.
-        flip: mean of each window and its mirror image.
-        mirror_pairs: train ids that are left and right of each other; the data set's.
+        flip: average each window with its mirror image.
+        mirror_pairs: left and right classes of the data set.
     """
 
+    @checked
     def __init__(
         self,
-        window: Sequence[int] | None,
-        stride: Sequence[int],
-        batch_size: int = 4,
+        window: GivenSize | None,
+        stride: GivenSize,
+        batch_size: Positive = 4,
         flip: bool = False,
-        mirror_pairs: Sequence[Sequence[int]] = (),
+        mirror_pairs: MirrorPairs = (),
     ) -> None:
-        window = (512, 512) if window is None else window
-        expect("inference.window", window, is_size(window), "[height,width] from 1 up")
-        expect("inference.stride", stride, is_size(stride), "[vertical,horizontal] from 1 up")
-        expect("inference.batch_size", batch_size, is_whole(batch_size, 1), "a whole number from 1 up")
-        self.window = tuple(window)
-        # That of the file is made for large crops; with a small one its windows lie side by side.
-        self.stride = tuple(map(min, stride, window))
+        self.window = (512, 512) if window is None else tuple(window)
+        self.stride = tuple(map(min, stride, self.window))
         self.batch_size = batch_size
         self.whole = WholeImage(flip, mirror_pairs)
 
@@ -114,23 +116,20 @@ class MultiScale:
     """Mean over several scales of the image, each with its mirror image (paper, section 4.1: 0.75, 1 and 1.25).
 
     Args:
-        scales: of the image.
+        scales: factors of the image's size.
         flip: add the mirror image at every scale.
         average: "logits" (the authors' Cityscapes test) or "probabilities" (CSAIL's ADE20K test).
-        mirror_pairs: train ids that are left and right of each other; the data set's.
+        mirror_pairs: left and right classes of the data set.
     """
 
+    @checked
     def __init__(
         self,
-        scales: Sequence[float] = (0.75, 1.0, 1.25),
+        scales: Annotated[Sequence[PositiveNumber], Field(min_length=1)] = (0.75, 1.0, 1.25),
         flip: bool = True,
-        average: str = "logits",
-        mirror_pairs: Sequence[Sequence[int]] = (),
+        average: Literal["logits", "probabilities"] = "logits",
+        mirror_pairs: MirrorPairs = (),
     ) -> None:
-        if average not in ("logits", "probabilities"):
-            raise UserError(f"inference.average={average}: choose logits or probabilities")
-        some = is_list(scales) and len(scales) > 0 and all(is_number(scale) and scale > 0 for scale in scales)
-        expect("inference.scales", scales, some, "a list of numbers above 0, as [0.75,1.0,1.25],")
         self.scales = tuple(scales)
         self.flip = flip
         self.average = average
@@ -155,12 +154,12 @@ class MultiScale:
 
 
 def _starts(side: int, window: int, stride: int) -> list[int]:
-    """Where windows begin along a side: every stride, and so that the last one ends at the border."""
+    """Starts of the windows along a side: at every stride, the last one moved to end at the border."""
     return [*range(0, side - window, stride), side - window]
 
 
-def flip_logits(logits: Tensor, mirror_pairs: Sequence[Sequence[int]]) -> Tensor:
-    """Logits of a mirrored image -> those of the image: mirrored back, left and right exchanged. (B, K, H, W)."""
+def flip_logits(logits: Tensor, mirror_pairs: MirrorPairs) -> Tensor:
+    """Logits of an image from those of its mirror image: mirrored back, left and right swapped. (B, K, H, W)."""
     channels = list(range(logits.shape[1]))
     for left, right in mirror_pairs:
         channels[left], channels[right] = right, left

@@ -1,87 +1,35 @@
-"""The LightningModules: evaluation steps; training step, losses and optimizer."""
+"""LightningModule that trains: training step, losses and optimizer."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ocnet_pl.counting import Counted, ImageCounts
-from ocnet_pl.inference import Protocol, WholeImage
-from ocnet_pl.metrics import Absent, mean_iou, pixel_accuracy
+from ocnet_pl.evaluation_module import EvaluationModule
+from ocnet_pl.inference import Protocol
+from ocnet_pl.metrics import Absent
 from ocnet_pl.model.contract import Batch, Supervised
 from ocnet_pl.model.network import Network
 from ocnet_pl.randomness import derive_seed
 
 
-class EvaluationModule(pl.LightningModule):
-    """A network and the counts of its validations and tests.
-
-    Args:
-        network: the network.
-        protocol: (network, image) -> logits: how it is tested; None: one pass over the whole image.
-        absent_classes: rule of the mIoU for classes that do not occur; the data set's.
-    """
-
-    def __init__(self, network: Network, protocol: Protocol | None = None, *, absent_classes: Absent = "skip") -> None:
-        super().__init__()
-        self.network = network
-        self.protocol = protocol or WholeImage()
-        self.absent_classes = absent_classes
-        self.counts = ImageCounts(network.num_classes)
-        self.tested: Counted | None = None
-        """Counts of the last test, on the CPU."""
-        self.validated_images: set[int] = set()
-        """Numbers of images that validations counted."""
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._count(batch)
-
-    def on_validation_epoch_end(self) -> None:
-        counted = self.counts.compute()
-        self.counts.reset()
-        self.validated_images.add(len(counted.index))
-        counts = counted.counts.sum(0).cpu()
-        scores = {
-            "val/miou": mean_iou(counts, self.absent_classes).item(),
-            "val/pixel_accuracy": pixel_accuracy(counts).item(),
-        }
-        self.log_dict(scores, rank_zero_only=False)
-        self.log("mIoU", scores["val/miou"], prog_bar=True, logger=False)
-
-    def on_test_epoch_start(self) -> None:
-        self.counts.reset()
-
-    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self._count(batch)
-
-    def on_test_epoch_end(self) -> None:
-        # Here and not after the test: then Lightning has moved the counts to the CPU, where NCCL gathers nothing.
-        self.tested = self.counts.compute().cpu()
-
-    def _count(self, batch: Batch) -> Tensor:
-        prediction = self.protocol(self.network, batch["image"]).argmax(1)
-        self.counts.update(batch["index"], prediction, batch["label"])
-        return prediction
-
-
 class SegmentationModule(EvaluationModule):
-    """A network with its losses and its optimizer.
+    """Network with its losses and its optimizer.
 
     Args:
-        network: the network.
+        network: network to train.
         loss: loss of the classifier, (logits (B, K, H, W), labels (B, H, W)) -> scalar.
         auxiliary_loss: loss of the auxiliary classifier, and of further classifiers of a head.
         optimizer: parameter groups -> optimizer.
         lr_scheduler: optimizer -> scheduler, stepped after every optimizer step.
-        protocol: how it is tested; None: one pass over the whole image.
-        additional_losses: further losses of the classifier by name; they may have parameters, which are optimised.
+        protocol: test protocol; None: one pass over the whole image.
+        additional_losses: further losses of the classifier by name; their parameters are optimised, too.
         auxiliary_weight: weight of the auxiliary loss (paper: 0.4).
-        head_lr_factor: learning rate of all that is not the backbone, in multiples of the backbone's.
-        absent_classes: rule of the mIoU for classes that do not occur.
+        head_lr_factor: learning rate of everything but the backbone, in multiples of the backbone's.
+        absent_classes: rule of the data set for classes without any pixel, in the mIoU.
         seed: seed of the run; dropout draws from it, step by step.
     """
 
@@ -110,10 +58,10 @@ class SegmentationModule(EvaluationModule):
         self.make_lr_scheduler = lr_scheduler
         self.seed = seed
         self.repeats_batches = False
-        """True when a step did not get the images that its place in the stream asks for."""
+        """True once a step got other images than the ones that the stream has at its place."""
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """Weighted loss terms of a batch by name. Their sum is the loss; nothing else adds losses up."""
+        """Weighted loss terms of a batch by name; the loss is their sum. Losses are added up nowhere else."""
         label = batch["label"].long()
         outputs = self.network.supervised(batch["image"])
         terms = {"main": self.loss(outputs.logits, label)}
@@ -127,8 +75,8 @@ class SegmentationModule(EvaluationModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         if batch_idx // self.trainer.accumulate_grad_batches != self.trainer.global_step:
-            self.repeats_batches = True  # an epoch that a limit cuts short begins anew, with the same images
-        # Dropout is a function of (seed, batch, process), so a resumed run drops what the unbroken one drops.
+            self.repeats_batches = True  # an epoch cut short by a limit begins again, with the same images
+        # Dropout is a function of (seed, batch, process): a resumed run drops what an uninterrupted one drops.
         torch.manual_seed(derive_seed(self.seed, "dropout", batch_idx, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -1,8 +1,7 @@
-"""What several seeds and many images say: pure functions over arrays."""
+"""Statistics over seeds and over the differences between two rows of a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,36 +11,36 @@ from ocnet_pl.metrics import Absent, mean_iou
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Mean and sample standard deviation (n - 1) of so many values; NaN where they do not exist."""
+class MeanSD:
+    """Mean and sample standard deviation (n - 1) of n values; NaN where undefined."""
 
     mean: float
     sd: float
     n: int
 
 
-def spread(values: ArrayLike) -> Spread:
-    """Of the values that are numbers."""
+def mean_sd(values: ArrayLike) -> MeanSD:
+    """Mean and standard deviation of the values that are not NaN."""
     array = np.asarray(values, np.float64)
     array = array[~np.isnan(array)]
     mean = float(array.mean()) if array.size else float("nan")
-    return Spread(mean, float(array.std(ddof=1)) if array.size > 1 else float("nan"), int(array.size))
+    return MeanSD(mean, float(array.std(ddof=1)) if array.size > 1 else float("nan"), int(array.size))
 
 
-def paired_difference(values: dict[int, float], baseline: dict[int, float]) -> Spread:
-    """Of the differences to the baseline, seed by seed, over the seeds that both have."""
-    return spread([values[seed] - baseline[seed] for seed in sorted(values.keys() & baseline.keys())])
+def paired_difference(values: dict[int, float], baseline: dict[int, float]) -> MeanSD:
+    """Differences to the baseline, seed by seed, over the seeds that both have."""
+    return mean_sd([values[seed] - baseline[seed] for seed in sorted(values.keys() & baseline.keys())])
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A difference and where it lies with so much confidence.
+    """Confidence interval of a difference between two rows.
 
     Attributes:
-        difference: of the means over seeds.
+        difference: difference of the means over seeds.
         low, high: bounds.
-        seeds: how many pairs of runs it rests on; with one, the spread over seeds is unknown and left out.
-        p_value: of so large a difference by chance alone, to either side.
+        seeds: number of paired runs; with a single pair, the variance over seeds is unknown and left out.
+        p_value: two-sided p-value of the difference.
     """
 
     difference: float
@@ -52,7 +51,7 @@ class Interval:
 
     @property
     def significant(self) -> bool:
-        """Zero lies outside."""
+        """True if the interval excludes zero."""
         return self.low > 0 or self.high < 0
 
 
@@ -64,19 +63,18 @@ def paired_bootstrap(
     confidence: float = 0.95,
     draws: int = 1000,
 ) -> Interval:
-    """Difference of mIoU between two rows, as sure as their seeds and images allow.
+    """Confidence interval of the difference in mIoU between two rows, over their seeds and images.
 
-    Two things vary and are paired: the images that happen to be in the set, and the seeds. Images are resampled with
-    replacement, the same for both rows and all seeds. Three seeds are too few to resample (it would find only two
-    thirds of their variance), so theirs enters as the variance of a mean; the two add up, with the degrees of freedom
-    of Welch and Satterthwaite.
+    Both sources of variance are paired. Images are resampled with replacement, the same ones for both rows and all
+    seeds. Three seeds are too few to resample (a bootstrap would find two thirds of their variance), so they enter as
+    the variance of a mean. The two variances are added; Welch and Satterthwaite give the degrees of freedom.
 
     Args:
         row: counts (seeds, images, 3, K).
         baseline: counts of the same seeds and images.
         absent: rule of the mIoU for classes that do not occur.
-        confidence: of the interval.
-        draws: of the bootstrap.
+        confidence: confidence level of the interval.
+        draws: number of bootstrap samples.
     """
     seeds, images = row.shape[:2]
     by_seed = mean_iou(row.sum(1), absent) - mean_iou(baseline.sum(1), absent)
@@ -87,7 +85,7 @@ def paired_bootstrap(
     seed_variance = 0.0
     if seeds > 1:
         seed_variance = float(by_seed.var(ddof=1) / seeds)
-        # Each run's own luck on each image is in both variances: it is taken out of the one that is known better.
+        # The variance of one run on one image is part of both variances: it is subtracted from the better known one.
         own = float((resampled - by_seed).var(1, ddof=1).mean() / seeds)
         image_variance = max(image_variance - own, 0.0)
     variance = image_variance + seed_variance
@@ -103,10 +101,10 @@ def paired_bootstrap(
 
 
 def holm(p_values: Sequence[float], chance: float = 0.05) -> list[bool]:
-    """Which of several comparisons are significant together: the chance of any false one is at most `chance`.
+    """Significance of several comparisons together: the family-wise error rate is at most `chance`.
 
-    Holm's step-down procedure (Scandinavian Journal of Statistics, 1979); it asks nothing of how they depend on
-    each other, and all comparisons with one baseline do.
+    Holm's step-down procedure (Scandinavian Journal of Statistics, 1979). It allows any dependence between the
+    comparisons; those with one baseline are dependent.
     """
     order = sorted(range(len(p_values)), key=lambda i: (np.isnan(p_values[i]), p_values[i]))
     significant = [False] * len(p_values)
@@ -117,57 +115,8 @@ def holm(p_values: Sequence[float], chance: float = 0.05) -> list[bool]:
     return significant
 
 
-@dataclass(frozen=True)
-class ClassMeans:
-    """Means over images, class by class, and the mean of those over the classes; all of one shape (classes + 1, ...).
-
-    Attributes:
-        mean: the last of the first axis is over the classes; NaN for a class that is in no image.
-        low, high: bounds; NaN where fewer than two images have the class.
-    """
-
-    mean: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-
-
-def class_means(values: NDArray[np.float64], *, confidence: float = 0.95, draws: int = 1000) -> ClassMeans:
-    """Means with a percentile interval each: images are resampled with replacement.
-
-    Args:
-        values: (images, classes, ...); NaN where an image does not have the class.
-        confidence: of the intervals.
-        draws: of the bootstrap.
-    """
-    images = len(values)
-    generator = np.random.default_rng(0)
-    times = generator.multinomial(images, np.full(images, 1 / images), size=draws).astype(np.float64)
-    mean, resampled = _means(np.ones((1, images)), values)[0], _means(times, values)
-    tails = [50 * (1 - confidence), 50 * (1 + confidence)]
-    bounds = np.full((2, *mean.shape), np.nan)
-    often = (~np.isnan(values)).sum(0) > 1
-    known = np.concatenate([often, often.any(0, keepdims=True)])
-    if known.any():
-        bounds[:, known] = np.nanpercentile(resampled[:, known], tails, axis=0)
-    return ClassMeans(mean, *bounds)
-
-
-def _means(times: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of resampled sets: (draws, images) and (images, classes, ...) -> (draws, classes + 1, ...)."""
-    there = ~np.isnan(values)
-    total = np.tensordot(times, np.where(there, values, 0), 1)
-    means = _quotient(total, np.tensordot(times, there.astype(np.float64), 1))
-    known = ~np.isnan(means)
-    overall = _quotient(np.where(known, means, 0).sum(1, keepdims=True), known.sum(1, keepdims=True))
-    return np.concatenate([means, overall], 1)
-
-
-def _quotient(total: NDArray[np.float64], count: NDArray[Any]) -> NDArray[np.float64]:
-    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-
-
 def _weighted(times: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Counts of resampled sets: (draws, images) and (seeds, images, 3, K) -> (draws, seeds, 3, K)."""
+    """Counts of the resampled sets: (draws, images) and (seeds, images, 3, K) -> (draws, seeds, 3, K)."""
     seeds, images = counts.shape[:2]
     flat = counts.transpose(1, 0, 2, 3).reshape(images, -1).astype(np.float64)
     return (times @ flat).reshape(len(times), seeds, *counts.shape[2:])

@@ -1,4 +1,4 @@
-"""The decoded cache: the same samples, made once, whole or not there."""
+"""The decoded cache gives the same samples, is built once, and is complete or absent."""
 
 import errno
 import json
@@ -58,7 +58,7 @@ def test_arrays_are_those_of_the_files(tmp_path: Path, pairs: list[Pair]) -> Non
             assert all(np.array_equal(*both) for both in zip(reader.read(pair), read_pair(pair, TABLE), strict=True))
 
 
-def test_it_is_made_once(tmp_path: Path, pairs: list[Pair], decodings: list[Pair]) -> None:
+def test_a_cache_is_built_once(tmp_path: Path, pairs: list[Pair], decodings: list[Pair]) -> None:
     for _ in range(3):
         prepared(tmp_path, pairs)
     assert sorted(decodings) == sorted(pairs)
@@ -94,7 +94,7 @@ def test_workers_read_it(tmp_path: Path, cityscapes_tree: Path) -> None:
     assert all(torch.equal(*both) for both in zip(images(0), images(2), strict=True))
 
 
-def test_a_changed_file_makes_it_again(
+def test_a_changed_file_rebuilds_the_cache(
     tmp_path: Path, pairs: list[Pair], decodings: list[Pair], capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepared(tmp_path, pairs)
@@ -117,7 +117,7 @@ def flip_a_byte(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_damage_is_told_when_it_is_read(tmp_path: Path, pairs: list[Pair]) -> None:
+def test_damage_is_reported_on_reading(tmp_path: Path, pairs: list[Pair]) -> None:
     prepared(tmp_path, pairs)
     flip_a_byte(the_file(tmp_path))
     cache = prepared(tmp_path, pairs)
@@ -135,7 +135,7 @@ def test_damage_is_told_when_it_is_read(tmp_path: Path, pairs: list[Pair]) -> No
         lambda pixels: (pixels.parent / "index.json").unlink(),
     ],
 )
-def test_what_is_not_whole_is_made_again(
+def test_an_incomplete_cache_is_rebuilt(
     tmp_path: Path, pairs: list[Pair], break_it: Callable[[Path], object], decodings: list[Pair]
 ) -> None:
     prepared(tmp_path, pairs)
@@ -162,7 +162,7 @@ def edit(index: Path, change: Callable[[dict[str, Any]], object]) -> None:
         lambda index: index.pop("sha256"),
     ],
 )
-def test_an_edited_index_makes_it_again(
+def test_an_edited_index_rebuilds_the_cache(
     tmp_path: Path, pairs: list[Pair], change: Callable[[dict[str, Any]], object], decodings: list[Pair]
 ) -> None:
     prepared(tmp_path, pairs)
@@ -173,7 +173,7 @@ def test_an_edited_index_makes_it_again(
         assert all(np.array_equal(*both) for both in zip(cache.read(pair), read_pair(pair, TABLE), strict=True))
 
 
-def test_another_table_makes_it_again(tmp_path: Path, pairs: list[Pair], decodings: list[Pair]) -> None:
+def test_another_table_rebuilds_the_cache(tmp_path: Path, pairs: list[Pair], decodings: list[Pair]) -> None:
     """Which of two readings a label gets depends on it."""
     prepared(tmp_path, pairs)
     DecodedCache(tmp_path / "cache", "test", pairs, TABLE[::-1].copy()).prepare()
@@ -181,14 +181,14 @@ def test_another_table_makes_it_again(tmp_path: Path, pairs: list[Pair], decodin
 
 
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(30, "Read-only file system")])
-def test_a_whole_cache_of_somebody_else_is_read(
+def test_a_read_only_cache_of_another_user_is_read(
     tmp_path: Path, pairs: list[Pair], error: OSError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared(tmp_path, pairs)
     monkeypatch.setattr(module.FileLock, "acquire", raising(error))
     assert np.array_equal(prepared(tmp_path, pairs).read(pairs[0])[1], read_pair(pairs[0], TABLE)[1])
     os.utime(pairs[0][0], (1, 1))
-    with pytest.raises(UserError, match=rf"dataset.cache=.*: cannot be written \({error.strerror}\)"):
+    with pytest.raises(UserError, match=rf"cache={tmp_path}.*: cannot be written \({error.strerror}\)"):
         prepared(tmp_path, pairs)
 
 
@@ -205,22 +205,22 @@ def test_a_file_system_without_locks(tmp_path: Path, pairs: list[Pair], monkeypa
         prepared(tmp_path, pairs)
 
 
-def test_a_cache_that_vanishes_is_named(tmp_path: Path, pairs: list[Pair]) -> None:
+def test_a_deleted_cache_is_reported(tmp_path: Path, pairs: list[Pair]) -> None:
     cache = prepared(tmp_path, pairs)
     shutil.rmtree(cache.folder)
-    with pytest.raises(UserError, match=r"cannot be read .*; start again"):
+    with pytest.raises(UserError, match=r"cannot be read .*; rerun"):
         cache.read(pairs[0])
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "ü" * 200, "caf\udce9", "a/b", "../up"])
-def test_any_name_will_do(tmp_path: Path, pairs: list[Pair], name: str) -> None:
+def test_any_name_works(tmp_path: Path, pairs: list[Pair], name: str) -> None:
     cache = DecodedCache(tmp_path / "cache", name, pairs, TABLE)
     cache.prepare()
     assert cache.folder.parent == tmp_path / "cache"
     assert np.array_equal(cache.read(pairs[0])[0], read_pair(pairs[0], TABLE)[0])
 
 
-def test_files_whose_names_are_no_utf8(tmp_path: Path, pairs: list[Pair]) -> None:
+def test_file_names_need_not_be_utf8(tmp_path: Path, pairs: list[Pair]) -> None:
     odd = [
         tuple(Path(os.fsdecode(os.fsencode(path.parent) + b"/\xe9" + os.fsencode(path.name))) for path in pair)
         for pair in pairs
@@ -232,7 +232,7 @@ def test_files_whose_names_are_no_utf8(tmp_path: Path, pairs: list[Pair]) -> Non
     assert image.shape[:2] == label.shape == (40, 60)
 
 
-def test_a_full_disk_is_told_before(tmp_path: Path, pairs: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_first(tmp_path: Path, pairs: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
     needed = 4 * (40 * 60 + 64 * 48 + 32 * 32)
@@ -259,7 +259,7 @@ def test_a_disk_that_fills_up(tmp_path: Path, pairs: list[Pair], monkeypatch: py
     assert np.array_equal(prepared(tmp_path, pairs).read(pairs[2])[0], read_pair(pairs[2], TABLE)[0])
 
 
-def test_a_killed_maker_leaves_nothing_that_counts(tmp_path: Path, pairs: list[Pair]) -> None:
+def test_leftovers_of_a_killed_process_are_ignored(tmp_path: Path, pairs: list[Pair]) -> None:
     cache = DecodedCache(tmp_path / "cache", "test", pairs, TABLE)
     unfinished = cache.folder.with_name(f".{cache.folder.name}.unfinished")
     unfinished.mkdir(parents=True)
@@ -269,14 +269,14 @@ def test_a_killed_maker_leaves_nothing_that_counts(tmp_path: Path, pairs: list[P
     assert np.array_equal(cache.read(pairs[0])[0], read_pair(pairs[0], TABLE)[0])
 
 
-def test_a_bad_file_is_named(tmp_path: Path, pairs: list[Pair]) -> None:
+def test_a_bad_file_is_reported(tmp_path: Path, pairs: list[Pair]) -> None:
     pairs[1][0].write_bytes(pairs[1][0].read_bytes()[:200])
     with pytest.raises(UserError, match=r"001\.jpg: cannot be decoded"):
         prepared(tmp_path, pairs)
     assert left_behind(tmp_path) == []
 
 
-def test_a_folder_that_cannot_be(tmp_path: Path, pairs: list[Pair]) -> None:
+def test_a_file_in_place_of_the_folder(tmp_path: Path, pairs: list[Pair]) -> None:
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(UserError, match="cannot be written"):
         prepared(tmp_path, pairs)

@@ -34,5 +34,5 @@ def test_equal_sizes_stay_as_they_are() -> None:
 
 def test_images_of_two_sizes_are_not_tested_together() -> None:
     assert stack([sample(10, 20), sample(10, 20)])["image"].shape == (2, 3, 10, 20)
-    with pytest.raises(UserError, match=r"val_batch_size=2: images of 20x10 and 9x13 .* set dataset.val_batch_size=1"):
+    with pytest.raises(UserError, match=r"val_batch_size=2: images of 20x10 and 9x13 .* set val_batch_size=1"):
         stack([sample(10, 20), sample(13, 9)])

@@ -24,7 +24,7 @@ def test_a_tree_of_somebody_else_is_read(tmp_path: Path, monkeypatch: pytest.Mon
     module = made(tmp_path / "demo")
     module.prepare_data()
     assert len(module.pairs("train")) == 2
-    with pytest.raises(UserError, match=r"dataset.root=.*: cannot be written \(Permission denied\)"):
+    with pytest.raises(UserError, match=r"root=.*: cannot be written \(Permission denied\)"):
         made(tmp_path / "other").prepare_data()
 
 

@@ -87,7 +87,7 @@ def test_colours_can_be_given(tree: Path) -> None:
         ({"ids": ["0", "1", "2"]}, r"ids=\[0,1,2\]: expected a valid integer; \[0\] is '0'"),
         ({"ids": [0, 1, 2.0]}, r"ids=.*expected a valid integer; \[2\] is 2.0"),
         ({"ids": [True, 2, 3]}, r"ids=.*expected a valid integer; \[0\] is True"),
-        ({"ids": [1, 2, 255], "ignore_id": 255}, "ignore_id=255: expected an id that is no class's"),
+        ({"ids": [1, 2, 255], "ignore_id": 255}, "ignore_id=255: expected an id that is not a class"),
         ({"ignore_id": 300}, "ignore_id=300: expected less than or equal to 255"),
         ({"ignore_id": -1}, "ignore_id=-1: expected"),
         ({"ignore_id": "7"}, "ignore_id=7: expected a valid integer"),
@@ -115,7 +115,7 @@ def test_colours_can_be_given(tree: Path) -> None:
         ({"leaves": 3}, "leaves=3: unexpected"),
     ],
 )
-def test_wrong_settings_are_told(settings: dict[str, object], words: str, tree: Path) -> None:
+def test_wrong_settings_are_reported(settings: dict[str, object], words: str, tree: Path) -> None:
     with pytest.raises(UserError, match=f"^{words}") as caught:
         data(tree, **settings)
     assert "\n" not in str(caught.value)
@@ -154,7 +154,7 @@ def test_what_is_missing_is_told(tree: Path) -> None:
     with pytest.raises(UserError, match=r"000.jpg: image without its label; expected .*masks/val/000.png"):
         data(tree).pairs("val")
     (tree / "list.txt").write_text("train/9\n")
-    with pytest.raises(UserError, match=r"images/train/9: no such file; .* off the list of 'list'"):
+    with pytest.raises(UserError, match=r"images/train/9: no such file; .* from the list of 'list'"):
         data(tree).pairs("list")
     with pytest.raises(UserError, match=r"no split 'test'; expected images in .*images/test"):
         data(tree).pairs("test")
@@ -183,7 +183,7 @@ def test_training_and_testing(tree: Path, workplace: Path, call: Main, capsys: p
     assert list(files(tree)) == before
     capsys.readouterr()
     assert call("train", *arguments, "name=wrong", "dataset.val_batch_size=2") == 2
-    assert "set dataset.val_batch_size=1" in capsys.readouterr().err
+    assert "set val_batch_size=1" in capsys.readouterr().err
     assert call("train", *SHORT, "dataset=folder", "name=classless") == 2
     assert "dataset.classes" in capsys.readouterr().err
     Image.new("L", (60, 40), 9).save(tree / "masks/val/000.png")

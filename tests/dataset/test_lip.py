@@ -48,7 +48,7 @@ def test_archives_are_found_as_they_unpack(layout: str, tmp_path: Path) -> None:
 def test_what_the_lists_name_must_be_there(tree: Path) -> None:
     images = tree / "TrainVal_images"
     (images / "val_images/2_14.jpg").unlink()
-    with pytest.raises(UserError, match=r"2_14\.jpg: no such file; .* off the list of 'val'"):
+    with pytest.raises(UserError, match=r"2_14\.jpg: no such file; .* from the list of 'val'"):
         data(tree).pairs("val")
     (tree / "TrainVal_parsing_annotations/train_segmentations/2_14.png").unlink()
     with pytest.raises(UserError, match="image without its label"):

@@ -64,7 +64,7 @@ def test_litter_is_skipped(name: str, tmp_path: Path) -> None:
             shutil.copy(own, here.parent / litter / own.name)
     assert images(name, root) == before
     assert not {finding.kind for finding in findings(module(root))} & {
-        "label without its image", "image that is there twice", "image cannot be read", "image without its label",
+        "label without its image", "duplicate image", "image cannot be read", "image without its label",
     }  # fmt: skip
 
 
@@ -167,14 +167,14 @@ def test_lists_of_any_system(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"%s\n%s\n%s\n%s\n", "'{0}' 3 times; an image counts once"),
+        (b"%s\n%s\n%s\n%s\n", "'{0}' 3 times; keep one line"),
         (b"caf\xe9\n", "is not a text file in UTF-8"),
         ("a\n".encode("utf-16"), "is not a text file in UTF-8"),
         (b"\n \r\n", "contains no names"),
     ],
     ids=["twice", "latin-1", "UTF-16", "empty"],
 )
-def test_wrong_lists_are_named(
+def test_wrong_lists_are_reported(
     tmp_path: Path, make: Callable[..., Path], module: Callable[[Path], Any], names: Any, content: bytes, words: str
 ) -> None:
     root = make(tmp_path, **SIZES)
@@ -195,7 +195,7 @@ def test_names_with_a_suffix_are_explained(tmp_path: Path) -> None:
         folder(root).pairs("train")
 
 
-def test_a_comment_is_no_name(tmp_path: Path) -> None:
+def test_a_comment_is_read_as_a_name(tmp_path: Path) -> None:
     root = folder_tree(tmp_path, **SIZES)
     (root / "train.txt").write_text("# of today\ntrain/000\n")
     with pytest.raises(UserError, match=r"# of today: no such file"):
@@ -218,7 +218,7 @@ def test_shared_images_of_two_lists(lists: Path, workplace: Path, call: Main, ca
     tree = (f"dataset.root={lists}", "dataset.classes=[a,b,c]", "dataset.crop_size=[16,16]", "dataset.num_workers=0")
     assert call("train", *SHORT, "dataset=folder", *tree) == 0
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
-    assert "001.jpg: trained on; there are 2 such images in val" in line
+    assert "001.jpg: is also trained on; val has 2 such images" in line
     assert call("data", "check", "dataset=folder", *tree, "--workers", "1", "--json") == 0
     found = json.loads(capsys.readouterr().out)["findings"]
     (one,) = [finding for finding in found if finding["kind"] == "validation on training images"]
@@ -233,7 +233,7 @@ def test_masks_of_other_lists_have_images(lists: Path) -> None:
     assert named == [str(lists / "masks/stray.png")]
 
 
-def test_names_that_are_no_utf8(
+def test_names_need_not_be_utf8(
     tmp_path: Path, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = folder_tree(tmp_path / "tree", **SIZES)

@@ -1,4 +1,4 @@
-"""Pixels are Pillow's, whichever decoder reads them, and a part is read as the whole is."""
+"""Both decoders give Pillow's pixels, and truncated files are refused."""
 
 import io
 import struct
@@ -11,10 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ocnet_pl.dataset import reading
-from ocnet_pl.dataset.cityscapes import Cityscapes
-from ocnet_pl.dataset.reading import Bytes, Pair, Window, decode_image, decode_label, read_image, read_pair
-from ocnet_pl.dataset.sampler import Draw
+from ocnet_pl.dataset.reading import Bytes, decode_image, decode_label, read_image
 from ocnet_pl.errors import UserError
 
 TABLE = np.arange(256, dtype=np.uint8)
@@ -60,46 +57,14 @@ def test_pixels_are_pillows(name: str) -> None:
             assert np.array_equal(decode_label(Path(name), FILES[name], TABLE), np.asarray(image))
 
 
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("window", [((3, 20), (10, 31)), ((30, 40), (0, 60)), ((0, 40), (0, 60)), ((0, 1), (59, 60))])
-def test_a_part_is_read_as_the_whole_is(name: str, window: Window) -> None:
-    whole = decode_image(Path(name), FILES[name])
-    part = decode_image(Path(name), FILES[name], lambda height, width: window)
-    cut = tuple(slice(*side) for side in window)
-    assert part.shape == whole.shape
-    assert np.array_equal(part[cut], whole[cut])
-
-
-def test_nothing_below_the_part_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows: list[int | None] = []
-    pillow = reading.pillow
-    monkeypatch.setattr(reading, "pillow", lambda image, stop=None: (rows.append(stop), pillow(image, stop))[1])
-    decode_image(Path("x"), FILES["colour"], lambda height, width: ((5, height // 2), (0, width)))
-    assert rows == [20]
-
-
-def test_samples_are_those_of_whole_images(cityscapes_tree: Path) -> None:
-    data = Cityscapes(str(cityscapes_tree), crop_size=(16, 24), scale=(0.5, 2.0))
-    partly, wholly = data.training_set(), data.training_set()
-
-    def read_all(pair: Pair, wanted: object) -> tuple[Bytes, Bytes]:
-        return read_pair(pair, data.table)
-
-    wholly.read = read_all
-    for position in range(40):
-        ours, plain = (dataset[Draw(position % 8, position)] for dataset in (partly, wholly))
-        assert all(bool((ours[key] == plain[key]).all()) for key in ("image", "label"))
-
-
 @pytest.mark.parametrize("name", ["colour", "grey", "JPEG"])
 @pytest.mark.parametrize("length", [40, 300, -30])
 def test_what_is_cut_short_is_refused(name: str, length: int, capfd: pytest.CaptureFixture[str]) -> None:
-    for window in (None, lambda height, width: ((0, 1), (0, 1))):
-        with pytest.raises(UserError, match="truncated"):
-            decode_image(Path("x"), FILES[name][:length], window)
-        # Labels in colour and JPEGs are refused by their header already.
-        with pytest.raises(UserError, match="truncated" if name == "grey" or length == 40 else "RGB|JPEG"):
-            decode_label(Path("x"), FILES[name][:length], TABLE, window)
+    with pytest.raises(UserError, match="truncated"):
+        decode_image(Path("x"), FILES[name][:length])
+    # Labels in colour and JPEGs are already refused by their header.
+    with pytest.raises(UserError, match="truncated" if name == "grey" or length == 40 else "RGB|JPEG"):
+        decode_label(Path("x"), FILES[name][:length], TABLE)
     assert capfd.readouterr().err == ""  # no decoder says anything of its own
 
 

@@ -108,10 +108,12 @@ def test_a_mirrored_label_exchanges_left_and_right() -> None:
     label = np.array([[0, 14, 15, 255]], np.uint8)
     mirroring = np.arange(256, dtype=np.uint8)
     mirroring[[14, 15]] = [15, 14]
+    image = np.zeros((1, 4, 3), np.uint8)
     flip = HorizontalFlip(mirroring, p=1.0)
-    assert flip.apply_to_mask(label).tolist() == [[255, 14, 15, 0]]
-    assert HorizontalFlip(p=1.0).apply_to_mask(label).tolist() == [[255, 15, 14, 0]]
-    assert np.array_equal(flip.apply_to_mask(flip.apply_to_mask(label)), label)
+    flipped = flip(image=image, mask=label)["mask"]
+    assert flipped.tolist() == [[255, 14, 15, 0]]
+    assert HorizontalFlip(p=1.0)(image=image, mask=label)["mask"].tolist() == [[255, 15, 14, 0]]
+    assert np.array_equal(flip(image=image, mask=flipped)["mask"], label)
 
 
 def test_resizing_keeps_labels_on_their_pixels() -> None:

@@ -7,8 +7,7 @@ from torch import nn
 
 from ocnet_pl.build import build_head
 from ocnet_pl.config.compose import compose, heads
-from ocnet_pl.model.contract import Attending
-from ocnet_pl.model.network import head_levels, reads_auxiliary
+from ocnet_pl.model.contract import Attending, head_levels, reads_auxiliary
 
 
 def head(name: str, in_channels: int = 16, num_classes: int = 5, **overrides: Any) -> nn.Module:

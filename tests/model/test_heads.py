@@ -9,8 +9,7 @@ from head_configs import CLASSES, head, maps
 from torch import Tensor, nn
 
 from ocnet_pl.config.compose import compose, heads
-from ocnet_pl.model.contract import Supervised
-from ocnet_pl.model.network import ends_in_logits, reads_auxiliary
+from ocnet_pl.model.contract import Supervised, ends_in_logits, reads_auxiliary
 
 Weights = dict[str, Tensor]
 

@@ -140,13 +140,13 @@ def test_rows_cost_no_more_than_what_leads_to_them() -> None:
 
 @pytest.mark.parametrize("name", [name for name in heads() if name not in ATTENDING])
 def test_a_head_without_attention_is_told(name: str) -> None:
-    with pytest.raises(UserError, match="cannot be shown"):
+    with pytest.raises(UserError, match="no attention map"):
         network(name).object_context(picture(32, 32), [(0, 0)])
 
 
 @pytest.mark.parametrize("point", [(64, 0), (0, 32), (-1, 5), (1, 2, 3)])
 def test_a_point_outside_is_told(point: tuple[int, ...]) -> None:
-    with pytest.raises(UserError, match="x from 0 to 63 from the left and y from 0 to 31 from the top"):
+    with pytest.raises(UserError, match=r"x from 0 to 63 .* and y from 0 to 31"):
         network("base_oc").object_context(picture(32, 64), [point])
 
 

@@ -31,5 +31,5 @@ def test_a_pixel_belongs_to_the_nearest_position_of_the_upsampling() -> None:
     for row in (0, 1, 8):  # it weighs on its own pixels; one in which it ends, it shares with the next
         spread = positions.spread(torch.eye(9 * 17).view(-1, 9, 17))[row * 17 + 3]
         assert spread[at[0, :, 1] == row].sum() > 0.85
-    mx, my = positions.middles()
+    mx, my = positions.centres()
     assert (mx[0], mx[-1], my[0], my[-1]) == (0, 127, 0, 63)

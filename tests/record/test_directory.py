@@ -8,7 +8,8 @@ from ocnet_pl.atomic import UNFINISHED
 from ocnet_pl.checkpoint import WholeCheckpoints
 from ocnet_pl.errors import UserError
 from ocnet_pl.record.curves import read_curves
-from ocnet_pl.record.directory import RunDirectory, State, own_place, read_json, write_json
+from ocnet_pl.record.directory import RunDirectory, State, own_place
+from ocnet_pl.record.sealed import read_json, write_json
 
 
 def test_states(tmp_path: Path) -> None:
@@ -112,10 +113,10 @@ def test_the_run_of_a_checkpoint(checkpoint: str, inside: str, tmp_path: Path, m
      ("outputs/t/ppm/seed-00", False), ("outputs/t/seed-0", False)],
 )  # fmt: skip
 def test_a_copy_of_a_run_is_not_at_its_own_place(directory: str, own: bool) -> None:
-    assert own_place(Path(directory), "t", "ppm", 0) is own
+    assert own_place(Path(directory), "ppm", 0) is own
 
 
 def test_a_place_is_recognised_from_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ppm" / "seed-0").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "ppm")
-    assert own_place(Path("seed-0"), "t", "ppm", 0)
+    assert own_place(Path("seed-0"), "ppm", 0)

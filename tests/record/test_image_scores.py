@@ -38,10 +38,10 @@ def test_an_image_is_scored_by_its_own_counts(tmp_path: Path) -> None:
 
 
 def test_what_was_not_tested_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="best/val/flip was not tested; ocnet-evaluate checkpoint="):
+    with pytest.raises(UserError, match="best/val/flip was not tested; run ocnet-evaluate checkpoint="):
         image_scores(run_of(tmp_path, "counts.npz"), "best")
     for name in ("counts.npz", None):
-        with pytest.raises(UserError, match="the counts of every image of last/val/flip are not there"):
+        with pytest.raises(UserError, match="per-image counts of last/val/flip are missing"):
             image_scores(run_of(tmp_path, name))
 
 
@@ -54,7 +54,7 @@ def test_both_sides_are_shown() -> None:
     first, second = scores(0.5, 0.9, 0.2, math.nan, 0.3, 0.4), scores(0.6, 0.5, 0.9, 0.5, 0.3, 0.1)
     assert farthest_apart(first, second, count=2) == [1, 5, 2, 0]
     assert farthest_apart(first, second, count=1) == [1, 2]
-    with pytest.raises(UserError, match="equally well in every image"):
+    with pytest.raises(UserError, match="same score in every image"):
         farthest_apart(first, first, count=3)
     with pytest.raises(UserError, match="different images"):
         farthest_apart(first, scores(0.6, 0.5, 0.9, 0.5, 0.3, 0.1, names="uvwxyz"), count=1)

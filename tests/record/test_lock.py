@@ -19,8 +19,9 @@ import pytest
 
 from ocnet_pl.errors import UserError
 from ocnet_pl.record import lock
-from ocnet_pl.record.directory import RunDirectory, State, write_json
+from ocnet_pl.record.directory import RunDirectory, State
 from ocnet_pl.record.lock import LEASE, LEASE_SECONDS, LOCK, LockedError, is_locked, locked
+from ocnet_pl.record.sealed import write_json
 
 
 def _hold(folder: Path, holds: Event, until: Event) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from ocnet_pl.errors import UserError
-from ocnet_pl.record.directory import RunDirectory, write_json
+from ocnet_pl.record.directory import RunDirectory
 from ocnet_pl.record.plan import PLAN, add_start, planned_runs, read_starts, runs_of_start
+from ocnet_pl.record.sealed import write_json
 
 
 def runs(sweep: Path, *names: str) -> list[RunDirectory]:

@@ -14,12 +14,11 @@ from ocnet_pl.errors import UserError
 from ocnet_pl.record.context import METRICS, ContextMeasure, Estimate, MapContext, Setting
 from ocnet_pl.record.costs import Cost, read_costs, write_costs
 from ocnet_pl.record.curves import last_logged_step, read_curves, start_of
-from ocnet_pl.record.directory import read_json, write_json
 from ocnet_pl.record.image_counts import read_counts
 from ocnet_pl.record.result import Evaluation, Result
 from ocnet_pl.record.sample_pictures import read_sample
 from ocnet_pl.record.scores import Score, newest_scores
-from ocnet_pl.record.sealed import write_records
+from ocnet_pl.record.sealed import read_json, write_json, write_record
 
 MEASURE = ContextMeasure(
     "base_oc", Setting("w", "val", 5, 3, 0), [MapContext({m: Estimate(0.5, 0.4, 0.6) for m in METRICS}, {})]
@@ -27,7 +26,7 @@ MEASURE = ContextMeasure(
 
 
 def _write_scores(path: Path) -> None:
-    write_records(path, [asdict(Score("gp", 0, miou, "2026-01-01", "gp0")) for miou in (70.0, 78.9)])
+    write_record(path, [asdict(Score("gp", 0, miou, "2026-01-01", "gp0")) for miou in (70.0, 78.9)])
 
 
 Kind = tuple[str, Callable[[Path], object], Callable[[Path], object]]

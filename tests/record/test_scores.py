@@ -8,8 +8,8 @@ import pytest
 from conftest import Main
 from results import result
 
-from ocnet_pl.record.directory import read_json
 from ocnet_pl.record.scores import enter_scores
+from ocnet_pl.record.sealed import read_json
 from ocnet_pl.report.files import comma_separated, html, markdown
 from ocnet_pl.table import read_tables
 
@@ -38,7 +38,7 @@ def test_without_a_score_a_test_row_shows_val_and_says_so(outputs: Path) -> None
     place = heading.index("Test (server) mIoU (%)")
     assert heading[place + 1] == "paper"
     assert line(text, "+ OHEM")[place : place + 2] == ["val 80.00", "78.90"]
-    assert '"val" there is our score on the validation images' in text
+    assert '"val": our score on the validation images' in text
     assert line(text, "+ w/ Val")[place : place + 2] == ["-", "81.54"], "a score on trained images stands for nothing"
 
 
@@ -109,9 +109,9 @@ def test_a_run_is_named_where_a_row_has_several(outputs: Path) -> None:
     [
         ("table2/ohm=78.9", "no finished row ohm; it has ohem, plain, trainval"),
         ("table3/ohem=78.9", "no finished run of table3"),
-        ("table2/ohem=much", "'much' is no mIoU in per cent"),
-        ("table2/ohem=nan", "is no mIoU in per cent"),
-        ("table2/ohem=0.789", "is no mIoU in per cent"),
+        ("table2/ohem=much", "'much' is not a valid mIoU in percent"),
+        ("table2/ohem=nan", "is not a valid mIoU in percent"),
+        ("table2/ohem=0.789", "is not a valid mIoU in percent"),
         ("table2/ohem", "--score table2/ohem: write <table>/<row>=<mIoU>"),
         ("table2=78", "write <table>/<row>=<mIoU>"),
         ("mine/gp=70", "one of mine/gp/seed-0, mine/gp/seed-1, mine/gp/seed-2"),

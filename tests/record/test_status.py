@@ -11,8 +11,10 @@ from conftest import Main
 from results import result
 from rich.console import Console
 
-from ocnet_pl.record.directory import RunDirectory, State, write_json
-from ocnet_pl.record.status import RunStatus, find_sweeps, seconds_left, sweep_status
+from ocnet_pl.record.directory import RunDirectory, State
+from ocnet_pl.record.finding import find_sweeps
+from ocnet_pl.record.sealed import write_json
+from ocnet_pl.record.status import RunStatus, seconds_left, sweep_status
 from ocnet_pl.report.status import print_status
 
 NAMES = ("a/seed-0", "b/seed-0", "c/seed-0", "d/seed-0", "e/seed-0")
@@ -67,7 +69,7 @@ def test_a_resume_that_has_not_logged_yet_promises_nothing(sweep: Path) -> None:
     write_json(run.started, {"schedule": {"max_steps": 1000}})
     with run.claimed():
         status = sweep_status(sweep)[0][2]
-    assert (status.steps, status.seconds_left, status.note) == (None, None, "starts")
+    assert (status.steps, status.seconds_left, status.note) == (None, None, "starting")
 
 
 def test_time_left_of_a_sweep() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from results import result
 
+from ocnet_pl.report.cells import report_columns
 from ocnet_pl.report.latex import escape, latex
-from ocnet_pl.report.text import headings
 from ocnet_pl.table import Table, read_tables
 
 
@@ -40,7 +40,7 @@ def test_it_is_balanced(table: Table) -> None:
 def test_every_line_has_a_cell_for_every_column(table: Table) -> None:
     text = latex(table)
     (columns,) = re.findall(r"\\begin\{tabular\}\{([lr]+)\}", text)
-    assert len(columns) == len(headings(table))
+    assert len(columns) == len(report_columns(table))
     lines = [line for line in text.splitlines() if line.endswith(r" \\")]
     assert len(lines) == 1 + len(table.rows)
     assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {len(columns) - 1}

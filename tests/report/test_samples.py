@@ -10,7 +10,7 @@ from ocnet_pl.drawing.overlay import colour_table, paletted
 from ocnet_pl.record.context import OnOwnClass
 from ocnet_pl.report.files import html
 from ocnet_pl.report.samples import colours, pictures
-from ocnet_pl.statistics import Spread
+from ocnet_pl.statistics import MeanSD
 from ocnet_pl.table import Table, read_tables
 
 PALETTE = np.array([[128, 64, 128], [0, 0, 142]], np.uint8)
@@ -44,7 +44,7 @@ def test_pictures_without_train_ids_have_no_legend(tmp_path: Path) -> None:
 
 def test_the_page_says_in_brackets_what_its_legend_calls_so(tmp_path: Path) -> None:
     table = table_with(tmp_path, Image.new("RGB", (4, 2)))
-    table.rows[0].context = OnOwnClass(Spread(0.5434, 0.012, 2), Spread(0.2028, 0.0, 2))
+    table.rows[0].context = OnOwnClass(MeanSD(0.5434, 0.012, 2), MeanSD(0.2028, 0.0, 2))
     page = html(table)
-    assert "(in brackets, what equal weights would give)" in page
-    assert "<td>54.34 ± 1.20<small>(20.28)</small></td>" in page
+    assert "(in brackets: uniform attention)" in page
+    assert "<td>54.34 ± 1.20<small>uniform 20.28</small></td>" in page

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import TINY, Main
 
-from ocnet_pl import module as module_file
+from ocnet_pl import evaluation_module
 from ocnet_pl.checkpoint import read_checkpoint
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.process import EXIT_STOPPED
@@ -140,7 +140,7 @@ def test_a_moved_run_knows_its_best_checkpoint(
     call: Main, disturbed: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter([0.9, 0.5])
-    monkeypatch.setattr(module_file, "mean_iou", lambda counts, absent: np.float64(next(scores)))
+    monkeypatch.setattr(evaluation_module, "mean_iou", lambda counts, absent: np.float64(next(scores)))
     command = (*CHECKED, "name=moved")
     with pytest.raises(RuntimeError, match="broken off"):
         disturbed(command, break_off, "training", 4)

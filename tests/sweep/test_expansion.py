@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from ocnet_pl.errors import UserError
-from ocnet_pl.record.directory import RunDirectory, write_json
+from ocnet_pl.record.directory import RunDirectory
+from ocnet_pl.record.sealed import write_json
 from ocnet_pl.sweep.expansion import expand, refuse_circle, refuse_missing_parents
 
 

@@ -9,8 +9,9 @@ import pytest
 from conftest import TINY, Main, spawn
 from omegaconf import DictConfig
 
-from ocnet_pl.record.directory import RunDirectory, write_json
+from ocnet_pl.record.directory import RunDirectory
 from ocnet_pl.record.plan import add_start
+from ocnet_pl.record.sealed import write_json
 from ocnet_pl.sweep import launching
 from ocnet_pl.sweep.gpus import borrowed, visible_gpus
 

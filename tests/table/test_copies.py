@@ -8,8 +8,8 @@ import pytest
 from conftest import Main
 from results import result
 
-from ocnet_pl.record.directory import write_json
 from ocnet_pl.record.result import Result
+from ocnet_pl.record.sealed import write_json
 from ocnet_pl.table import read_tables
 
 

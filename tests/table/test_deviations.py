@@ -130,5 +130,7 @@ def test_the_line_stands_below_the_table(tmp_path: Path) -> None:
     other, small = (markdown(table) for table in read_tables(tmp_path))
     assert "## small, after Table 1:" in small
     assert "| 77.60 ± 0.22 |" in small
-    assert "Not the paper's table1: steps 300 (paper: 40000); rows 1 (paper: 7); seeds 1 (paper: 3)." in small
+    assert (
+        "Deviations from the paper (table1): steps 300 (paper: 40000); rows 1 (paper: 7); seeds 1 (paper: 3)." in small
+    )
     assert "paper" not in other

@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +12,12 @@ from conftest import Main
 from results import result
 
 from ocnet_pl.errors import UserError
-from ocnet_pl.record.directory import write_json
 from ocnet_pl.record.result import Result
+from ocnet_pl.record.sealed import write_json
 from ocnet_pl.report import charts
-from ocnet_pl.report.files import comma_separated, html, markdown, write_files
+from ocnet_pl.report.files import comma_separated, html, markdown, table_files, write_all
 from ocnet_pl.report.latex import latex
-from ocnet_pl.statistics import Interval, holm, paired_difference, spread
+from ocnet_pl.statistics import Interval, holm, mean_sd, paired_difference
 from ocnet_pl.table import read_tables
 from ocnet_pl.table.classes import by_class
 
@@ -33,11 +34,11 @@ def sweep(tmp_path: Path) -> Path:
 
 
 def test_spread() -> None:
-    assert spread([1, 2, 3]).sd == 1
-    assert spread([5.0]).mean == 5
-    assert math.isnan(spread([5.0]).sd)
-    assert math.isnan(spread([]).mean)
-    assert spread([1, math.nan, 3]).n == 2
+    assert mean_sd([1, 2, 3]).sd == 1
+    assert mean_sd([5.0]).mean == 5
+    assert math.isnan(mean_sd([5.0]).sd)
+    assert math.isnan(mean_sd([]).mean)
+    assert mean_sd([1, math.nan, 3]).n == 2
 
 
 def test_differences_are_paired_by_seed() -> None:
@@ -78,9 +79,11 @@ def test_all_formats_say_the_same(sweep: Path) -> None:
 
 def test_files_are_written_and_named(sweep: Path) -> None:
     (table,) = read_tables(sweep)
-    paths = write_files(table, sweep)
-    assert [path.name for path in paths] == ["table.md", "table.csv", "table.tex", "table.html"]
-    page = paths[3].read_text()
+    contents = table_files(table, sweep)
+    assert [path.name for path in contents] == ["table.md", "table.csv", "table.tex", "table.html"]
+    write_all(contents)
+    assert {path: path.read_text() for path in contents} == contents
+    page = (sweep / "table.html").read_text()
     assert page.count("<svg") == 3
     assert "http" not in page.replace("http://www.w3.org", "").replace("https://matplotlib.org", "").replace(
         "http://purl.org", ""
@@ -121,7 +124,7 @@ def test_a_difference_comes_with_its_interval(sweep: Path) -> None:
         interval = row.cells[table.main_column].interval
         assert interval is not None
         assert interval.significant is significant
-    assert ", not significant" in markdown(table)
+    assert "] (not significant)" in markdown(table)
     assert "<small>not significant</small>" in html(table)
     for path in sweep.glob("asp_oc/*/counts.npz"):
         np.savez(path, counts=np.load(path)["counts"], images=list("vwxyz"))
@@ -156,11 +159,12 @@ def test_the_best_in_training_stands_beside_the_last(sweep: Path) -> None:
         read = Result.read(path)
         replace(read, curves={"val/miou": [(9, 0.5), (19 + 10 * read.seed, 0.9), (49, 0.8)]}).write(path)
     (table,) = read_tables(sweep)
-    (place,) = (i for i, column in enumerate(table.columns) if column.label == "Val, best mIoU (%)")
+    (place,) = (i for i, column in enumerate(table.columns) if column.label == "Val mIoU, best validation (%)")
     assert place != table.main_column
     assert table.columns[place].paper_key is None
     assert table.rows[0].cells[place].ours.mean == pytest.approx(90)
-    assert "at steps 20 to 40: chosen on the validation images themselves, for comparison only" in markdown(table)
+    assert "at steps 20 to 40." in markdown(table)
+    assert "chosen on the validation images themselves and for comparison only" in markdown(table)
     lines = list(csv.DictReader(io.StringIO(comma_separated(table))))
     (step,) = [line for line in lines if line["row"] == "asp_oc" and line["metric"] == "best_step"]
     assert (step["mean"], step["sd"]) == ("30.0", "10.0")
@@ -176,7 +180,7 @@ def test_a_best_checkpoint_tested_again_does_not_take_the_papers_place(sweep: Pa
     assert table.columns[table.main_column].evaluation == "last/val/whole"
     assert [bool(cell.paper) for cell in table.rows[0].cells] == [True] + [False] * (len(table.columns) - 1)
     labels = [column.label for column in table.columns]
-    assert {"Val, best.ckpt mIoU (%)", "Val, best mIoU (%)", "Val, flip mIoU (%)"} < set(labels)
+    assert {"Val, best.ckpt mIoU (%)", "Val mIoU, best validation (%)", "Val, flip mIoU (%)"} < set(labels)
 
 
 def test_rows_of_different_protocols_share_a_column(tmp_path: Path) -> None:
@@ -191,7 +195,7 @@ def test_rows_of_different_protocols_share_a_column(tmp_path: Path) -> None:
         run.write(tmp_path / row / "seed-0" / "result.json")
     (table,) = read_tables(tmp_path)
     assert [row.cells[table.main_column].ours.mean for row in table.rows] == pytest.approx([79, 81])
-    assert "protocols of their own: ASP-OC whole; + Ms + Flip multi_scale." in markdown(table)
+    assert "protocols by row: ASP-OC whole; + Ms + Flip multi_scale." in markdown(table)
     assert table.rows[1].cells[table.main_column].difference is not None
 
 
@@ -199,7 +203,7 @@ def test_iou_by_class_over_seeds(sweep: Path) -> None:
     (table,) = read_tables(sweep)
     assert dict(by_class(table)).keys() == {"road"}, "a class that is nowhere has no line"
     road = dict(by_class(table))["road"]["ResNet-101 + ASP-OC"]
-    assert (road.spread.mean, road.spread.sd) == pytest.approx((83, 1))
+    assert (road.over_seeds.mean, road.over_seeds.sd) == pytest.approx((83, 1))
     lines = list(csv.DictReader(io.StringIO(comma_separated(table))))
     (line,) = [line for line in lines if line["row"] == "asp_oc" and line["metric"] == "iou/road"]
     assert (float(line["mean"]), float(line["sd"]), line["seeds"]) == (pytest.approx(83), pytest.approx(1), "3")
@@ -219,7 +223,7 @@ def test_many_classes_are_drawn_where_rows_differ(sweep: Path) -> None:
     assert drawn == 20
     assert "class 29" in drawing
     assert "class 9<" not in drawing
-    assert "Drawn are the 20 classes" in html(table)
+    assert "the 20 classes" in html(table)
 
 
 def test_a_dot_for_every_mean_and_seed_and_no_bar(sweep: Path) -> None:
@@ -246,8 +250,8 @@ def test_comparisons_are_counted_and_corrected(sweep: Path) -> None:
         cell = row.cells[table.main_column]
         row.cells[table.main_column] = replace(cell, interval=Interval(0.05, 0.01, 0.09, 3, p_value))
     text = markdown(table)
-    assert text.count("+5.00 [+1.00, +9.00], not significant among 2") == 2
-    assert 'The 2 differences are tested together: "not significant among 2" would be significant alone' in text
+    assert text.count("+5.00 [+1.00, +9.00] (not significant after correction)") == 2
+    assert "Holm's correction for the 2 comparisons" in text
     assert "one seed" not in text.lower()
 
 
@@ -256,15 +260,15 @@ def test_one_seed_is_said_wherever_its_interval_stands(sweep: Path) -> None:
     base_oc, asp_oc = table.rows[1:]
     for row, interval in ((base_oc, Interval(0.05, 0.01, 0.09, 1, 0.01)), (asp_oc, Interval(0.05, -0.01, 0.11, 1))):
         row.cells[table.main_column] = replace(row.cells[table.main_column], interval=interval)
-    told = "interval is over images only, and tells nothing of other seeds."
+    note = "the interval covers image sampling only, not seed variance."
     for text in (markdown(table), latex(table).replace("$+$", "+").replace("$-$", "-")):
-        assert "+5.00 [+1.00, +9.00], one seed" in text
-        assert "+5.00 [-1.00, +11.00], not significant, one seed" in text
+        assert "+5.00 [+1.00, +9.00] (one seed)" in text
+        assert "+5.00 [-1.00, +11.00] (not significant, one seed)" in text
     page = html(table)
     assert "<td>+5.00 [+1.00, +9.00]<small>one seed</small></td>" in page
     assert "<td>+5.00 [-1.00, +11.00]<small>not significant, one seed</small></td>" in page
     for text in (markdown(table), latex(table), page):
-        assert told in text
+        assert note in text
         assert "over seeds and images" not in text
 
 
@@ -352,3 +356,19 @@ def test_rows_are_compared_where_they_were_validated(tmp_path: Path) -> None:
     difference = base_oc.cells[table.main_column].difference
     assert difference is not None
     assert difference.mean == pytest.approx(-5)
+
+
+@pytest.mark.parametrize(
+    ("config", "label"),
+    [({}, "Base-OC"), ({"model": {"head": {"label": "Mine"}}}, "Mine"), ({"model": {"head": "base_oc"}}, "Base-OC")],
+)
+def test_a_row_without_a_recorded_label_is_named_as_in_the_paper(
+    config: dict[str, Any], label: str, tmp_path: Path
+) -> None:
+    for row, head in (("base_oc", "base_oc"), ("asp_oc_2019", "asp_oc_2019"), ("wide", "base_oc")):
+        choices = {"model/head": head, "inference": "whole"}
+        result(row, 0, 70, "mine", config=config, choices=choices).write(tmp_path / row / "seed-0" / "result.json")
+    (table,) = read_tables(tmp_path)
+    labels = {row.name: row.label for row in table.rows}
+    other = "Mine" if label == "Mine" else "asp_oc_2019"
+    assert labels == {"base_oc": label, "asp_oc_2019": other, "wide": "wide"}

@@ -1,4 +1,4 @@
-"""Ten kinds of damage, each found and named; and a sound tree passes."""
+"""`ocnet-data check` reports each kind of damage, and passes a sound tree."""
 
 import json
 import shutil
@@ -103,7 +103,7 @@ DAMAGE = pytest.mark.parametrize(
 
 
 @DAMAGE
-def test_damage_is_found_and_named(root: Path, what: str, kind: str, words: str) -> None:
+def test_damage_is_found_and_reported(root: Path, what: str, kind: str, words: str) -> None:
     named = damage(root, what)
     report = cityscapes(root)
     (error,) = of(report, "error")
@@ -114,7 +114,7 @@ def test_damage_is_found_and_named(root: Path, what: str, kind: str, words: str)
 
 
 @DAMAGE
-def test_training_names_it_in_one_line(
+def test_training_reports_damage_in_one_line(
     root: Path, what: str, kind: str, words: str, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     named = damage(root, what)
@@ -153,7 +153,7 @@ def test_a_sound_tree(cityscapes_tree: Path) -> None:
     assert "wall" in of(report, "warning")[0].message
 
 
-def test_processes_find_what_one_finds(root: Path) -> None:
+def test_findings_do_not_depend_on_the_number_of_processes(root: Path) -> None:
     damage(root, "missing label")
     damage(root, "train image in val")
     one, two = (report_of(Cityscapes(str(root), crop_size=(32, 64)), workers) for workers in (1, 2))
@@ -171,7 +171,7 @@ def test_counts_are_those_of_the_labels(cityscapes_tree: Path) -> None:
     assert val.ignored == (labels == 255).sum()
 
 
-def test_what_training_does_not_read_is_no_error(root: Path) -> None:
+def test_unused_splits_give_warnings_only(root: Path) -> None:
     draw_tree(root / "more", (32, 64), {"test": 2}, seed=7)
     for kind in ("leftImg8bit", "gtFine"):
         shutil.move(root / "more" / kind / "test", root / kind / "test")
@@ -190,7 +190,7 @@ def test_a_split_made_of_others_is_not_read_twice(root: Path) -> None:
     assert not cityscapes(root, train_split="trainval").sound
 
 
-def test_training_on_the_validation_images_is_told(root: Path) -> None:
+def test_training_on_validation_images_is_reported(root: Path) -> None:
     report = cityscapes(root, train_split="trainval")
     assert report.sound
     told = [finding for finding in of(report, "warning") if finding.kind == "validation on training images"]
@@ -203,10 +203,10 @@ def test_labels_without_an_image_and_twins(root: Path) -> None:
     report = cityscapes(root)
     assert report.sound
     assert "label without its image" in {finding.kind for finding in of(report, "warning")}
-    assert "image that is there twice" in {finding.kind for finding in of(report, "note")}
+    assert "duplicate image" in {finding.kind for finding in of(report, "note")}
 
 
-def test_a_label_that_teaches_nothing(root: Path) -> None:
+def test_a_label_without_a_class(root: Path) -> None:
     Image.new("L", (64, 32), 255).save(label(root))
     assert "label without a class" in {finding.kind for finding in of(cityscapes(root), "warning")}
 
@@ -217,11 +217,11 @@ def test_a_missing_split(root: Path) -> None:
     assert error.kind == "split that cannot be listed"
 
 
-def test_sizes_that_make_no_batch(tmp_path: Path) -> None:
+def test_sizes_that_cannot_be_batched(tmp_path: Path) -> None:
     root = folder_tree(tmp_path, **SIZES)
     data = Folder(str(root), classes=("a", "b", "c"), crop_size=(32, 32), val_batch_size=2)
     (error,) = of(report_of(data), "error")
-    assert error.kind == "sizes that make no batch"
+    assert error.kind == "images of several sizes"
 
 
 def test_ade20k(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_ade20k(tmp_path: Path) -> None:
     assert error.kind == "image without its label"
 
 
-def test_lip_knows_left_from_right(tmp_path: Path) -> None:
+def test_lip_checks_left_and_right(tmp_path: Path) -> None:
     def draw(left_is_on_the_right: bool) -> list[Finding]:
         shutil.rmtree(tmp_path, ignore_errors=True)
         root = lip_tree(tmp_path, **SIZES)
@@ -267,7 +267,7 @@ def test_lip_lists_an_image_that_is_not_there(tmp_path: Path) -> None:
 def test_the_command(root: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("check", "dataset=cityscapes", "--workers", "1", f"dataset.root={root}")
     assert call("data", *arguments) == 0
-    assert "is sound" in capsys.readouterr().out
+    assert "no errors found" in capsys.readouterr().out
     for number in range(8):
         photo(root, number).write_bytes(b"")
     assert call("data", *arguments, "--json") == 1
@@ -291,7 +291,7 @@ def test_wrong_usage(tmp_path: Path, call: Main, capsys: pytest.CaptureFixture[s
     assert call("data", "check", "--jsno") == 2
 
 
-def test_json_is_all_there_is_on_stdout(root: Path, tmp_path: Path) -> None:
+def test_stdout_is_only_json(root: Path, tmp_path: Path) -> None:
     arguments = "check", "--json", "dataset=cityscapes", f"dataset.root={root}"
     process = spawn("data", *arguments, "--workers", "2", cwd=tmp_path)
     assert process.returncode == 0, process.stderr

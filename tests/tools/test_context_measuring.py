@@ -13,10 +13,10 @@ from ocnet_pl.metrics import IGNORE
 from ocnet_pl.model.object_context import ObjectContext
 from ocnet_pl.model.object_context_pooling import ObjectContextPooling
 from ocnet_pl.randomness import derive_seed
+from ocnet_pl.record.class_means import class_means
 from ocnet_pl.record.context import METRICS, ContextMeasure, MapKind, Setting, context_file, differences
-from ocnet_pl.record.directory import read_json, write_json
+from ocnet_pl.record.sealed import read_json, write_json
 from ocnet_pl.report.files import comma_separated, markdown
-from ocnet_pl.statistics import class_means
 from ocnet_pl.table import read_tables
 from ocnet_pl.tools.explore.measuring import draw_pixels, measure_map
 
@@ -163,14 +163,14 @@ def test_a_table_shows_what_was_measured(tmp_path: Path) -> None:
     result("gp", 0, 70).write(tmp_path / "gp" / "seed-0" / "result.json")
     (table,) = read_tables(tmp_path)
     text = markdown(table)
-    assert "| Context on own class (%) |" in text
-    assert "| 62.50 ± 17.68 (12.50) |" in text
+    assert "| Attention on own class (%) |" in text
+    assert "| 62.50 ± 17.68 (uniform 12.50) |" in text
     assert "| - | 1 |" in text  # the head without attention
     assert "context,own,2,62.5,17.67" in comma_separated(table)
     for path in tmp_path.rglob("context-*.json"):
         path.unlink()
     (table,) = read_tables(tmp_path)
-    assert "Context" not in markdown(table)
+    assert "Attention" not in markdown(table)
 
 
 def test_a_measure_reads_back(tmp_path: Path) -> None:

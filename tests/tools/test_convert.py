@@ -14,8 +14,9 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 import ocnet_pl
-from ocnet_pl.build import build_data, build_module, build_network, build_trainer
+from ocnet_pl.build import build_data, build_module, build_network
 from ocnet_pl.config.compose import compose
+from ocnet_pl.run.trainer import build_trainer
 from ocnet_pl.tools.convert.naming import INPUTS, LAYOUTS
 
 SMALL = (

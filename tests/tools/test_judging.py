@@ -9,8 +9,9 @@ from conftest import Main, checkpoint
 
 from ocnet_pl.errors import UserError
 from ocnet_pl.record.context import measure_beside
+from ocnet_pl.record.finding import read_results
 from ocnet_pl.record.image_scores import image_scores
-from ocnet_pl.record.result import Result, read_results
+from ocnet_pl.record.result import Result
 from ocnet_pl.tools.explore.context_scatter import context_scatter
 from ocnet_pl.tools.explore.measure_runs import context_of_runs
 from ocnet_pl.tools.explore.mistakes_figure import contrast_figure, mistakes_figure

@@ -193,7 +193,7 @@ def test_the_report_shows_what_heads_cost(tmp_path: Path) -> None:
     for text in (markdown(table), html(table)):
         for words in ("Params (M)", "GMACs", "Train step (ms)", "Memory (MB)", "21.5", "an abacus, 8x8"):
             assert words in text
-        assert "No costs" not in text
+        assert "Costs not shown" not in text
     baseline, base_oc = [line for line in markdown(table).splitlines() if line.startswith("| ResNet")]
     assert "| - | - | - | - |" in baseline
     assert "| 3e-06 | 2 | 21.5 | 1234 |" in base_oc
@@ -210,7 +210,7 @@ def test_costs_of_other_networks_are_not_shown(tmp_path: Path) -> None:
     path = tmp_path / "profile.csv"
     for text in (markdown(table), html(table)):
         assert "GMACs" not in text
-        assert f"No costs: {path} is of other networks (GP: 4 weights there, 3 here)." in text
+        assert f"Costs not shown: {path} is of other networks (GP: 4 weights there, 3 here)." in text
         assert f"ocnet-profile experiment=demo --backbone tiny --classes 2 --csv {path}" in text
     assert "profile" not in comma_separated(table)
 

@@ -110,7 +110,7 @@ def test_a_picture_of_ones_own(address: str) -> None:
 
 
 def test_wrong_questions_are_told(address: str) -> None:
-    assert "not in the image" in refused(f"{address}/look?image=0&checkpoint=0&map=0&x=64&y=0")
+    assert "outside the image" in refused(f"{address}/look?image=0&checkpoint=0&map=0&x=64&y=0")
     assert "x=abc" in refused(f"{address}/look?image=0&checkpoint=0&map=0&x=abc&y=0")
     assert "no truths" in refused(f"{address}/picture?layer=truths&image=0&checkpoint=0")
     refused(f"{address}/look?image=99&checkpoint=0&map=0&x=0&y=0")

@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _workspace(directory: Path, entity: str | None, project: str | None) -> "Workspace":
-    from ocnet_pl.record.result import find_results
+    from ocnet_pl.record.finding import find_results
 
     found = find_results(directory)
     results = found.results

@@ -1,7 +1,6 @@
-"""`ocnet-data`: a data set looked at before the first GPU hour."""
+"""`ocnet-data`: check and preview a data set before training."""
 
 import argparse
-import io
 import json
 import sys
 from collections.abc import Callable
@@ -9,52 +8,50 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ocnet_pl.command.parsing import parser_of_commands, safe_output, whole_number
-from ocnet_pl.errors import UserError, one_line_errors
+from ocnet_pl.errors import one_line_errors, readable_os_errors
 
 if TYPE_CHECKING:
     from ocnet_pl.dataset.data_module import SegmentationDataModule
 
 DESCRIPTION = """\
-Looks at a data set before the first GPU hour. Choose it with the key=value overrides of ocnet-train."""
+Checks and previews a data set before training. Choose it with the same key=value overrides as ocnet-train."""
 
 EPILOG = """\
 examples:
-  ocnet-data check dataset=cityscapes dataset.root=/data/cityscapes       a table, and every file that is wrong
-  ocnet-data check dataset=lip dataset.root=/data/lip --json > lip.json   the same for machines; exit code 1 if unsound
+  ocnet-data check dataset=cityscapes dataset.root=/data/cityscapes       prints a table and every invalid file
+  ocnet-data check dataset=lip dataset.root=/data/lip --json > lip.json   machine-readable; exit code 1 on errors
   ocnet-data show dataset=ade20k dataset.root=/data/ADEChallengeData2016  writes outputs/show.png
   ocnet-data weights dataset=folder dataset.root=DIR 'dataset.classes=[sky,sea]'
 
-ocnet-data COMMAND --help says more of each."""
+ocnet-data COMMAND --help describes each command."""
 
 CHECK = """\
-Reads every image and label of every split that is there, by all cores, and says
-  how many there are, beside the published number; sizes, modes, classes and the share of ignored pixels;
-  which files are missing, empty, damaged, of another format, of two sizes, or hold ids outside the data set's table;
-  which files decoders misread (16-bit, several pages, lossy labels), or viewers turn (EXIF orientation);
-  which images stand in two splits (by content); whether left and right parts lie where they should.
+Reads every image and label of every existing split, on all cores, and reports
+  the number of images beside the expected one; sizes, modes, classes and the share of ignored pixels;
+  files that are missing, empty, damaged, of another format or size, or contain ids outside the data set's table;
+  files that decoders misread (16-bit, several pages, lossy labels) or that viewers rotate (EXIF orientation);
+  images in two splits (by content); and whether left and right parts lie where they should.
 
-Exit code 0: a training can start. 1: it would break, or its scores would be worth nothing; every bad file is named.
-2: the command line is wrong. A number of images other than the published one is a note, no error."""
+Exit code 0: ready for training. 1: training would fail, or its scores would be worthless; every invalid file is
+listed. 2: invalid command line. An unexpected number of images is a note, not an error."""
 
 SHOW = """\
-Draws the first samples of a training as the network gets them, scaled, cut, mirrored and augmented: each beside itself
-under the colours of its label, with a legend. Other samples: seed=N."""
+Draws the first training samples as the network gets them (scaled, cropped, mirrored, augmented): the input with its
+keypoints, the label over the input, and other masks, with a legend. Other samples: seed=N."""
 
 WEIGHTS = """\
-Counts the labelled pixels of each class in the training split and computes the weights of the loss in the form that the
-authors computed theirs for Cityscapes. Prints them as YAML, and as an override for the command line."""
+Counts the labelled pixels of each class in the training split and computes class weights of the loss with the formula
+of the OCNet authors. Prints them as YAML and as an override."""
 
 
 def main() -> None:
     """Entry point."""
     safe_output()
     parser = _parser()
-    arguments, more = parser.parse_known_args()  # overrides may also stand behind options
+    arguments, more = parser.parse_known_args()  # overrides may also follow options
     if options := [word for word in more if word.startswith("-")]:
         parser.error(f"no such option: {' '.join(options)}")
     arguments.overrides += more
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need be neither UTF-8 nor of the terminal
     with one_line_errors("ocnet-data"):
         arguments.run(arguments)
 
@@ -63,14 +60,14 @@ def _parser() -> argparse.ArgumentParser:
     parser, add = parser_of_commands("ocnet-data", DESCRIPTION, EPILOG)
 
     def command(run: Callable[[argparse.Namespace], None], summary: str, description: str) -> argparse.ArgumentParser:
-        one = add(run, summary, description)
-        one.add_argument("overrides", nargs="*", metavar="key=value", help="dataset=NAME dataset.root=DIR, ...")
-        return one
+        subparser = add(run, summary, description)
+        subparser.add_argument("overrides", nargs="*", metavar="key=value", help="dataset=NAME dataset.root=DIR, ...")
+        return subparser
 
-    check = command(_check, "read every file, and say what is wrong with which", CHECK)
-    check.add_argument("--json", action="store_true", help="print everything as JSON to stdout, and no table")
+    check = command(_check, "read every file and report invalid ones", CHECK)
+    check.add_argument("--json", action="store_true", help="print machine-readable JSON to stdout instead of tables")
     _add_workers(check)
-    show = command(_show, "draw what the network gets, labels in colour", SHOW)
+    show = command(_show, "draw training samples as the network gets them", SHOW)
     show.add_argument("--count", type=whole_number, default=12, metavar="N", help="samples (default: %(default)s)")
     show.add_argument(
         "--out", type=Path, default=Path("outputs/show.png"), metavar="FILE", help="PNG (default: %(default)s)"
@@ -118,16 +115,13 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _show(arguments: argparse.Namespace) -> None:
     data = _data(arguments.overrides)
-    from ocnet_pl.tools.data_check.contact_sheet import contact_sheet
-    from ocnet_pl.tools.data_check.preview import training_tiles
+    from ocnet_pl.tools.data_check.preview import preview, sample_pictures
 
-    tiles, legend = training_tiles(data, arguments.count)
-    title = f"{data.title}, {data.train_split}, seed {data.seed}: the first {len(tiles)} samples"
-    try:
+    samples, legend = sample_pictures(data, arguments.count)
+    title = f"{data.title}, {data.train_split}, seed {data.seed}: the first {len(samples)} samples"
+    with readable_os_errors(arguments.out):
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        contact_sheet(title, tiles, legend).save(arguments.out, "PNG")
-    except OSError as error:
-        raise UserError(f"--out {arguments.out}: cannot be written ({error.strerror}); give another file") from error
+        preview(title, samples, legend).savefig(arguments.out, format="png", dpi=130)
     print(f"wrote {arguments.out}")
 
 
@@ -143,7 +137,7 @@ def _weights(arguments: argparse.Namespace) -> None:
     print(f"# {data.title}, {data.train_split}: {FORMULA}")
     print(f"# {SOURCE}")
     if absent := [name for name, count in zip(data.classes, pixels, strict=True) if not count]:
-        print(f"# no pixel of {', '.join(absent)}: their weight has no effect")
+        print(f"# no pixels of {', '.join(absent)}: their weights have no effect")
     print("class_weights:")
     for name, count, weight in zip(data.classes, pixels, weights, strict=True):
         print(f"  - {weight}  # {name}, {count:,} pixels")

@@ -104,10 +104,10 @@ def _pictures(checkpoint: Path, words: list[str], overrides: list[str], argument
 
     from ocnet_pl.config.compose import plain
     from ocnet_pl.record.identity import config_hash
-    from ocnet_pl.report.terminal import print_classes
     from ocnet_pl.run.provenance import weights_sha256
     from ocnet_pl.tools.predict.files import files_of
     from ocnet_pl.tools.predict.pictures import find_pictures
+    from ocnet_pl.tools.predict.printing import print_classes
     from ocnet_pl.tools.predict.submission import mask_of, missing_predictions
 
     out = arguments.out or Path("outputs/predictions")

@@ -98,7 +98,8 @@ def status(directory: Path) -> None:
     """Prints how far every run of every sweep in a directory is."""
     from rich.console import Console
 
-    from ocnet_pl.record.status import find_sweeps, sweep_status
+    from ocnet_pl.record.finding import find_sweeps
+    from ocnet_pl.record.status import sweep_status
     from ocnet_pl.report.status import print_status
 
     console = Console()

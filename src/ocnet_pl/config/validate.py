@@ -10,13 +10,12 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from ocnet_pl.arguments import ArgumentError, Name, Number, Positive, Whole, checked
+from ocnet_pl.arguments import ArgumentError, Name, Number, Positive, Whole, checked, written
 from ocnet_pl.config.compose import compose
 from ocnet_pl.config.explain import SET_BY_PROGRAM, setting_names
 from ocnet_pl.config.search_path import is_group
 from ocnet_pl.config.targets import import_target
 from ocnet_pl.errors import UserError
-from ocnet_pl.expect import written
 
 LONGEST_NAME = 200
 """Bytes of a folder's name: file systems allow 255, and temporary files lengthen names."""

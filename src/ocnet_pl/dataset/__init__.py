@@ -1,1 +1,1 @@
-"""Data sets under one interface: `SegmentationDataModule` says what it takes to be one."""
+"""Data sets with one interface, `SegmentationDataModule`."""

@@ -1,4 +1,4 @@
-"""ADE20K as the scene parsing benchmark has it (Zhou et al. 2017), the tree `ADEChallengeData2016` untouched."""
+"""ADE20K, the scene parsing benchmark (Zhou et al. 2017), in the original folder `ADEChallengeData2016`."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -29,13 +29,13 @@ class ADE20K(SegmentationDataModule):
     """150 classes, `images/<split>/ADE_*.jpg` with `annotations/<split>/ADE_*.png`; stored id 0 is ignored.
 
     Splits: train, val, and test, which has no labels: the folder `release_test`, in `root` or beside it. The protocol
-    is that of CSAIL's code, which the paper trained with: whole images, their short side drawn for each batch of a
-    process, all of a global batch of one orientation.
+    is that of CSAIL's code, which the paper used: whole images, the short side drawn once for each batch of a process,
+    all images of a global batch in one orientation.
 
     Args:
         root: the folder `ADEChallengeData2016`.
         short_sides: lengths that the short side of training images is drawn from, in pixels.
-        max_long_side: the long side becomes no longer, in training and testing.
+        max_long_side: upper bound of the long side, in training and testing.
         test_short_side: short side in testing; the sides are then rounded up to a multiple of 8.
         settings: arguments of `SegmentationDataModule`.
     """
@@ -64,12 +64,12 @@ class ADE20K(SegmentationDataModule):
 
     def candidates(self, split: str) -> list[Pair]:
         if split not in _FOLDERS:
-            raise UserError(f"ADE20K has no split {split!r}: choose one of {', '.join(_FOLDERS)}")
+            raise UserError(f"ADE20K has no split {split!r}; choose one of {', '.join(_FOLDERS)}")
         folder = self._released() if split == "test" else self.root / "images" / _FOLDERS[split]
         images = [path for path in files_below(folder) if path.parent == folder and path.match("ADE_*.jpg")]
         if not images:
             raise UserError(
-                f"dataset.root={self.root}: no images in {folder}; expected the tree ADEChallengeData2016 with "
+                f"{self.root}: no images in {folder}; expected the tree ADEChallengeData2016 with "
                 "images/{training,validation}/ADE_*.jpg and annotations/{training,validation}/ADE_*.png, and for the "
                 "split test release_test/testing/ADE_*.jpg"
             )
@@ -77,7 +77,7 @@ class ADE20K(SegmentationDataModule):
         return [(image, labels / f"{image.stem}.png") for image in images]
 
     def _released(self) -> Path:
-        """The test images, an archive of their own that unpacks to `release_test`."""
+        """Folder of the test images, whose own archive unpacks to `release_test`."""
         inside = self.root / "release_test" / _FOLDERS["test"]
         return inside if inside.is_dir() else self.root.parent / "release_test" / _FOLDERS["test"]
 

@@ -1,4 +1,4 @@
-"""Augmentation that the user adds: what it may do to an image and its label."""
+"""Augmentation of the user: checks of what it does to images, labels and targets."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,8 @@ import numpy as np
 
 from ocnet_pl.dataset.labels import UNKNOWN, ignored_id
 from ocnet_pl.dataset.reading import Bytes
+from ocnet_pl.dataset.targets import Targets, albumentations_kinds
+from ocnet_pl.dataset.transforms import compose
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
 
@@ -23,20 +25,23 @@ _TRIALS = 4
 _SIZE = (512, 512)
 
 
-def safe_augment(augment: Sequence[Transform], table: Bytes, size: Sequence[int], sided: bool) -> list[Transform]:
-    """Copies of transforms that leave an image of bytes, and of which no pixel without a source gets a class.
+def safe_augment(
+    augment: Sequence[Transform], table: Bytes, size: Sequence[int], sided: bool, targets: Targets | None = None
+) -> list[Transform]:
+    """Copies of transforms that keep images uint8 and give no class to pixels without a source.
 
-    Pixels of a label that a transform has no source for, e.g. the corners of a rotated image, get an id that is
-    ignored. Each transform is tried on a small sample, so that what does not fit is refused before the training.
+    Pixels of a label without a source, e.g. the corners of a rotated image, get an id that is ignored. Each transform
+    is tried on a small sample, so that an unsuitable one is refused before the training.
 
     Args:
         augment: albumentations transforms and compositions of them.
         table: stored id -> train id, (256,).
-        size: (height, width) of the images, empty where they differ.
-        sided: left and right are classes of their own.
+        size: (height, width) of the images, empty if they differ.
+        sided: left and right are classes, or keypoints, of their own.
+        targets: targets of the samples by name.
 
     Raises:
-        UserError: a transform that does something else to images or labels.
+        UserError: a transform that does something else to images, labels or targets.
     """
     safe = copy.deepcopy(list(augment))
     for transform in _leaves(safe):
@@ -47,12 +52,12 @@ def safe_augment(augment: Sequence[Transform], table: Bytes, size: Sequence[int]
         for fill in _FILLS:
             if getattr(transform, fill, None) is not None and not _is_ignored(getattr(transform, fill), table):
                 setattr(transform, fill, ignored_id(table))
-        _try(transform, table, tuple(size) or _SIZE)
+        _try(transform, table, tuple(size) or _SIZE, targets or {})
     return safe
 
 
 def fault_of_sample(image: Any, label: Any) -> str | None:
-    """Reason why a sample is not an image of bytes, RGB, with a label of its size; None: it is."""
+    """Reason why a sample is not an RGB image of bytes with a label of its size; None: it is."""
     for name, array, shape in (("image", image, "(H, W, 3)"), ("label", label, "(H, W)")):
         if not isinstance(array, np.ndarray) or array.dtype != np.uint8:
             kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
@@ -80,29 +85,31 @@ def _is_ignored(fill: Any, table: Bytes) -> bool:
     return bool(np.isin(ids, np.flatnonzero(table == IGNORE)).all())
 
 
-def _try(transform: A.BasicTransform, table: Bytes, size: tuple[int, ...]) -> None:
+def _try(transform: A.BasicTransform, table: Bytes, size: tuple[int, ...], targets: Targets) -> None:
     """Apply a copy that always acts to a sample of one class beside ignored pixels: no third id may appear."""
-    known = np.flatnonzero((table != UNKNOWN) & (table != IGNORE))
-    one, ignored = int(known[-1]), ignored_id(table)
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
-    label = np.full(size, one, np.uint8)
+    class_id, ignored = int(np.flatnonzero((table != UNKNOWN) & (table != IGNORE))[-1]), ignored_id(table)
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    label = np.full(size, class_id, np.uint8)
     label[size[0] // 2 :, size[1] // 2 :] = ignored
+    more = {
+        name: np.zeros(size, np.float32) if kind == "mask" else np.ones((1, 3), np.float32)
+        for name, kind in albumentations_kinds(targets).items()
+    }
     always = copy.deepcopy(transform)
     always.p = 1.0
-    alone = A.Compose([always])
+    alone = compose([always], targets)
     for seed in range(_TRIALS):
         alone.set_random_seed(seed)
         try:
-            sample = alone(image=image.copy(), mask=label.copy(), batch=0)
-        except Exception as error:  # transforms raise all kinds, for images that are too small or data they lack
+            sample = alone(image=image.copy(), mask=label.copy(), batch=0, **more)
+        except Exception as error:  # e.g. images that are too small, or data that the transform lacks
             why = f"fails on an image of {size[1]}x{size[0]} ({' '.join(str(error).split())})"
             raise _refusal(transform, why, "change it or leave it out") from error
         if fault := fault_of_sample(sample["image"], sample["mask"]):
             raise _refusal(transform, fault, "leave it out")
         ids = np.unique(sample["mask"])
-        if strange := ids[(ids != one) & (table[ids] != IGNORE)].tolist():
-            raise _refusal(transform, f"gives labels the ids {strange}, which their images do not show", "leave it out")
+        if wrong := ids[(ids != class_id) & (table[ids] != IGNORE)].tolist():
+            raise _refusal(transform, f"gives labels the ids {wrong}, which their images do not show", "leave it out")
 
 
 def _refusal(transform: A.BasicTransform, why: str, remedy: str) -> UserError:

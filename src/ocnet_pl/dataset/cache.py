@@ -1,8 +1,7 @@
-"""Decoded images on disk, memory-mapped: what is read again and again is decoded once."""
+"""Decoded images and labels on disk, memory-mapped, so that each file is decoded once."""
 
 import errno
 import hashlib
-import json
 import os
 import shutil
 import sys
@@ -16,31 +15,29 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from ocnet_pl.dataset.listing import unreadable
-from ocnet_pl.dataset.reading import Bytes, Pair, Wanted, read_pair, read_size
-from ocnet_pl.drawing.progress import progress_bar
+from ocnet_pl.dataset.cache_index import BYTES_PER_PIXEL, CacheIndex, read_index, sources_hash
+from ocnet_pl.dataset.reading import Bytes, Pair, read_pair, read_size
+from ocnet_pl.drawing.progress import progress_of
 from ocnet_pl.errors import UserError
 from ocnet_pl.process import all_cores
 
-_VERSION = 2
 _LONGEST_NAME = 100
-"""Bytes of a folder's name before its hash: file systems allow 255, of which locks and unfinished folders need some."""
-_BYTES_A_PIXEL = 4  # three of the image, one of the label
+"""Bytes of a folder's name before its hash; file systems allow 255, and locks and unfinished folders need some."""
 
 
 class DecodedCache:
-    """Images and labels of some files as bytes in one file, each pair as its image (H, W, 3) and then its label (H, W).
+    """Image (H, W, 3) and label (H, W) of each pair of files, one after the other in one file of bytes.
 
-    It is whole or not there: it is written to another folder, which gets its name in the end. It is made again when
-    one of the files changes its size or its time, or when its index does not have its checksum; and every pair is
-    compared with its checksum when a process reads it for the first time. Several processes may start together: one
-    makes it, the others wait. A whole cache is only read, and may belong to somebody else.
+    The cache is written atomically: into another folder, which is renamed at the end. It is rebuilt if one of the files
+    changes its size or time, or if its index does not match its checksum. The checksum of every pair is verified when a
+    process first reads it. If several processes start together, one builds the cache and the others wait. A complete
+    cache is only read, and may belong to another user.
 
     Args:
-        parent: folder of all caches; this one gets a folder in it.
+        parent: folder of all caches; each has a folder in it.
         name: first part of the name of that folder.
         pairs: files of image and label.
-        table: stored id -> train id, (256,), which reading labels depends on.
+        table: stored id -> train id, (256,), on which reading labels depends.
     """
 
     def __init__(self, parent: Path, name: str, pairs: Sequence[Pair], table: Bytes) -> None:
@@ -49,160 +46,136 @@ class DecodedCache:
         self.folder = parent / f"{readable}-{hashlib.sha256(names).hexdigest()[:12]}"
         self.pairs = list(pairs)
         self.table = table
-        self._numbers = {pair: number for number, pair in enumerate(self.pairs)}
-        self._sizes: list[tuple[int, int]] = []
-        self._starts: list[int] = []
-        self._needed = 0
-        self._checksums: list[int] = []
-        self._checked: set[int] = set()
+        self._positions = {pair: position for position, pair in enumerate(self.pairs)}
+        self._index: CacheIndex | None = None
+        self._verified: set[int] = set()
         self._bytes: Bytes | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # A worker that is no fork maps the file itself.
-        return self.__dict__ | {"_bytes": None, "_checked": set()}
+        # A spawned worker maps the file itself.
+        return self.__dict__ | {"_bytes": None, "_verified": set()}
 
-    def read(self, pair: Pair, wanted: Wanted | None = None) -> tuple[Bytes, Bytes]:
-        """Image (H, W, 3) and stored ids (H, W), not to be written to.
+    def read(self, pair: Pair) -> tuple[Bytes, Bytes]:
+        """Image (H, W, 3) and stored ids (H, W), both read-only.
 
         Raises:
-            UserError: other bytes than were written.
+            UserError: the bytes do not match their checksum.
         """
-        number = self._numbers[pair]
+        assert self._index is not None, "prepare() comes first"
         if self._bytes is None:
             self._bytes = self._mapped()
-        (height, width), start = self._sizes[number], self._starts[number]
-        found = self._bytes[start : start + height * width * _BYTES_A_PIXEL]
-        if number not in self._checked:
-            if zlib.crc32(found.data) != self._checksums[number]:
-                raise UserError(f"{self.folder}: damaged; delete it, and it will be made again")
-            self._checked.add(number)
-        image, label = np.split(found, [height * width * 3])
+        position = self._positions[pair]
+        (height, width), start = self._index.sizes[position], self._index.starts[position]
+        both = self._bytes[start : start + height * width * BYTES_PER_PIXEL]
+        if position not in self._verified:
+            if zlib.crc32(both.data) != self._index.checksums[position]:
+                raise UserError(f"{self.folder}: the cache is damaged; delete it and rerun, which rebuilds it")
+            self._verified.add(position)
+        image, label = np.split(both, [height * width * 3])
         return image.reshape(height, width, 3), label.reshape(height, width)
 
     def _mapped(self) -> Bytes:
         try:
             return np.asarray(np.memmap(self.folder / "pixels", np.uint8, "r"))
         except (OSError, ValueError) as error:
-            raise UserError(
-                f"{self.folder}: cannot be read ({error}); start again, and it will be made again"
-            ) from error
+            raise UserError(f"{self.folder}: cannot be read ({error}); rerun the command, which rebuilds it") from error
 
     def prepare(self) -> None:
-        """Makes the cache, unless it is there.
+        """Open the cache; build it first unless it is complete.
 
         Raises:
             UserError: a file that cannot be read, or no space for the cache.
         """
-        if self._open(self._sources()) is None:
+        if self._open(sources_hash(self.pairs, self.table)) is None:
             return
+        parent = self.folder.parent
         try:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
-            with self._locked():
-                sources = self._sources()
-                if (why := self._open(sources)) is not None:
-                    self._make(sources, why)
+            parent.mkdir(parents=True, exist_ok=True)
+            with _locked(self.folder):
+                sources = sources_hash(self.pairs, self.table)
+                if (reason := self._open(sources)) is not None:
+                    self._index = self._build(sources, reason)
         except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise self._disk_full() from error
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise UserError(
-                f"dataset.cache={self.folder.parent}: cannot be written ({reason}); give another folder, or null"
-            ) from error
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        lock = FileLock(self.folder.with_name(f".{self.folder.name}.lock"))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            print(f"dataset.cache: waiting for the process that makes {self.folder}", file=sys.stderr)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
-
-    def _make(self, sources: str, why: str) -> None:
-        with ThreadPoolExecutor(all_cores()) as pool:
-            self._lay_out(list(pool.map(read_size, (image for image, _ in self.pairs))))
-        unfinished = self.folder.with_name(f".{self.folder.name}.unfinished")
-        for old in (self.folder, unfinished):
-            shutil.rmtree(old, ignore_errors=True)
-        if shutil.disk_usage(self.folder.parent).free < self._needed:
-            raise self._disk_full()
-        try:
-            unfinished.mkdir()
-            self._fill(unfinished / "pixels", why)
-            index = {"sources": sources, "sizes": self._sizes, "checksums": self._checksums}
-            (unfinished / "index.json").write_text(json.dumps({**index, "sha256": _checksum(index)}), "utf-8")
-            unfinished.rename(self.folder)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-
-    def _sources(self) -> str:
-        """A hash of names, sizes and times of the files, and of what reading them depends on beside."""
-        digest = hashlib.sha256(f"{_VERSION}".encode() + self.table.tobytes())
-        for pair in self.pairs:
-            for path in pair:
-                try:
-                    found = path.stat()
-                except OSError as error:
-                    raise unreadable(path, error) from error
-                digest.update(b"\n" + os.fsencode(path.absolute()) + f" {found.st_size} {found.st_mtime_ns}".encode())
-        return digest.hexdigest()
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise UserError(f"cache={parent}: cannot be written ({reason}); choose another folder, or null") from error
 
     def _open(self, sources: str) -> str | None:
-        """Takes the cache that is there; None when it is whole and of these files, else what is wrong."""
+        """Open an existing cache; None if it is complete and of these files, else the reason to build it."""
         if not self.folder.exists():
             return "first use"
         try:
-            index = json.loads((self.folder / "index.json").read_text("utf-8"))
-            if index.pop("sha256") != _checksum(index):
-                return "it was damaged"
-            if index["sources"] != sources:
+            index = read_index(self.folder / "index.json")
+            if index.sources != sources:
                 return "the files have changed"
-            self._lay_out([(height, width) for height, width in index["sizes"]])
-            self._checksums = index["checksums"]
-            if (self.folder / "pixels").stat().st_size == self._needed:
+            if (self.folder / "pixels").stat().st_size == index.length:
+                self._index = index
                 return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            pass  # whatever is wrong with it, it is made again
+        except (OSError, ValueError):
+            pass  # any damage: it is rebuilt
         return "it was damaged"
 
-    def _lay_out(self, sizes: list[tuple[int, int]]) -> None:
-        ends = np.cumsum([0] + [height * width * _BYTES_A_PIXEL for height, width in sizes]).tolist()
-        self._sizes, self._starts, self._needed = sizes, ends[:-1], ends[-1]
+    def _build(self, sources: str, reason: str) -> CacheIndex:
+        with ThreadPoolExecutor(all_cores()) as pool:
+            sizes = list(pool.map(read_size, (image for image, _ in self.pairs)))
+        index = CacheIndex(sources, sizes, [])
+        unfinished = self.folder.with_name(f".{self.folder.name}.unfinished")
+        for old in (self.folder, unfinished):
+            shutil.rmtree(old, ignore_errors=True)
+        if shutil.disk_usage(self.folder.parent).free < index.length:
+            raise self._disk_full(index)
+        try:
+            unfinished.mkdir()
+            self._fill(unfinished / "pixels", index, reason)
+            index.write(unfinished / "index.json")
+            unfinished.rename(self.folder)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise self._disk_full(index) from error
+            raise
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        return index
 
-    def _fill(self, path: Path, why: str) -> None:
-        with path.open("wb") as file, progress_bar() as progress:
-            task = progress.add_task(f"decoding into {self.folder} ({why})", total=len(self.pairs))
-            pool = ThreadPoolExecutor(all_cores())  # decoders and writing let other threads run
+    def _fill(self, path: Path, index: CacheIndex, reason: str) -> None:
+        description = f"decoding into {self.folder} ({reason})"
+        with path.open("wb") as file, progress_of(description, len(self.pairs)) as advance:
+            pool = ThreadPoolExecutor(all_cores())  # decoding and writing release the GIL
             try:
-                self._checksums = []
-                for checksum in pool.map(lambda number: self._write(file.fileno(), number), range(len(self.pairs))):
-                    self._checksums.append(checksum)
-                    progress.advance(task)
+                pairs = zip(self.pairs, index.sizes, index.starts, strict=True)
+                for checksum in pool.map(lambda pair: self._write(file.fileno(), *pair), pairs):
+                    index.checksums.append(checksum)
+                    advance()
             finally:
                 pool.shutdown(cancel_futures=True)
             os.fsync(file.fileno())
 
-    def _write(self, file: int, number: int) -> int:
-        image, label = read_pair(self.pairs[number], self.table)
-        if label.shape != self._sizes[number]:
-            raise UserError(f"{self.pairs[number][0]}: its size changed while it was read")
+    def _write(self, file: int, pair: Pair, size: tuple[int, int], start: int) -> int:
+        image, label = read_pair(pair, self.table)
+        if label.shape != size:
+            raise UserError(f"{pair[0]}: the file changed while it was read; rerun the command")
         content = memoryview(image.tobytes() + label.tobytes())
         done = 0
         while done < len(content):
-            done += os.pwrite(file, content[done:], self._starts[number] + done)
+            done += os.pwrite(file, content[done:], start + done)
         return zlib.crc32(content)
 
-    def _disk_full(self) -> UserError:
+    def _disk_full(self, index: CacheIndex) -> UserError:
         free = shutil.disk_usage(self.folder.parent).free
         return UserError(
-            f"dataset.cache={self.folder.parent}: the disk is full: the cache of {len(self.pairs)} images needs "
-            f"{self._needed:,} bytes, {free:,} are free; give another folder or leave dataset.cache out"
+            f"cache={self.folder.parent}: the disk is full: the cache of {len(self.pairs)} images needs "
+            f"{index.length:,} bytes, {free:,} are free; choose another folder, or leave cache out"
         )
 
 
-def _checksum(index: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"cache: waiting for the process that builds {folder}", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,4 +1,4 @@
-"""Cityscapes (Cordts et al. 2016), the official tree untouched."""
+"""Cityscapes (Cordts et al. 2016), in the official folders."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,7 +45,7 @@ class Cityscapes(SegmentationDataModule):
 
     def candidates(self, split: str) -> list[Pair]:
         if split not in _SPLITS:
-            raise UserError(f"Cityscapes has no split {split!r}: choose one of {', '.join(_SPLITS)}")
+            raise UserError(f"Cityscapes has no split {split!r}; choose one of {', '.join(_SPLITS)}")
         return [pair for part in _SPLITS[split] for pair in self._candidates_of_folder(part)]
 
     def submission_name(self, image: Path) -> str:
@@ -60,7 +60,7 @@ class Cityscapes(SegmentationDataModule):
         ]
         if not images:
             raise UserError(
-                f"dataset.root={self.root}: no images in {folder}; expected the official tree "
+                f"{self.root}: no images in {folder}; expected the official tree "
                 "leftImg8bit/<split>/<city>/<city>_<seq>_<frame>_leftImg8bit.png with "
                 f"{_quality(part)}/<split>/<city>/<city>_<seq>_<frame>_{_quality(part)}_labelIds.png"
             )

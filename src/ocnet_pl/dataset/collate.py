@@ -1,9 +1,8 @@
 """Samples -> batches."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import default_collate
 
@@ -13,42 +12,58 @@ from ocnet_pl.metrics import IGNORE
 from ocnet_pl.resizing import Size, round_up
 
 Sample = dict[str, Tensor]
-"""image (3, H, W) uint8; label (H, W) uint8; index ()."""
+"""image (3, H, W) uint8; label (H, W) uint8; index (); targets: masks (H, W), keypoints (N, 3)."""
 
 
-def pad_to_largest(samples: Sequence[Sample], multiple: int = 1) -> Sample:
-    """A batch of the size of its largest image, rounded up to a multiple.
+def pad_to_largest(samples: Sequence[Sample], multiple: int = 1, fills: Mapping[str, float] | None = None) -> Sample:
+    """Batch of the size of its largest image, rounded up to a multiple.
 
-    Images stand at the top left; what they leave free has the mean colour and is ignored.
+    Images stand at the top left; padding has the mean colour and is ignored.
+
+    Args:
+        samples: samples of the batch.
+        multiple: factor of both sides.
+        fills: padding of each mask among the targets.
+
+    Raises:
+        UserError: keypoints of one target that differ in their number.
     """
     heights, widths = zip(*(sample["label"].shape for sample in samples), strict=True)
     size = round_up((max(heights), max(widths)), multiple)
-    batch: Sample = default_collate([_pad(sample, size) for sample in samples])
+    padding = {"image": torch.tensor(MEAN_COLOUR).view(3, 1, 1), "label": torch.tensor(IGNORE)}
+    padding |= {name: torch.tensor(fill) for name, fill in (fills or {}).items()}
+    for name in set(samples[0]) - set(padding):
+        if len(shapes := {tuple(sample[name].shape) for sample in samples}) > 1:
+            raise UserError(f"target {name!r} has shapes {sorted(shapes)}; return as many keypoints for every image")
+    batch: Sample = default_collate(
+        [
+            {name: _pad(tensor, size, padding[name]) if name in padding else tensor for name, tensor in sample.items()}
+            for sample in samples
+        ]
+    )
     return batch
 
 
 def stack(samples: Sequence[Sample]) -> Sample:
-    """A batch of images as they are.
+    """Batch of images of one size, without padding, which would show the network what is not in the image.
 
     Raises:
-        UserError: they are of several sizes. Padding would show the network what is not in the image.
+        UserError: images of several sizes.
     """
     sizes = {tuple(sample["label"].shape) for sample in samples}
     if len(sizes) > 1:
-        told = " and ".join(f"{width}x{height}" for height, width in sorted(sizes)[:2])
+        some = " and ".join(f"{width}x{height}" for height, width in sorted(sizes)[:2])
         raise UserError(
-            f"dataset.val_batch_size={len(samples)}: images of {told} cannot be tested together; "
-            "set dataset.val_batch_size=1"
+            f"val_batch_size={len(samples)}: images of {some} cannot be tested together; set val_batch_size=1"
         )
     batch: Sample = default_collate(list(samples))
     return batch
 
 
-def _pad(sample: Sample, size: Size) -> Sample:
-    height, width = sample["label"].shape
+def _pad(tensor: Tensor, size: Size, fill: Tensor) -> Tensor:
+    height, width = tensor.shape[-2:]
     if (height, width) == size:
-        return sample
-    image = torch.tensor(MEAN_COLOUR, dtype=torch.uint8).view(3, 1, 1).repeat(1, *size)
-    image[:, :height, :width] = sample["image"]
-    label = F.pad(sample["label"], (0, size[1] - width, 0, size[0] - height), value=IGNORE)
-    return {**sample, "image": image, "label": label}
+        return tensor
+    padded = fill.to(tensor.dtype).expand(*tensor.shape[:-2], *size).clone()
+    padded[..., :height, :width] = tensor
+    return padded

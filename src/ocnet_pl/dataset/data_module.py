@@ -1,11 +1,9 @@
-"""Base of all data sets: splits, loaders, and the division of the global batch."""
+"""Base of all data sets: loaders, and the division of the global batch."""
 
 import signal
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any
 
 import albumentations as A
@@ -20,59 +18,43 @@ from ocnet_pl.arguments import Name, Number, Positive, PositiveNumber, Whole, ch
 from ocnet_pl.dataset.augmenting import safe_augment
 from ocnet_pl.dataset.cache import DecodedCache
 from ocnet_pl.dataset.collate import pad_to_largest, stack
-from ocnet_pl.dataset.fingerprint import fingerprint
-from ocnet_pl.dataset.labels import encoding_table, ignored_id, mirroring_table
-from ocnet_pl.dataset.listing import is_file
-from ocnet_pl.dataset.reading import Bytes, Pair, read_label, refuse_missing_label
+from ocnet_pl.dataset.labelled_images import LabelledImages
+from ocnet_pl.dataset.labels import ignored_id, mirroring_table
 from ocnet_pl.dataset.sampler import ShardSampler, StepBatchSampler
 from ocnet_pl.dataset.samples import SegmentationDataset
+from ocnet_pl.dataset.targets import refuse_reserved_names
 from ocnet_pl.dataset.transforms import RandomScaleCrop, training_transform
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import Absent
 from ocnet_pl.process import die_with_parent
-from ocnet_pl.record.images import Fingerprint
-from ocnet_pl.resizing import Size
+
+Loader = DataLoader[dict[str, Tensor]]
 
 
-class SegmentationDataModule(pl.LightningDataModule, ABC):
+class SegmentationDataModule(LabelledImages, pl.LightningDataModule):
     """A data set with its splits, classes and loaders.
 
-    A new data set is a subclass with the attributes and `candidates`. Where its protocol is not random scale, crop and
-    flip, and a test at the image's own size, it says so in `geometry`, `groups`, `pad_multiple` and `test_size`.
+    A new data set is a subclass with `classes`, `palette`, `table` and `candidates`. It overrides `geometry`, `groups`,
+    `pad_multiple` and `test_size` if its protocol is not random scale, crop and flip, tested at the image's own size.
 
     Args:
         root: folder of the official tree.
-        crop_size: (height, width) of training crops; empty: images are not cut.
+        crop_size: (height, width) of training crops; empty: images are not cropped.
         scale: bounds of the random scale of crops.
         scale_step: draw that scale from the lower bound in such steps; None: uniform.
-        train_split: split that trains.
-        val_split: split that validates.
+        train_split: split for training.
+        val_split: split for validation.
         batch_size: global batch: over all processes and accumulated micro-batches.
-        val_batch_size: images at a time in evaluation, per process; they must be of one size.
+        val_batch_size: images per batch in evaluation, per process; they must be of one size.
         num_workers: worker processes of each loader, per process.
         cache: folder for decoded images, filled on first use; None: files are decoded each time.
-        augment: albumentations transforms that follow scale, crop and flip. They leave an image of bytes, and what they
-            have no source for is ignored in labels.
+        augment: albumentations transforms that follow scale, crop and flip. They must keep images uint8; pixels of
+            labels without a source are ignored.
         class_weights: weights of the loss, in the order of the classes; None: the published ones, if any.
         absent_classes: rule of the mIoU for classes that occur neither in truth nor prediction: `skip` or `zero`;
-            None: the data set's.
+            None: the rule of the data set.
         seed: seed of the run.
     """
-
-    classes: tuple[str, ...]
-    palette: Bytes
-    """(K, 3) RGB."""
-    class_weights: tuple[float, ...] | None = None
-    mirror_pairs: tuple[tuple[int, int], ...] = ()
-    """Train ids that a horizontal flip must exchange."""
-    table: Bytes
-    """Stored id -> train id, (256,) uint8."""
-    published_counts: Mapping[str, int] = MappingProxyType({})
-    """Images of every split, where its makers say how many."""
-    pad_multiple: int = 1
-    """Sides of training batches are multiples of it."""
-    absent_classes: Absent = "skip"
-    """Rule of the mIoU for classes that occur neither in truth nor prediction, where the argument does not say."""
 
     @checked
     def __init__(
@@ -120,119 +102,43 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
                 raise refuse("class_weights", class_weights, "at least one number above 0")
             self.class_weights = tuple(class_weights)
 
-    @property
-    def title(self) -> str:
-        """Name of the data set for readers and files."""
-        return type(self).__name__
-
-    @abstractmethod
-    def candidates(self, split: str) -> list[Pair]:
-        """Image and label files that make a split, in a fixed order, whether or not each is there.
-
-        Raises:
-            UserError: no such split, or nothing where the official tree has it.
-        """
-
-    def image_files(self, split: str) -> list[Path]:
-        """Image files of a split, in a fixed order; labels, which test splits lack, are not asked for.
-
-        Raises:
-            UserError: no such split, or images that are not where the official tree has them.
-        """
-        images = [image for image, _ in self.candidates(split)]
-        for image in images:
-            _refuse_missing_image(image, split)
-        return images
-
-    def pairs(self, split: str) -> list[Pair]:
-        """Image and label files of a split, in a fixed order.
-
-        Raises:
-            UserError: no such split, or files that are not where the official tree has them.
-        """
-        pairs = self.candidates(split)
-        for pair in pairs:
-            _refuse_missing_image(pair[0], split)
-            refuse_missing_label(pair)
-        return pairs
-
-    def has_image(self, label: Path) -> bool:
-        """Test for an image of a label that none of the known splits uses."""
-        return False
-
-    def fingerprints(self, splits: Iterable[str]) -> dict[str, Fingerprint]:
-        """Identity of the images of some splits.
-
-        Raises:
-            UserError: files that are missing or cannot be read.
-        """
-        return {split: fingerprint(self.pairs(split), self.root) for split in dict.fromkeys(splits)}
-
-    def submission_name(self, image: Path) -> str:
-        """File name that the test server expects for the prediction of an image."""
-        return f"{image.stem}.png"
-
-    def decode(self, label: Bytes) -> Bytes:
-        """Stored ids -> train ids, 255 ignored."""
-        decoded: Bytes = self.table[label]
-        return decoded
-
-    def truth(self, label: Path) -> Bytes:
-        """Train ids (H, W) in a label file, 255 ignored.
-
-        Raises:
-            UserError: a file that cannot be read.
-        """
-        return self.decode(read_label(label, self.table))
-
-    def encode(self, prediction: Bytes) -> Bytes:
-        """Train ids -> stored ids, which are what the test server wants."""
-        encoded: Bytes = encoding_table(self.table)[prediction]
-        return encoded
-
     def geometry(self) -> list[A.BasicTransform]:
         """Transforms that bring an image to its training size; flip and `augment` follow."""
         fill = ignored_id(self.table)
         return [RandomScaleCrop(self.crop_size, self.scale, self.scale_step, fill)] if self.crop_size else []
 
-    def groups(self, pairs: Sequence[Pair]) -> Sequence[int] | None:
-        """Group of every image, for batches that hold images of one group only; None: any may stand together."""
-        return None
-
-    def test_size(self, height: int, width: int) -> Size:
-        """The size at which the network gets an image of such a size in testing."""
-        return height, width
-
     def micro_batch_size(self, world_size: int, accumulate: int) -> int:
-        """Images a process takes at a time, so that the global batch is what the schedule says.
+        """Images per process and forward pass, so that the global batch is `batch_size`.
 
         Raises:
-            UserError: when it does not divide.
+            UserError: `batch_size` is not divisible.
         """
         size, remainder = divmod(self.batch_size, world_size * accumulate)
         if remainder or size == 0:
             raise UserError(
-                f"schedule.batch_size={self.batch_size} does not divide by {world_size} processes x {accumulate} "
-                f"accumulated batches: choose a multiple of {world_size * accumulate}"
+                f"batch_size={self.batch_size} does not divide by {world_size} processes x {accumulate} "
+                f"accumulated batches; choose a multiple of {world_size * accumulate}"
             )
         return size
 
     def training_set(self) -> SegmentationDataset:
-        """The images of the training split as the network gets them, by `Draw`."""
+        """Training split as the network gets it, indexed by `Draw`."""
+        refuse_reserved_names(self.targets)
+        sided = bool(self.mirror_pairs) or any(target.mirror_pairs for target in self.targets.values())
+        augment = safe_augment(self.augment, self.table, self.crop_size, sided, self.targets)
         mirroring = mirroring_table(self.table, self.mirror_pairs)
-        augment = safe_augment(self.augment, self.table, self.crop_size, bool(self.mirror_pairs))
-        transform = training_transform(self.geometry(), augment, mirroring)
+        transform = training_transform(self.geometry(), augment, mirroring, self.targets)
         return self._dataset(self.train_split, transform)
 
     def _dataset(self, split: str, transform: A.Compose | None = None) -> SegmentationDataset:
-        pairs = self.pairs(split)
-        if self.cache is None:
-            return SegmentationDataset(pairs, self.table, transform, self.seed)
-        decoded = DecodedCache(self.cache, f"{self.title.lower()}-{split}", pairs, self.table)
-        decoded.prepare()
-        return SegmentationDataset(pairs, self.table, transform, self.seed, decoded.read)
+        pairs, read = self.pairs(split), None
+        if self.cache is not None:
+            decoded = DecodedCache(self.cache, f"{self.title.lower()}-{split}", pairs, self.table)
+            decoded.prepare()
+            read = decoded.read
+        return SegmentationDataset(pairs, self.table, transform, self.seed, read, self.targets)
 
-    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+    def train_dataloader(self) -> Loader:
         trainer = self.trainer
         assert trainer is not None
         return self.training_dataloader(
@@ -245,7 +151,7 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
 
     def training_dataloader(
         self, stop: int, *, start: int = 0, rank: int = 0, world_size: int = 1, accumulate: int = 1
-    ) -> DataLoader[dict[str, Tensor]]:
+    ) -> Loader:
         """Batches of one process for the optimizer steps from `start` to `stop`."""
         dataset = self.training_set()
         sampler = StepBatchSampler(
@@ -259,44 +165,39 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
             groups=self.groups(dataset.pairs),
             chunk=self.batch_size,
         )
-        return self._loader(
-            dataset, batch_sampler=sampler, collate_fn=partial(pad_to_largest, multiple=self.pad_multiple)
-        )
+        fills = {name: target.fill for name, target in self.targets.items() if target.kind == "mask"}
+        collate = partial(pad_to_largest, multiple=self.pad_multiple, fills=fills)
+        return _loader(dataset, self.num_workers, batch_sampler=sampler, collate_fn=collate)
 
-    def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+    def val_dataloader(self) -> Loader:
         return self.evaluation_dataloader(self.val_split)
 
-    def evaluation_dataloader(self, split: str) -> DataLoader[dict[str, Tensor]]:
+    def evaluation_dataloader(self, split: str) -> Loader:
         """Every image of a split once, at its own size, sharded over the processes."""
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         dataset = self._dataset(split)
         if world_size > len(dataset):
             raise UserError(
-                f"{split!r} has {len(dataset)} images for {world_size} processes: give trainer.devices={len(dataset)} "
-                "or fewer"
+                f"{split!r} has {len(dataset)} images for {world_size} processes; start {len(dataset)} or fewer"
             )
         sampler = ShardSampler(len(dataset), rank, world_size)
-        return self._loader(dataset, sampler=sampler, batch_size=self.val_batch_size, collate_fn=stack)
-
-    def _loader(self, dataset: SegmentationDataset, **arguments: Any) -> DataLoader[dict[str, Tensor]]:
-        # One thread a worker: workers are the parallelism, and OpenCV's pool does not survive a fork.
-        return DataLoader(
-            dataset,
-            num_workers=self.num_workers,
-            worker_init_fn=_begin_worker,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
-            **arguments,
-        )
+        return _loader(dataset, self.num_workers, sampler=sampler, batch_size=self.val_batch_size, collate_fn=stack)
 
 
-def _refuse_missing_image(image: Path, split: str) -> None:
-    if not is_file(image):
-        raise UserError(f"{image}: no such file; copy it again, or take its name off the list of {split!r}")
+def _loader(dataset: SegmentationDataset, num_workers: int, **arguments: Any) -> Loader:
+    # One thread per worker: workers are the parallelism, and OpenCV's thread pool does not survive a fork.
+    return DataLoader(
+        dataset,
+        num_workers=num_workers,
+        worker_init_fn=_begin_worker,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=num_workers > 0,
+        **arguments,
+    )
 
 
 def _begin_worker(worker: int) -> None:
     cv2.setNumThreads(0)
-    # Killed and not asked: a fork has the training's handlers, which only raise a flag; and it holds the run's lock.
+    # Killed, not signalled: a fork has the training's handlers, which only raise a flag; and it holds the run's lock.
     die_with_parent(signal.SIGKILL)

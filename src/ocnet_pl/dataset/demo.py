@@ -1,4 +1,4 @@
-"""A small Cityscapes tree drawn on disk, in which a patch alone does not tell its class."""
+"""Synthetic Cityscapes: a small tree of scenes in which a local patch does not determine the class."""
 
 import json
 import shutil
@@ -24,20 +24,20 @@ _VERSION = 1
 
 
 class Demo(Cityscapes):
-    """Cityscapes, drawn. Every scene holds
+    """Synthetic scenes in the layout of Cityscapes. Every scene contains
 
-    * a sky, clear or hazy, and the ground below it. The ground looks the same everywhere: under a clear sky it is
-      road, under a hazy one terrain. **The scene decides**, far from the pixel;
-    * a row of buildings with windows, which a patch does tell;
-    * two to four vehicles, long boxes of one size and of any colour. The colour says nothing; a badge somewhere on
-      the box does: disc = car, stripes = truck, cross = bus, ring = train. **The object decides**: a pixel has to
-      find its own object, known by its colour, and read the badge on it;
+    * a sky, clear or hazy, and the ground below it. The ground looks the same everywhere: under a clear sky its class
+      is road, under a hazy sky terrain. **The scene decides**, far from the pixel;
+    * a row of buildings with windows, which a patch alone identifies;
+    * two or three vehicles, long boxes of random size and colour. The class depends on a badge somewhere on the box:
+      disc = car, stripes = truck, cross = bus, ring = train. **The object decides**: a pixel has to find its own
+      object by its colour, and read the badge on it;
     * a strip of ego vehicle along the lower edge, which is ignored.
 
     Args:
         image_size: (height, width).
         num_images: number of images of each split.
-        drawing_seed: seed of the scenes; not the run's, so that all seeds of a sweep see one data set.
+        drawing_seed: seed of the scenes, independent of the run's seed: all runs of a sweep see one data set.
         cityscapes: arguments of `Cityscapes`.
     """
 
@@ -58,14 +58,14 @@ class Demo(Cityscapes):
         self.drawing_seed = drawing_seed
 
     def prepare_data(self) -> None:
-        """Draws the tree once; several processes may ask at the same time."""
+        """Draw the tree once; several processes may call this at the same time."""
         recipe = {
             "version": _VERSION,
             "image_size": list(self.image_size),
             "num_images": self.num_images,
             "drawing_seed": self.drawing_seed,
         }
-        if self._is_drawn(recipe):  # perhaps by somebody else, in a folder that is not ours to write
+        if self._is_drawn(recipe):  # perhaps by another user, in a read-only folder
             return
         try:
             self.root.parent.mkdir(parents=True, exist_ok=True)
@@ -74,9 +74,7 @@ class Demo(Cityscapes):
                     self._draw(recipe)
         except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
             reason = error.strerror if isinstance(error, OSError) else error
-            raise UserError(
-                f"dataset.root={self.root}: cannot be written ({reason}); give a folder of your own"
-            ) from error
+            raise UserError(f"root={self.root}: cannot be written ({reason}); choose a folder of your own") from error
 
     def _is_drawn(self, recipe: dict[str, Any]) -> bool:
         stamp = self.root / "demo.json"
@@ -85,14 +83,14 @@ class Demo(Cityscapes):
         except FileNotFoundError:
             return False
         except (OSError, ValueError) as error:
-            raise UserError(f"{stamp}: cannot be read ({error}); delete {self.root}") from error
+            raise UserError(f"{stamp}: cannot be read ({error}); delete {self.root} and rerun") from error
         if drawn != recipe:
-            raise UserError(f"{self.root}: holds a demo tree of other settings; give another dataset.root or delete it")
+            raise UserError(f"{self.root}: contains a demo tree of other settings; choose another root, or delete it")
         return True
 
     def _draw(self, recipe: dict[str, Any]) -> None:
         if self.root.exists() and any(self.root.iterdir()):
-            raise UserError(f"{self.root}: is not empty and no demo tree; give another dataset.root")
+            raise UserError(f"{self.root}: is neither empty nor a demo tree; choose another root")
         unfinished = self.root.with_name(f".{self.root.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         draw_tree(unfinished, self.image_size, self.num_images, self.drawing_seed)
@@ -103,23 +101,23 @@ class Demo(Cityscapes):
 
 
 def draw_tree(root: Path, size: tuple[int, int], num_images: dict[str, int], seed: int) -> None:
-    """Writes `num_images[split]` scenes of each split under the official names. A pure function of its arguments."""
+    """Write `num_images[split]` scenes of each split under the official names; they depend on the arguments only."""
     for split, count in num_images.items():
         photos, labels = root / "leftImg8bit" / split / "demo", root / "gtFine" / split / "demo"
         photos.mkdir(parents=True)
         labels.mkdir(parents=True)
-        for number in range(count):
-            image, label = draw_scene(np.random.default_rng(derive_seed(seed, split, number)), size)
-            stem = f"demo_{number:06d}_000019"
+        for index in range(count):
+            image, label = draw_scene(np.random.default_rng(derive_seed(seed, split, index)), size)
+            stem = f"demo_{index:06d}_000019"
             write_png(photos / f"{stem}_leftImg8bit.png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
             write_png(labels / f"{stem}_gtFine_labelIds.png", label)
 
 
 def write_png(path: Path, pixels: NDArray[Any]) -> None:
-    """Write blue, green, red (H, W, 3) or grey (H, W).
+    """Write BGR (H, W, 3) or grey (H, W).
 
     Raises:
-        OSError: a full disk, about which `cv2.imwrite` says nothing.
+        OSError: e.g. a full disk, which `cv2.imwrite` does not report.
     """
     path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
 
@@ -156,9 +154,7 @@ def _draw_buildings(rng: np.random.Generator, image: NDArray[np.float32], label:
 def _draw_vehicles(rng: np.random.Generator, image: NDArray[np.float32], label: Bytes, horizon: int) -> None:
     height, width = label.shape
     badges = list(_BADGES)
-    hues = (
-        rng.uniform(0, 180) + np.arange(4) * 45
-    ) % 180  # four colours well apart, so that colour tells objects apart
+    hues = (rng.uniform(0, 180) + np.arange(4) * 45) % 180  # far apart, so that colours identify objects
     lanes = np.sort(rng.permutation(3)[: int(rng.integers(2, 4))])
     lane_height = (height - horizon) / 3.2
     for lane, hue in zip(lanes, hues, strict=False):

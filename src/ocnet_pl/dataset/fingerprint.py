@@ -1,8 +1,8 @@
-"""Identity of the images of a split, wherever the data set lies."""
+"""Fingerprints: the identity of the images of a split, independent of the location of the data set."""
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
@@ -16,50 +16,40 @@ _WHOLE = 1 << 16
 _BLOCK = 1 << 12
 _BLOCKS_BETWEEN = 8
 _ENDS_IN_A_CHECKSUM = (b"\x89PNG", b"\xff\xd8\xff")
-"""PNG and JPEG: a change anywhere changes the last bytes of their pixels (Adler-32; the bits of the scan move)."""
+"""First bytes of PNG and JPEG, in which any change of the pixels changes the last bytes."""
 _THREADS = 16
 _DIGITS = 32
 
 
 def fingerprint(pairs: Sequence[Pair], root: Path) -> Fingerprint:
-    """Fingerprint of the files of a split. Reads at most 64 KiB of each file, mostly 8.
+    """Fingerprint of the files of a split; reads at most 64 KiB of each file, usually 8.
 
     Args:
         pairs: files of image and label. A label may be missing, as in the test split of a benchmark.
-        root: folder of the data set, which keys do not depend on.
+        root: folder of the data set; keys do not depend on it.
 
     Raises:
         UserError: an image that cannot be read.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
-        images = list(pool.map(_of_part, (image for image, _ in pairs)))
-        labels = list(pool.map(_of_label, (label for _, label in pairs)))
+        images = list(pool.map(_hash_parts, (image for image, _ in pairs)))
+        labels = list(pool.map(_hash_label, (label for _, label in pairs)))
     names = [_name(image, root) for image, _ in pairs]
     keys = [_hash(name, *map(str.encode, files)) for name, *files in zip(names, images, labels, strict=True)]
     return Fingerprint(tuple(keys), tuple(images))
 
 
-def content_hashes(paths: Iterable[Path]) -> list[str]:
-    """SHA-256 of all bytes of files, in hexadecimal digits.
-
-    Raises:
-        UserError: a file that cannot be read.
-    """
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(_of_content, paths))
-
-
 def _name(path: Path, root: Path) -> bytes:
-    """Path below the root; of a file elsewhere, its last folder and its name."""
+    """Path below the root; for files elsewhere, the last folder and the name."""
     relative = path.relative_to(root) if path.is_relative_to(root) else Path(path.parent.name, path.name)
     return os.fsencode(relative.as_posix())  # names need not be UTF-8
 
 
-def _of_label(path: Path) -> str:
-    return _of_part(path) if is_file(path) else ""
+def _hash_label(path: Path) -> str:
+    return _hash_parts(path) if is_file(path) else ""
 
 
-def _of_part(path: Path) -> str:
+def _hash_parts(path: Path) -> str:
     try:
         with path.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
@@ -75,18 +65,10 @@ def _parts(file: BinaryIO, size: int) -> list[bytes]:
     between = 0 if start.startswith(_ENDS_IN_A_CHECKSUM) else _BLOCKS_BETWEEN
     last = size - _BLOCK
     parts = [start]
-    for number in range(1, between + 2):
-        file.seek(last * number // (between + 1))
+    for block in range(1, between + 2):
+        file.seek(last * block // (between + 1))
         parts.append(file.read(_BLOCK))
     return parts
-
-
-def _of_content(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise unreadable(path, error) from error
 
 
 def _hash(*parts: bytes) -> str:

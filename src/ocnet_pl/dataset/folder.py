@@ -18,24 +18,24 @@ from ocnet_pl.metrics import IGNORE
 
 Colour = Annotated[Sequence[Byte], Field(min_length=3, max_length=3)]
 _MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
-"""JPEG is none of them: it changes ids."""
+"""Formats of masks; JPEG is not among them because it changes ids."""
 
 
 class Folder(SegmentationDataModule):
-    """A folder of images and one of masks, a mask named as its image; the README's "Your own images" has an example.
+    """A folder of images and a folder of masks with the same names; see "Your own images" in the README.
 
     A split is a sub-folder of both (`images/train` with `masks/train`), or a list file beside them (`train.txt`: names
-    without suffix, one in each line). Where both are there, the list counts.
+    without suffix, one per line). If both exist, the list is used.
 
     Args:
-        root: the folder of both.
+        root: folder that contains both.
         classes: names, in the order of the train ids.
         images: folder of the images, below `root`.
         masks: folder of the masks, below `root`: one 8-bit channel, or a palette.
         palette: RGB of every class; None: matplotlib's `tab20`, beyond 20 classes `hsv`.
         ids: stored id of every class; None: 0, 1, ...
-        ignore_id: stored id of pixels that do not count; 255 does not anyway, unless it is a class.
-        mirror_pairs: names of classes that are left and right of each other.
+        ignore_id: stored id to ignore; 255 is always ignored, unless it is a class.
+        mirror_pairs: pairs of class names that a horizontal flip exchanges, (left, right).
         settings: arguments of `SegmentationDataModule`.
     """
 
@@ -60,7 +60,7 @@ class Folder(SegmentationDataModule):
         if not len(set(stored)) == len(self.classes) == len(stored):
             raise refuse("ids", stored, f"one id for each of the {len(self.classes)} classes, each once")
         if ignore_id in stored:
-            raise refuse("ignore_id", ignore_id, "an id that is no class's, or null")
+            raise refuse("ignore_id", ignore_id, "an id that is not a class, or null")
         self.table = _table(stored, ignore_id)
         self.palette = _default_palette(len(self.classes)) if palette is None else _palette(palette, len(self.classes))
         self.mirror_pairs = _pairs(mirror_pairs, self.classes)
@@ -76,7 +76,7 @@ class Folder(SegmentationDataModule):
         listed = self.root / f"{split}.txt"
         images, masks = self.root / self.images, self.root / self.masks
         if is_file(listed):
-            return self._of_list(listed, images, masks)
+            return _listed_pairs(listed, images, masks)
         images, masks = images / split, masks / split
         if images.is_dir():
             image_files, mask_files = _files(images, IMAGE_SUFFIXES), _files(masks, _MASK_SUFFIXES)
@@ -84,20 +84,9 @@ class Folder(SegmentationDataModule):
                 raise UserError(f"{images}: contains no images; expected names that end in {', '.join(IMAGE_SUFFIXES)}")
             return [(image, mask_files.get(name, masks / f"{name}.png")) for name, image in image_files.items()]
         raise UserError(
-            f"dataset.root={self.root}: no split {split!r}; expected images in {images} with masks in {masks}, "
+            f"{self.root}: no split {split!r}; expected images in {images} with masks in {masks}, "
             f"or their names in {listed}"
         )
-
-    def _of_list(self, listed: Path, images: Path, masks: Path) -> list[Pair]:
-        image_files, mask_files = _files(images, IMAGE_SUFFIXES), _files(masks, _MASK_SUFFIXES)
-        names = read_list(listed)
-        for name in names:
-            if name not in image_files and is_file(images / name):
-                short = Path(name).with_suffix("").as_posix()
-                raise UserError(
-                    f"{listed}: {name!r} has a suffix; write {short!r}, and the other names without one too"
-                )
-        return [(image_files.get(name, images / name), mask_files.get(name, masks / f"{name}.png")) for name in names]
 
     def has_image(self, label: Path) -> bool:
         # Masks of one folder may belong to lists other than those of training and validation.
@@ -105,12 +94,22 @@ class Folder(SegmentationDataModule):
         return any(is_file(image.with_suffix(end)) for suffix in IMAGE_SUFFIXES for end in (suffix, suffix.upper()))
 
     def submission_name(self, image: Path) -> str:
-        # There is no server; names of images are their own below `images` only.
+        # No test server; names of images are unique below `images` only.
         return image.relative_to(self.root / self.images).with_suffix(".png").as_posix()
 
 
+def _listed_pairs(listed: Path, images: Path, masks: Path) -> list[Pair]:
+    image_files, mask_files = _files(images, IMAGE_SUFFIXES), _files(masks, _MASK_SUFFIXES)
+    names = read_list(listed)
+    for name in names:
+        if name not in image_files and is_file(images / name):
+            short = Path(name).with_suffix("").as_posix()
+            raise UserError(f"{listed}: {name!r} has a suffix; write {short!r}, and no suffix in any other line")
+    return [(image_files.get(name, images / name), mask_files.get(name, masks / f"{name}.png")) for name in names]
+
+
 def _files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """Files below a folder by their name without suffix, in order."""
+    """Sorted files below a folder, by name without suffix."""
     found: dict[str, Path] = {}
     for path in files_below(folder):
         if path.suffix.lower() in suffixes:
@@ -122,11 +121,11 @@ def _files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
 
 
 def _table(stored: Sequence[int], ignore_id: int | None) -> Bytes:
-    train_ids = {number: train_id for train_id, number in enumerate(stored)}
+    train_ids = {stored_id: train_id for train_id, stored_id in enumerate(stored)}
     if ignore_id is not None:
         train_ids[ignore_id] = IGNORE
     if IGNORE in stored and ignore_id is None:
-        # Padding needs a stored id that is ignored.
+        # Padding needs an ignored stored id.
         train_ids[max(set(range(256)) - set(stored))] = IGNORE
     return decoding_table(train_ids)
 

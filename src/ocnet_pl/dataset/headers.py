@@ -1,4 +1,4 @@
-"""Files as their headers describe them: what we decode, and what is refused before a pixel is."""
+"""Headers of image files: formats that are read, files that are refused before decoding, EXIF orientation."""
 
 import io
 import warnings
@@ -14,10 +14,10 @@ from PIL.ImageFile import ImageFile
 from ocnet_pl.errors import UserError
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
-MOST_PIXELS = 178_956_970
-"""Pixels of an image, Pillow's own limit: 0.5 GB in colour."""
+MAX_PIXELS = 178_956_970
+"""Limit of pixels in an image, the same as Pillow's: 0.5 GB in colour."""
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # at half of it
-warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd EXIF data and tags, about which nobody can do anything
+warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd EXIF data and tags
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _LOSSLESS_TIFF = {
@@ -25,21 +25,21 @@ _LOSSLESS_TIFF = {
     "tiff_ccitt", "group3", "group4",
 }  # fmt: skip
 _BITS, _PHOTOMETRIC = 258, 262
-"""Tags of a TIFF."""
+"""TIFF tags."""
 _WHITE_IS_ZERO = 0
 _UPRIGHT = 1
 _TAIL = 1 << 16
 
 
 def open_image(path: Path, source: BinaryIO) -> ImageFile:
-    """Pillow's image of a file whose pixels are not decoded yet.
+    """Open a file with Pillow, without decoding its pixels.
 
     Args:
-        path: path for the message of an error.
+        path: path for error messages.
         source: content of the file.
 
     Raises:
-        UserError: no image, or one of too many pixels.
+        UserError: not an image, or too many pixels.
     """
     try:
         return Image.open(source, formats=_FORMATS)
@@ -50,54 +50,54 @@ def open_image(path: Path, source: BinaryIO) -> ImageFile:
 
 
 def undecodable(path: Path) -> UserError:
-    """Error of a file that no decoder reads."""
+    """Error for a file that no decoder reads."""
     return UserError(
         f"{path}: cannot be decoded, truncated or not an image (PNG, JPEG, TIFF, BMP, WebP); copy it again"
     )
 
 
 def too_many_pixels(path: Path) -> UserError:
-    """Error of a file that would fill the memory."""
-    return UserError(f"{path}: more than {MOST_PIXELS:,} pixels are too many for one image; cut it into tiles")
+    """Error for an image that would fill the memory."""
+    return UserError(f"{path}: more than {MAX_PIXELS:,} pixels, too many for one image; cut it into tiles")
 
 
-def refuse_damaged_png(path: Path, found: bytes) -> None:
-    """Refuse a PNG of which a chunk does not have its checksum: decoders may give other pixels without a word.
+def refuse_damaged_png(path: Path, encoded: bytes) -> None:
+    """Check the checksum of every chunk of a PNG: decoders may silently give other pixels of a damaged file.
 
     Args:
-        path: path for the message of an error.
-        found: content of the file; of another format than PNG it passes.
+        path: path for error messages.
+        encoded: content of the file; other formats than PNG pass.
 
     Raises:
         UserError: a chunk is damaged or missing.
     """
-    if not found.startswith(PNG_SIGNATURE):
+    if not encoded.startswith(PNG_SIGNATURE):
         return
-    view, position, kind = memoryview(found), len(PNG_SIGNATURE), b""
+    view, position, kind = memoryview(encoded), len(PNG_SIGNATURE), b""
     while kind != b"IEND":
         end = position + 8 + int.from_bytes(view[position : position + 4])
         kind = bytes(view[position + 4 : position + 8])
-        if end + 4 > len(found) or zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4]):
+        if end + 4 > len(encoded) or zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4]):
             raise undecodable(path)
         position = end + 4
 
 
-def refuse_what_is_not_read(path: Path, image: ImageFile, modes: tuple[str, ...], expected: str) -> None:
-    """Refuse files of which the decoder would give a part: the first of several images, or the upper bits.
+def refuse_other_format(path: Path, image: ImageFile, modes: tuple[str, ...], expected: str) -> None:
+    """Check that the decoder would return the whole content of a file as it is stored.
 
     Args:
-        path: path for the message of an error.
+        path: path for error messages.
         image: result of `open_image`.
         modes: Pillow's modes that are read.
         expected: the same in words.
 
     Raises:
-        UserError: another mode, more than 8 bits a sample, several images in one file, or a turned TIFF, which Pillow
-            turns (as it does no other file).
+        UserError: another mode, more than 8 bits per sample, several images in one file, or a TIFF that is not upright
+            (Pillow rotates TIFFs, and no other format).
     """
-    bits = bits_of(image)
+    bits = bits_per_sample(image)
     if image.mode not in modes or bits > 8:
-        deep = f" with {bits} bits a sample" if bits > 8 else ""
+        deep = f" with {bits} bits per sample" if bits > 8 else ""
         raise UserError(f"{path}: image of mode {image.mode}{deep}, expected {expected}; convert it")
     # Phones add previews and gain maps to a photograph (MPO); the first image is the photograph.
     count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
@@ -108,7 +108,7 @@ def refuse_what_is_not_read(path: Path, image: ImageFile, modes: tuple[str, ...]
 
 
 def refuse_lossy_label(path: Path, image: ImageFile) -> None:
-    """Refuse labels whose compression changes ids, whatever they are called.
+    """Check by content, not by name, that the compression of a label keeps its ids.
 
     Raises:
         UserError: JPEG, lossy WebP, TIFF with a lossy compression; a TIFF in which 0 is white, read as 255.
@@ -123,13 +123,13 @@ def refuse_lossy_label(path: Path, image: ImageFile) -> None:
     else:
         lossy = ""
     if lossy:
-        raise UserError(f"{path}: label is {lossy}, which changes ids; make it again as PNG from what it was made of")
+        raise UserError(f"{path}: label is {lossy}, which changes ids; export it again from its source as PNG")
     if image.mode == "L" and _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO:
         raise UserError(f"{path}: label is a TIFF in which 0 is white, so that ids may be inverted; save it as PNG")
 
 
-def bits_of(image: ImageFile) -> int:
-    """Bits a sample in the file, which Pillow's mode does not tell; 8 where a format has no choice."""
+def bits_per_sample(image: ImageFile) -> int:
+    """Bits per sample in the file, which Pillow's mode does not show; 8 for formats with a fixed depth."""
     if image.format == "PNG":
         return _start(image)[24]
     if image.format == "TIFF":
@@ -139,22 +139,22 @@ def bits_of(image: ImageFile) -> int:
 
 
 def orientation_of(path: Path, source: BinaryIO) -> int:
-    """Orientation of an image by its EXIF or XMP data, 1 to 8; 1 is upright.
+    """Orientation of an image from its EXIF or XMP data, 1 to 8; 1 is upright.
 
     Args:
-        path: path for the message of an error.
-        source: content of the file, of which the start and the last 64 KiB are read.
+        path: path for error messages.
+        source: content of the file; the start and the last 64 KiB are read.
 
     Raises:
-        UserError: no image.
+        UserError: not an image.
     """
     image = open_image(path, source)
     behind = _exif_behind_pixels(source) if image.format == "PNG" else b""
     return _orientation(image, behind)
 
 
-def turned_images(paths: Iterable[Path]) -> list[tuple[Path, int]]:
-    """Images that viewers turn or mirror, with their orientation (2 to 8). Files that cannot be read are left out."""
+def rotated_images(paths: Iterable[Path]) -> list[tuple[Path, int]]:
+    """Images that viewers rotate or mirror, with their orientation (2 to 8). Unreadable files are skipped."""
     paths = list(paths)
     with ThreadPoolExecutor() as pool:
         found = list(zip(paths, pool.map(_orientation_of_file, paths), strict=True))
@@ -176,12 +176,12 @@ def _orientation_of_file(path: Path) -> int:
     try:
         with path.open("rb") as file:
             return orientation_of(path, file)
-    except (OSError, UserError):  # the reader says it better
+    except (OSError, UserError):  # reading the file reports it
         return _UPRIGHT
 
 
 def _exif_behind_pixels(source: BinaryIO) -> bytes:
-    """Content of the chunk `eXIf` near the end of a PNG; empty where it has none."""
+    """Content of the chunk `eXIf` near the end of a PNG; empty if it has none."""
     source.seek(max(0, source.seek(0, io.SEEK_END) - _TAIL))
     tail = source.read()
     position = tail.find(b"eXIf")
@@ -198,5 +198,5 @@ def _start(image: ImageFile) -> bytes:
     return bytes(start)
 
 
-def _tag(image: ImageFile, number: int) -> Any:
-    return getattr(image, "tag_v2", {}).get(number)
+def _tag(image: ImageFile, tag: int) -> Any:
+    return getattr(image, "tag_v2", {}).get(tag)

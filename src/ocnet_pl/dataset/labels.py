@@ -1,4 +1,4 @@
-"""Stored ids and train ids, translated by one look into a table of 256."""
+"""Tables of 256 entries that translate between stored ids and train ids."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,11 +9,11 @@ from ocnet_pl.metrics import IGNORE
 
 Bytes = NDArray[np.uint8]
 UNKNOWN = 254
-"""Train id that stands for ids which the data set does not have."""
+"""Train id of stored ids that the data set does not have."""
 
 
 def decoding_table(train_ids: Mapping[int, int]) -> Bytes:
-    """Stored id -> train id as a table of 256, `UNKNOWN` where nothing is said; 255 is ignored unless it is said."""
+    """Table stored id -> train id, (256,): `UNKNOWN` for ids without an entry; 255 without an entry is ignored."""
     table = np.full(256, UNKNOWN, np.uint8)
     table[IGNORE] = IGNORE
     for stored, train in train_ids.items():

@@ -1,4 +1,4 @@
-"""Look Into Person (Gong et al. 2017), the archives as they unpack."""
+"""Look Into Person (Gong et al. 2017), in the folders of its archives."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,16 +30,16 @@ _CLASSES = {
 
 
 class LIP(SegmentationDataModule):
-    """20 classes, the background one of them; a person's left and right are classes of their own.
+    """20 classes, including the background; left and right limbs are different classes.
 
-    Splits: train, val, and test, which has no labels. Images are brought to one size, their aspect not kept, and tested
-    at it.
+    Splits: train, val, and test, which has no labels. Images are resized to one size, without keeping the aspect ratio,
+    in training and testing.
 
     Args:
         root: folder of the archives `TrainVal_images` and `TrainVal_parsing_annotations`, and for the split test
-            `Testing_images`. Each may lie one folder deeper, in one of its own name; or what is in them lies in `root`
-            itself, as CE2P has it.
-        size: (height, width) that every image is brought to before anything else.
+            `Testing_images`. Each may lie one folder deeper, in a folder of the same name; or `root` contains their
+            content directly, as CE2P expects it.
+        size: (height, width) of every image, before scale and crop.
         settings: arguments of `SegmentationDataModule`.
     """
 
@@ -56,7 +56,7 @@ class LIP(SegmentationDataModule):
 
     def candidates(self, split: str) -> list[Pair]:
         if split not in self.published_counts:
-            raise UserError(f"LIP has no split {split!r}: choose one of {', '.join(self.published_counts)}")
+            raise UserError(f"LIP has no split {split!r}; choose one of {', '.join(self.published_counts)}")
         archive = _TEST if split == "test" else _IMAGES
         listed = self._find(archive, f"{split}_id.txt")
         if split == "test":
@@ -72,7 +72,7 @@ class LIP(SegmentationDataModule):
                 if (folder / name).exists():
                     return folder / name
         raise UserError(
-            f"dataset.root={self.root}: no {names[0]} in {archive}; expected the official archives, "
+            f"{self.root}: no {names[0]} in {archive}; expected the official archives, "
             f"{_IMAGES}/{{train_images,val_images,train_id.txt,val_id.txt}}, "
             f"{_LABELS}/{{train_segmentations,val_segmentations}} and, for the split test, "
             f"{_TEST}/{{testing_images,test_id.txt}}"

@@ -1,4 +1,4 @@
-"""Names of the images of a data set: files below a folder, or lines of a list."""
+"""File names of a data set: files below a folder, or lines of a list."""
 
 import stat
 from collections import Counter
@@ -11,7 +11,7 @@ _LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
 def is_litter(name: str) -> bool:
-    """Name of a file or folder that systems and tools leave behind, e.g. `._x.png` or `.ipynb_checkpoints`."""
+    """Test for a name that systems and tools leave behind, e.g. `._x.png` or `.ipynb_checkpoints`."""
     return name.startswith(".") or name in _LITTER
 
 
@@ -19,7 +19,7 @@ def files_below(folder: Path) -> list[Path]:
     """Sorted files anywhere below a folder, links to folders followed; litter is skipped.
 
     Raises:
-        UserError: a folder that cannot be listed, or a link that leads nowhere.
+        UserError: a folder that cannot be listed, or a broken link.
     """
     return sorted(_walk(folder, frozenset()))
 
@@ -37,7 +37,7 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
         try:
             inside = path.stat()
         except FileNotFoundError:
-            raise UserError(f"{path}: link to a missing file or folder; mount its disk or delete the link") from None
+            raise UserError(f"{path}: link to a missing file or folder; mount its disk, or delete the link") from None
         except OSError as error:
             raise unreadable(path, error) from error
         if not stat.S_ISDIR(inside.st_mode):
@@ -59,12 +59,12 @@ def is_file(path: Path) -> bool:
 
 
 def unreadable(path: Path, error: OSError) -> UserError:
-    """Error of a file or folder that the system does not let us read."""
+    """Error for a file or folder that the system cannot read."""
     return UserError(f"{path}: cannot be read ({error.strerror}); check its permissions, or copy it again")
 
 
 def read_list(path: Path) -> list[str]:
-    """Names in a list file, one in each line; empty lines, a byte order mark and Windows' line ends do not matter.
+    """Names in a list file, one per line; empty lines, a byte order mark and Windows line ends are ignored.
 
     Raises:
         UserError: a file that cannot be read, is not UTF-8, is empty, or holds a name more than once.
@@ -77,10 +77,10 @@ def read_list(path: Path) -> list[str]:
         raise unreadable(path, error) from error
     names = [line.strip() for line in lines if line.strip()]
     if not names:
-        raise UserError(f"{path}: contains no names; write one into each line")
+        raise UserError(f"{path}: contains no names; write one per line")
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
-        repeated = sum(one > 1 for one in Counter(names).values())
+        repeated = sum(uses > 1 for uses in Counter(names).values())
         more = f", and {repeated - 1} more names repeatedly" if repeated > 1 else ""
-        raise UserError(f"{path}: contains {name!r} {count} times{more}; an image counts once, delete the other lines")
+        raise UserError(f"{path}: contains {name!r} {count} times{more}; keep one line per image")
     return names

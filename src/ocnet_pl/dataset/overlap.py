@@ -1,4 +1,4 @@
-"""Files that are one and the same image."""
+"""Files with the same content."""
 
 import hashlib
 from collections import defaultdict
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def same_content(paths: Iterable[Path]) -> list[list[Path]]:
-    """Groups of two files and more whose bytes are equal, in the order given.
+    """Groups of files whose bytes are equal, in the given order.
 
-    Only files of equal length are read. Files that are empty or cannot be opened are left out.
+    Only files of equal length are read. Empty and unreadable files are skipped.
     """
     by_hash: dict[str, list[Path]] = defaultdict(list)
     for files in _by_size(paths).values():
@@ -21,17 +21,17 @@ def same_content(paths: Iterable[Path]) -> list[list[Path]]:
 
 
 def shared_images(trained: Collection[Path], tested: Collection[Path]) -> list[tuple[Path, Path]]:
-    """Tested files that are trained on: the same path (a pair of equal paths), or a file whose bytes are equal.
+    """Test images that are also trained on: the same path, or another file with the same bytes.
 
     Returns:
-        (file that is trained on, file that is tested on), in the order of the latter.
+        (training file, test file), in the order of the test files.
     """
     known = set(trained)
     others = [path for path in dict.fromkeys(tested) if path not in known]
     sizes = _by_size(others)
     alike = [path for size, files in _by_size(trained).items() if size in sizes for path in files]
     twins = {path: path for path in tested if path in known}
-    for first, *rest in same_content([*alike, *others]):  # those that are trained on stand first
+    for first, *rest in same_content([*alike, *others]):  # training files come first
         if first in known:
             twins |= {path: first for path in rest if path not in known}
     return [(twins[path], path) for path in dict.fromkeys(tested) if path in twins]

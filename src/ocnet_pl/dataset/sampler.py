@@ -1,4 +1,4 @@
-"""Order of the images in training: addressed by step, so that a resumed run continues where it stopped."""
+"""Order of the training images, addressed by step, so that a resumed run continues where it stopped."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -14,9 +14,9 @@ class Draw(NamedTuple):
     """One training sample.
 
     Attributes:
-        image: its number in the set.
-        position: in the stream of all samples.
-        batch: number of the batch that it is in, over all processes.
+        image: index of the image in the set.
+        position: position in the stream of all samples.
+        batch: index of the batch over all processes.
     """
 
     image: int
@@ -25,25 +25,25 @@ class Draw(NamedTuple):
 
 
 class Stream:
-    """The endless stream of training images: which one stands at a position.
+    """Endless stream of training images, indexed by position.
 
-    Every group of images has a stream of its own: position k of it is image `k mod n` of a permutation drawn for
-    pass `k div n`, so each pass through a group shows each of its images once. The groups take turns, a chunk of
-    positions at a time, in an order drawn for each round of as many chunks as the set fills; at the end of any round
-    a group has had as many turns as its size asks for, give or take half a turn for every group that there is, whatever
-    the number of rounds. One group is the plain shuffled stream.
+    Every group of images has its own stream: position k is image `k mod n` of a permutation drawn for pass `k div n`,
+    so each pass through a group shows each of its images once. The groups take turns, one chunk of positions at a time,
+    in an order drawn for each round; a round has as many chunks as the set fills. After any number of rounds, the turns
+    of a group are proportional to its size, up to half a turn for every group. With one group this is a plain shuffled
+    stream.
 
     Args:
         groups: group of every image, 0, 1, ...
-        chunk: positions in a row that come from one group.
+        chunk: consecutive positions that come from one group.
         seed: seed of the run.
     """
 
     def __init__(self, groups: Sequence[int], chunk: int, seed: int) -> None:
-        of_image = np.asarray(groups)
-        self.members = [np.flatnonzero(of_image == group) for group in np.unique(of_image)]
+        group_of = np.asarray(groups)
+        self.members = [np.flatnonzero(group_of == group) for group in np.unique(group_of)]
         self.chunk = chunk
-        self.round_length = -(-len(of_image) // chunk)
+        self.round_length = -(-len(group_of) // chunk)
         self.seed = seed
         self._round: tuple[int, list[tuple[int, int]]] = (-1, [])
         self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
@@ -55,19 +55,19 @@ class Stream:
         return int(self._order(group, images_before)[place])
 
     def _turn(self, chunk: int) -> tuple[int, int]:
-        """Group of a chunk, and how many chunks that group had before."""
-        number, place = divmod(chunk, self.round_length)
-        if self._round[0] != number:
-            turns, after = (self._shares(n * self.round_length) for n in (number, number + 1))
+        """Group of a chunk, and the number of earlier chunks of that group."""
+        index, place = divmod(chunk, self.round_length)
+        if self._round[0] != index:
+            turns, after = (self._shares(n * self.round_length) for n in (index, index + 1))
             groups = np.repeat(range(len(turns)), np.subtract(after, turns))
-            self._round = (number, [])
-            for group in np.random.default_rng(derive_seed(self.seed, "turns", number)).permutation(groups).tolist():
+            self._round = (index, [])
+            for group in np.random.default_rng(derive_seed(self.seed, "turns", index)).permutation(groups).tolist():
                 self._round[1].append((group, turns[group]))
                 turns[group] += 1
         return self._round[1][place]
 
     def _shares(self, chunks: int) -> list[int]:
-        """So many chunks divided by the sizes of the groups; no share shrinks when there are more chunks."""
+        """Chunks divided in proportion to the sizes of the groups; no share shrinks when the number of chunks grows."""
         shares, images = [], sum(map(len, self.members))
         for members in self.members:
             share = (2 * chunks * len(members) + images) // (2 * images)
@@ -75,29 +75,30 @@ class Stream:
             chunks, images = chunks - share, images - len(members)
         return shares
 
-    def _order(self, group: int, number: int) -> NDArray[np.int64]:
+    def _order(self, group: int, index: int) -> NDArray[np.int64]:
         """Images of a group in the order of one pass."""
-        if group not in self._orders or self._orders[group][0] != number:
-            generator = np.random.default_rng(derive_seed(self.seed, "order", group, number))
-            self._orders[group] = (number, generator.permutation(self.members[group]))
+        if group not in self._orders or self._orders[group][0] != index:
+            generator = np.random.default_rng(derive_seed(self.seed, "order", group, index))
+            self._orders[group] = (index, generator.permutation(self.members[group]))
         return self._orders[group][1]
 
 
 class StepBatchSampler(Sampler[list[Draw]]):
-    """Batches of one process, from batch number `start` to `stop`: slices of a `Stream`.
+    """Batches of one process, from index `start` to `stop`: slices of a `Stream`.
 
-    Nothing depends on what was read before, on the number of workers, or (as a stream) on the number of processes.
+    Batches do not depend on earlier reads or on the number of workers; the stream does not depend on the number of
+    processes.
 
     Args:
         num_images: number of images of the training set.
-        batch_size: images a process takes at a time.
+        batch_size: images per batch of a process.
         seed: seed of the run.
-        start: number of the first batch, so many were read before a resume.
+        start: index of the first batch; after a resume, the number of batches read before.
         stop: number of batches in the whole training.
         rank: rank of this process.
         world_size: number of processes.
-        groups: group of every image; images of two groups never share a chunk. None: all are one group.
-        chunk: positions in a row that come from one group: the global batch.
+        groups: group of every image; images of two groups never share a chunk. None: one group.
+        chunk: consecutive positions that come from one group: the global batch.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class StepBatchSampler(Sampler[list[Draw]]):
         self.world_size = world_size
 
     def __len__(self) -> int:
-        """Batches of the whole training, those before `start` too: what Lightning counts against."""
+        """Number of batches in the whole training, including those before `start`, as Lightning expects."""
         return self.stop
 
     def __iter__(self) -> Iterator[list[Draw]]:
@@ -132,7 +133,7 @@ class StepBatchSampler(Sampler[list[Draw]]):
 
 
 class ShardSampler(Sampler[int]):
-    """Every image exactly once over all processes: no padding with duplicates, which would count images twice."""
+    """Every image exactly once over all processes, without duplicates as padding, which would count images twice."""
 
     def __init__(self, num_images: int, rank: int = 0, world_size: int = 1) -> None:
         self.indices = range(rank, num_images, world_size)

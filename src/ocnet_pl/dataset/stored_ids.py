@@ -1,7 +1,7 @@
-"""Class ids of a label whose file format shows other numbers than it stores.
+"""Class ids of labels whose displayed grey values differ from the stored numbers.
 
-A palette of greys in another order (PNG optimisers write it) stores indices, and shows the ids. A grey image of 2 or 4
-bits stores the ids, and decoders show them stretched to 255.
+A palette of greys in another order (written by PNG optimisers) stores indices and displays the ids. A grey image of 2
+or 4 bits stores the ids, and decoders stretch them to 255.
 """
 
 from pathlib import Path
@@ -14,24 +14,24 @@ from ocnet_pl.errors import UserError
 
 
 def stored_ids(path: Path, image: Image.Image, bits: int, table: Bytes) -> Bytes:
-    """Ids (H, W) of a label of one channel.
+    """Ids (H, W) of a single-channel label.
 
     Args:
-        path: path for the message of an error.
+        path: path for error messages.
         image: image of mode L or P.
-        bits: bits a sample in the file.
-        table: stored id -> train id, (256,). It decides where a file can be read in two ways.
+        bits: bits per sample in the file.
+        table: stored id -> train id, (256,). It decides between two possible readings.
 
     Raises:
-        UserError: both ways give ids of the table, and other classes.
+        UserError: both readings give ids of the table, and different classes.
     """
     pixels = np.asarray(image)
     if image.mode == "P":
-        return _of_palette(path, pixels, image.getpalette() or [], table)
-    return _of_few_bits(path, pixels, bits, table) if bits < 8 else pixels
+        return _palette_ids(path, pixels, image.getpalette() or [], table)
+    return _few_bits_ids(path, pixels, bits, table) if bits < 8 else pixels
 
 
-def _of_palette(path: Path, indices: Bytes, palette: list[int], table: Bytes) -> Bytes:
+def _palette_ids(path: Path, indices: Bytes, palette: list[int], table: Bytes) -> Bytes:
     colours = np.array(palette, np.uint8).reshape(-1, 3)
     grey = (colours == colours[:, :1]).all(1)
     used = np.unique(indices)
@@ -43,18 +43,18 @@ def _of_palette(path: Path, indices: Bytes, palette: list[int], table: Bytes) ->
         # The shown grey is the id, but black and white may also be the display of 0 and 1.
         ambiguous = both and set(shown[used]) <= {0, 255}
     else:
-        # A palette of colours, of which this label happens to use greys; or one that an optimiser began with greys.
+        # A palette of colours, of which this label uses only greys; or a palette that an optimiser began with greys.
         ambiguous = both and bool((used == np.arange(len(used))).all()) and len(set(shown[used])) == len(used)
         if not ambiguous:
             return indices
     if ambiguous:
-        raise _two_ways(path, used, shown[used], "a palette of grey")
+        raise _ambiguous(path, used, shown[used], "a palette of grey")
     lookup = np.zeros(256, np.uint8)
     lookup[: len(shown)] = shown
     return np.asarray(lookup[indices])
 
 
-def _of_few_bits(path: Path, stretched: Bytes, bits: int, table: Bytes) -> Bytes:
+def _few_bits_ids(path: Path, stretched: Bytes, bits: int, table: Bytes) -> Bytes:
     factor = 255 // (2**bits - 1)
     stored = np.asarray(stretched // factor, np.uint8)
     used = np.unique(stored)
@@ -62,12 +62,12 @@ def _of_few_bits(path: Path, stretched: Bytes, bits: int, table: Bytes) -> Bytes
     if not _known(shown, table) or _same(used, shown, table) or _fits(shown, bits // 2):
         return stored
     if _known(used, table):
-        raise _two_ways(path, used, shown, f"{bits} bits a pixel")
+        raise _ambiguous(path, used, shown, f"{bits} bits per pixel")
     return stretched
 
 
 def _fits(shown: Bytes, bits: int) -> bool:
-    """Greys that an optimiser would have written in fewer bits, so that no optimiser wrote this file."""
+    """Test for greys that an optimiser would have written in fewer bits: no optimiser wrote this file."""
     return not (shown % (255 // (2**bits - 1))).any()
 
 
@@ -79,8 +79,8 @@ def _same(ids: Bytes, others: Bytes, table: Bytes) -> bool:
     return bool((table[ids] == table[others]).all()) and _known(ids, table)
 
 
-def _two_ways(path: Path, stored: Bytes, shown: Bytes, how: str) -> UserError:
+def _ambiguous(path: Path, stored: Bytes, shown: Bytes, how: str) -> UserError:
     return UserError(
-        f"{path}: label with {how}, whose ids may be the stored {stored.tolist()} or the shown {shown.tolist()}; "
+        f"{path}: label with {how}, whose ids may be the stored {stored.tolist()} or the displayed {shown.tolist()}; "
         "save it as 8-bit grey"
     )

@@ -1,7 +1,7 @@
 """Training transforms: albumentations, with the scale and the crop taken in one step."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for its own version on import
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ocnet_pl.dataset.reading import Wanted, Window
+from ocnet_pl.dataset.targets import Array, Targets, albumentations_kinds
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.randomness import derive_seed
 from ocnet_pl.resizing import Size, resize_image, short_side_size
@@ -29,10 +29,10 @@ class RandomScaleCrop(A.DualTransform):
     is cut out first and only that is resized. (H, W, C) -> (crop_height, crop_width, C).
 
     Args:
-        crop_size: (height, width) of what comes out.
+        crop_size: (height, width) of the result.
         scale: bounds of the uniform scale.
-        scale_step: draw one of lower bound, lower bound + step, ..., upper bound in place of any between.
-        label_fill: id that padding gets in the label, before decoding.
+        scale_step: draw one of lower bound, lower bound + step, ..., upper bound; None: any scale between the bounds.
+        label_fill: id of padding in the label, before decoding.
     """
 
     def __init__(
@@ -69,24 +69,28 @@ class RandomScaleCrop(A.DualTransform):
     def apply(self, img: Bytes, window: Any, target: Any, **params: Any) -> Bytes:
         return self._cut(img, window, target, cv2.INTER_LINEAR, MEAN_COLOUR)
 
-    def apply_to_mask(self, mask: Bytes, window: Any, target: Any, **params: Any) -> Bytes:
+    def apply_to_mask(self, mask: Array, window: Any, target: Any, **params: Any) -> Array:
         # INTER_NEAREST shifts masks by up to a pixel; the exact variant does not.
         return self._cut(mask, window, target, cv2.INTER_NEAREST_EXACT, self.label_fill)
 
-    def _cut(self, array: Bytes, window: Any, target: Any, interpolation: int, fill: Any) -> Bytes:
+    def apply_to_keypoints(self, keypoints: Array, window: Any, target: Any, **params: Any) -> Array:
+        (top, bottom), (left, right) = window
+        return _moved(keypoints, (left, top), (target[1] / (right - left), target[0] / (bottom - top)))
+
+    def _cut(self, array: Array, window: Any, target: Any, interpolation: int, fill: Any) -> Array:
         (top, bottom), (left, right) = window
         cut = cv2.resize(array[top:bottom, left:right], target[::-1], interpolation=interpolation)
         below, beside = self.crop_size[0] - target[0], self.crop_size[1] - target[1]
         if below or beside:
             cut = cv2.copyMakeBorder(cut, 0, below, 0, beside, cv2.BORDER_CONSTANT, value=fill)
-        return np.asarray(cut, np.uint8)
+        return np.asarray(cut)
 
 
 class Resize(A.DualTransform):
-    """To a fixed size, the aspect not kept, resampled as in testing. (H, W, C) -> (height, width, C).
+    """Resize to a fixed size, without keeping the aspect ratio, as in testing. (H, W, C) -> (height, width, C).
 
     Args:
-        size: (height, width) of what comes out.
+        size: (height, width) of the result.
     """
 
     def __init__(self, size: Sequence[int]) -> None:
@@ -100,17 +104,21 @@ class Resize(A.DualTransform):
         pixels = resize_image(torch.tensor(img).permute(2, 0, 1).unsqueeze(0), size)[0]
         return np.asarray(pixels.permute(1, 2, 0).numpy())
 
-    def apply_to_mask(self, mask: Bytes, size: Size, **params: Any) -> Bytes:
-        return np.asarray(cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+    def apply_to_mask(self, mask: Array, size: Size, **params: Any) -> Array:
+        return np.asarray(cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
+
+    def apply_to_keypoints(self, keypoints: Array, size: Size, **params: Any) -> Array:
+        height, width = params["shape"][:2]
+        return _moved(keypoints, (0, 0), (size[1] / width, size[0] / height))
 
 
 class ResizeShortSide(Resize):
-    """The short side to one of a few lengths, the same for all images of a batch (CSAIL's ADE20K loader).
+    """Resize the short side to one of a few lengths, the same for all images of a batch (CSAIL's ADE20K loader).
 
     Args:
         short_sides: lengths to draw from, in pixels.
-        max_long_side: the long side becomes no longer.
-        seed: seed of the run; the draw depends on it and on the number of the batch.
+        max_long_side: upper bound of the long side.
+        seed: seed of the run; the draw depends on it and on the index of the batch.
     """
 
     def __init__(self, short_sides: Sequence[int], max_long_side: int, seed: int) -> None:
@@ -131,41 +139,67 @@ class ResizeShortSide(Resize):
 
 
 class HorizontalFlip(A.HorizontalFlip):
-    """Half of the images mirrored, and in their labels left and right exchanged.
+    """Mirror half of the images, and exchange left and right in labels and keypoints.
 
     Args:
-        mirroring: stored id -> stored id in the mirrored image, (256,) uint8; None: nothing has a side.
+        mirroring: stored id -> stored id in the mirrored image, (256,) uint8; None: no class has a side.
+        mirror_pairs: pairs of keypoints to exchange, by name of the target.
         p: probability.
     """
 
-    def __init__(self, mirroring: Bytes | None = None, p: float = 0.5) -> None:
+    def __init__(
+        self,
+        mirroring: Bytes | None = None,
+        mirror_pairs: Mapping[str, Sequence[tuple[int, int]]] | None = None,
+        p: float = 0.5,
+    ) -> None:
         super().__init__(p=p)
         self.mirroring = mirroring
+        self.mirror_pairs = mirror_pairs or {}
 
-    def apply_to_mask(self, mask: Bytes, **params: Any) -> Bytes:
-        mirrored: Bytes = self.apply(mask, **params)
-        return mirrored if self.mirroring is None else np.asarray(cv2.LUT(mirrored, self.mirroring), np.uint8)
-
-
-def window_of(transform: A.Compose, seed: int) -> Wanted | None:
-    """The part of an image that a training transform of this seed looks at, so that no more is decoded; None: all."""
-    first = transform.transforms[0]
-    if not isinstance(first, RandomScaleCrop):
-        return None
-
-    def wanted(height: int, width: int) -> Window:
-        transform.set_random_seed(seed)
-        drawn: Window = first.get_params_dependent_on_data({"shape": (height, width)}, {})["window"]
-        return drawn
-
-    return wanted
+    def apply_with_params(self, params: dict[str, Any], *args: Any, **data: Any) -> dict[str, Any]:
+        """Sample that is mirrored, as albumentations calls it when the flip was drawn."""
+        mirrored: dict[str, Any] = super().apply_with_params(params, *args, **data)
+        if self.mirroring is not None and "mask" in mirrored:
+            mirrored["mask"] = cv2.LUT(mirrored["mask"], self.mirroring)
+        for name, pairs in self.mirror_pairs.items():
+            order = np.arange(len(mirrored[name]))
+            for left, right in pairs:
+                order[[left, right]] = right, left
+            mirrored[name] = mirrored[name][order]
+        return mirrored
 
 
 def training_transform(
-    geometry: Sequence[A.BasicTransform], augment: Sequence[Any] = (), mirroring: Bytes | None = None
+    geometry: Sequence[A.BasicTransform],
+    augment: Sequence[Any] = (),
+    mirroring: Bytes | None = None,
+    targets: Targets | None = None,
 ) -> A.Compose:
-    """Transform of training: to the training size, flip, and the user's augmentation.
+    """Compose the training transform: resize or crop to the training size, flip, and the user's augmentation.
 
     Call `set_random_seed` before every sample: from then on the draw depends on nothing else.
+
+    Args:
+        geometry: transforms to the training size.
+        augment: transforms of the user.
+        mirroring: stored id -> stored id in the mirrored image, (256,); None: no class has a side.
+        targets: targets of the samples by name.
     """
-    return A.Compose([*geometry, HorizontalFlip(mirroring), *augment])
+    targets = targets or {}
+    pairs = {name: target.mirror_pairs for name, target in targets.items() if target.kind == "keypoints"}
+    return compose([*geometry, HorizontalFlip(mirroring, pairs), *augment], targets)
+
+
+def compose(transforms: Sequence[Any], targets: Targets) -> A.Compose:
+    """Compose transforms that the targets follow. Keypoints outside the image stay in their arrays."""
+    kinds = albumentations_kinds(targets)
+    points = A.KeypointParams(format="xy", remove_invisible=False) if "keypoints" in kinds.values() else None
+    return A.Compose(list(transforms), additional_targets=kinds, keypoint_params=points)
+
+
+def _moved(keypoints: Array, corner: tuple[int, int], factor: tuple[float, float]) -> Array:
+    """Keypoints after a crop at (left, top) and a resize by (horizontal, vertical) factors, by pixel centres."""
+    moved = keypoints.copy()
+    moved[:, :2] = (keypoints[:, :2] + 0.5 - corner) * factor - 0.5
+    return moved

@@ -1,1 +1,1 @@
-"""Pictures and progress bars for every package above."""
+"""Pictures, number formats and progress bars for all packages above."""

@@ -1,4 +1,4 @@
-"""What the colours of pictures mean."""
+"""Legend of the colours in pictures."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,13 +8,13 @@ from matplotlib.patches import Patch
 
 from ocnet_pl.escaping import figure_text
 
-Legend = Sequence[tuple[str, Iterable[int]]]
-"""Name and RGB, 0 to 255."""
+Colours = Sequence[tuple[str, Iterable[int]]]
+"""Names and RGB values, 0 to 255."""
 
 
-def colour_legend(figure: Figure, legend: Legend, *, columns: int, title: str | None = None) -> None:
-    """Below everything else in the figure, in so many columns at most."""
-    handles: list[Any] = [Patch(facecolor="#" + bytes(rgb).hex(), label=figure_text(name)) for name, rgb in legend]
+def colour_legend(figure: Figure, colours: Colours, *, columns: int, title: str | None = None) -> None:
+    """Add a legend below everything else in a figure, in `columns` columns at most."""
+    handles: list[Any] = [Patch(facecolor="#" + bytes(rgb).hex(), label=figure_text(name)) for name, rgb in colours]
     figure.legend(
         handles=handles,
         loc="outside lower center",

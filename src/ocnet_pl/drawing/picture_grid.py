@@ -1,25 +1,25 @@
-"""Pictures in rows and columns, with what their colours mean."""
+"""Grid of pictures with a legend of their colours."""
 
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from ocnet_pl.drawing.colour_legend import Legend, colour_legend
+from ocnet_pl.drawing.colour_legend import Colours, colour_legend
 from ocnet_pl.drawing.overlay import Picture
 from ocnet_pl.escaping import figure_text
 
 _WIDTH = 2.6
-"""Of a picture, in inches."""
+"""Width of a picture in inches."""
 
 
-def picture_grid(titles: Sequence[str], rows: Sequence[tuple[str, Sequence[Picture]]], legend: Legend) -> Figure:
-    """A heading over every column, a caption under every row's first picture.
+def picture_grid(titles: Sequence[str], rows: Sequence[tuple[str, Sequence[Picture]]], colours: Colours) -> Figure:
+    """Draw pictures with a title above every column, and a caption below the first picture of every row.
 
     Args:
-        titles: of the columns.
-        rows: caption, and a picture for every column, RGB (H, W, 3).
-        legend: below them all.
+        titles: titles of the columns.
+        rows: caption and one picture per column, RGB (H, W, 3).
+        colours: legend.
     """
     heights = [_WIDTH * max(picture.shape[0] / picture.shape[1] for picture in pictures) for _, pictures in rows]
     layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
@@ -33,5 +33,5 @@ def picture_grid(titles: Sequence[str], rows: Sequence[tuple[str, Sequence[Pictu
             axes.spines[:].set_visible(False)
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(figure_text(title), fontsize=10)
-    colour_legend(figure, legend, columns=7)
+    colour_legend(figure, colours, columns=7)
     return figure

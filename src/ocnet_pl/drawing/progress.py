@@ -1,4 +1,4 @@
-"""A progress bar on stderr, so that stdout holds results only."""
+"""Progress bar on stderr, so that stdout holds results only."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,14 +8,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def progress_bar() -> Progress:
-    """What is done, how much of it, for how long, and how long still; gone at the end."""
+    """Bar with description, count, elapsed and remaining time; it disappears at the end."""
     columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     return Progress(TextColumn("{task.description}"), *columns, console=Console(stderr=True), transient=True)
 
 
 @contextmanager
 def progress_of(description: str, total: int | None = None) -> Iterator[Callable[..., None]]:
-    """A bar for one piece of work: `advance()`, `advance(3)`, or `advance(3, total)` where the total is known late."""
+    """Show a bar for one task; yields `advance(more=1, total=None)`, whose total may be given late."""
     with progress_bar() as progress:
         task = progress.add_task(description, total=total)
 

@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 
 class CrossEntropy(nn.Module):
-    """Weighted mean of the cross entropy over the labelled pixels; 0, with zero gradients, where the weights sum to 0.
+    """Weighted mean cross entropy over the labelled pixels; 0, with zero gradients, if their weights sum to 0.
 
-    `torch.nn.CrossEntropyLoss` divides by that sum: a batch that is all ignored, or all of a class of weight 0, gives
-    NaN, and the next step NaN weights.
+    `torch.nn.CrossEntropyLoss` returns NaN there, e.g. for a batch without labelled pixels, and the next step makes
+    all weights NaN.
 
     Args:
         weight: weights of the classes, (K,).

@@ -1,4 +1,4 @@
-"""Attention that never stores its map, and the textbook form to compare it with."""
+"""Attention without storing its map, and the textbook form for comparison."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,16 +7,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _textbook = False
-"""True inside of `textbook_attention`."""
+"""True inside `textbook_attention`."""
 _calls: list[tuple[int, ...]] | None = None
-"""Shapes of the queries inside of `attention_calls`."""
+"""Shapes of the queries inside `attention_calls`."""
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
-    """softmax(scale q k^T) v, as networks compute it: on PyTorch's fused kernels, without the N x M map in memory.
+    """Attention softmax(scale q k^T) v on PyTorch's fused kernels, without the N x M map in memory.
 
-    The kernels want key and value of one width. A wider value is cut into slices of the key's width that share the
-    query and the key as the heads of multi-head attention do; a remainder is padded with zeros.
+    The kernels require key and value of one width. A wider value is cut into slices of the key's width, which share
+    query and key like the heads of multi-head attention; a remainder is padded with zeros.
 
     Args:
         query: (B, N, d), contiguous.
@@ -45,18 +45,18 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None
 
 
 def explicit_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    """The textbook form, which stores the map: for comparison only."""
+    """Textbook form, which stores the map: for comparison only."""
     return (query @ key.transpose(-2, -1) * scale).softmax(-1) @ value
 
 
 def attention_rows(query: Tensor, key: Tensor, scale: float | None = None) -> Tensor:
-    """Rows of the map alone: softmax(scale q k^T). (P, d) and (M, d) -> (P, M)."""
+    """Rows of the map, softmax(scale q k^T). (P, d) and (M, d) -> (P, M)."""
     return (query @ key.T * (key.shape[-1] ** -0.5 if scale is None else scale)).softmax(-1)
 
 
 @contextmanager
 def textbook_attention() -> Iterator[None]:
-    """Let every network compute its attention by the textbook, with the map in memory: for measurements."""
+    """Compute attention in the textbook form inside this context, with the map in memory: for measurements."""
     global _textbook
     before, _textbook = _textbook, True
     try:
@@ -67,7 +67,7 @@ def textbook_attention() -> Iterator[None]:
 
 @contextmanager
 def attention_calls() -> Iterator[list[tuple[int, ...]]]:
-    """Record the shape of every query that networks attend with."""
+    """Record the shape of every query inside this context."""
     global _calls
     before, _calls = _calls, []
     try:

@@ -1,5 +1,6 @@
-"""timm networks as backbones: feature maps at stride 8 or 16, with the paper's dilation."""
+"""Backbones from timm: feature maps at stride 8, 16 or 32, dilated as in the paper."""
 
+import copy
 import difflib
 import inspect
 import logging
@@ -14,6 +15,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ocnet_pl.arguments import ArgumentError
+from ocnet_pl.resizing import Size
 
 
 def create_backbone(
@@ -28,20 +30,21 @@ def create_backbone(
     grad_checkpointing: bool = False,
     **timm_arguments: Any,
 ) -> nn.Module:
-    """A timm network that returns stages as feature maps: (B, 3, H, W) -> [(B, C, h, w), ...].
+    """timm network that returns feature maps of its stages: (B, 3, H, W) -> [(B, C, h, w), ...].
 
     `feature_info.channels()` gives their channels, `pretrained_cfg` the mean and standard deviation of the input.
 
     Args:
-        model_name: any timm name; `resnet101s` and `resnet50s` are the deep-stem networks of the paper.
-        pretrained: ImageNet weights through timm (fetched once, then cached).
-        weights: a local file with such weights (`.pth` or `.safetensors`), in place of the download.
-        levels: stages to return, counted from the last, rising.
+        model_name: any name that timm knows; `resnet101s` and `resnet50s` are the deep-stem networks of the paper.
+        pretrained: load ImageNet weights through timm (downloaded once, then cached).
+        weights: local file of such weights (`.pth` or `.safetensors`), instead of the download.
+        levels: stages to return, counted from the last, in ascending order.
         output_stride: stride of the last stage: 8 (the paper), 16 or 32.
-        dilate_first_block: the first block of a dilated stage is dilated like the rest (authors' code); timm
-            gives it the dilation of the stage before. ResNets only.
-        ceil_mode: the stem's max-pool rounds up (authors' code): 1024x2048 gives 129x257, not 128x256. ResNets only.
-        grad_checkpointing: trade time for memory in training.
+        dilate_first_block: dilate the first block of a dilated stage like the others (authors' code); timm gives it the
+            dilation of the previous stage. ResNets only.
+        ceil_mode: round sizes up in the stem's max-pool (authors' code): 1024x2048 gives 129x257, not 128x256.
+            ResNets only.
+        grad_checkpointing: recompute activations in the backward pass: less memory, more time.
         timm_arguments: passed on to `timm.create_model`.
 
     Raises:
@@ -73,9 +76,10 @@ def create_backbone(
             f"pretrained: ImageNet weights of {model_name} cannot be loaded ({reason}): connect once so that timm can "
             "cache them, or give a local file with weights=FILE, or train from scratch with pretrained=false"
         ) from error
-    except (AssertionError, TypeError) as error:  # timm's two ways to say: not at this stride
+    except (AssertionError, TypeError) as error:  # timm raises either for a stride that it cannot build
         raise ArgumentError(
-            f"output_stride={output_stride}: timm cannot build {model_name} so ({str(error) or 'use 8, 16 or 32'})"
+            f"output_stride={output_stride}: timm cannot build {model_name} at this stride "
+            f"({str(error) or 'use 8, 16 or 32'})"
         ) from error
     _require_stride(backbone, model_name, output_stride)
     if dilate_first_block:
@@ -89,8 +93,17 @@ def create_backbone(
     return backbone
 
 
+def map_size(backbone: nn.Module, crop_size: Sequence[int] | None) -> Size | None:
+    """Size (h, w) of the last map on training crops, from shapes alone; None where images are not cropped."""
+    if not crop_size:
+        return None
+    image = torch.empty(1, 3, *crop_size, device="meta")
+    height, width = copy.deepcopy(backbone).to("meta").eval()(image)[-1].shape[2:]
+    return height, width
+
+
 def _refuse_other_sources(timm_arguments: Mapping[str, Any]) -> None:
-    """Weights come from timm's own download or from the argument `weights`: no other file or address is opened."""
+    """Raise ArgumentError: an argument of `timm.create_model` that opens another file or address."""
     own = inspect.signature(timm.create_model).parameters
     named = [name for name, parameter in own.items() if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
     if given := sorted(timm_arguments.keys() & set(named)):
@@ -101,7 +114,7 @@ def _refuse_other_sources(timm_arguments: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _quiet_download() -> Iterator[None]:
-    """Without a connection the library tells every retry several times; one line of ours says what to do."""
+    """Silence the hub's warnings about every retry: without a connection, one error line says what to do."""
     logger = logging.getLogger("huggingface_hub")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -112,14 +125,15 @@ def _quiet_download() -> Iterator[None]:
 
 
 def _count_statistics_once(backbone: nn.Module) -> None:
-    """Keeps batch norm's running statistics out of the second forward pass that checkpointing does in the backward one.
+    """Freeze batch norm's running statistics in the forward pass that checkpointing repeats during backward.
 
-    They would move twice a step, and the network would be tested as another one than without checkpointing.
+    Otherwise they would move twice per step, and a network would be tested with other statistics than without
+    checkpointing.
     """
     moving: dict[nn.Module, float | None] = {}
 
     def before(norm: nn.Module, _: object) -> None:
-        if torch._C._current_graph_task_id() != -1:  # in a backward pass
+        if torch._C._current_graph_task_id() != -1:  # private: in a backward pass
             moving[norm], norm.momentum = norm.momentum, 0.0  # type: ignore[assignment]
 
     def after(norm: nn.Module, _: object, __: object) -> None:
@@ -142,12 +156,12 @@ def _require_stride(backbone: nn.Module, model_name: str, output_stride: int) ->
     stride = backbone.feature_info.reduction()[-1]  # type: ignore[operator, union-attr]
     if stride != output_stride:
         raise ArgumentError(
-            f"output_stride={output_stride}: {model_name} gives stride {stride}; set output_stride={stride}"
+            f"output_stride={output_stride}: {model_name} has stride {stride}; set output_stride={stride}"
         )
 
 
 def _dilate_first_blocks(backbone: nn.Module, output_stride: int) -> None:
-    """Gives every 3x3 convolution of a dilated ResNet stage the dilation of that stage: 2, then 4."""
+    """Set the dilation of every 3x3 convolution of a dilated ResNet stage to that of the stage: 2, then 4."""
     stages = {8: {"layer3": 2, "layer4": 4}, 16: {"layer4": 2}}.get(output_stride, {})
     for name, dilation in stages.items():
         for conv in getattr(backbone, name, nn.Module()).modules():

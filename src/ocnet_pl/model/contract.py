@@ -1,34 +1,48 @@
-"""Contracts between the network and its parts: heads, their training-only outputs, and attention that can be shown."""
+"""Contracts between the network and its parts: heads, outputs that only training uses, attention that can be shown."""
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from ocnet_pl.resizing import Size
 
 Batch = Mapping[str, Tensor]
-"""image (B, 3, H, W) uint8; label (B, H, W) uint8 with 255 ignored; index (B,), of the image in the set; and the
-targets that a data set adds, by name."""
+"""`image` (B, 3, H, W) uint8; `label` (B, H, W) uint8, 255 is ignored; `index` (B,), the image's index in the set; and
+the targets that a data set adds, by name."""
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """(logits (B, K, H, W), labels (B, H, W)) -> scalar."""
 
 
+class Outputs(NamedTuple):
+    """Outputs of a network's forward pass in training.
+
+    Attributes:
+        logits: (B, num_classes, H, W).
+        auxiliary: logits of the auxiliary classifier, of the same shape; None without that classifier.
+        extras: outputs of the head that only its losses read.
+    """
+
+    logits: Tensor
+    auxiliary: Tensor | None
+    extras: Mapping[str, Tensor]
+
+
 class Head(Protocol):
-    """Context head: an `nn.Module` in a file of its own, with a YAML in `conf/model/head/` (or a folder of your own).
+    """Context head: an `nn.Module` in its own file, with a YAML in `conf/model/head/` (or in a folder of your own).
 
-    The constructor gets those of these arguments that its signature names, and what the YAML says:
+    The constructor receives the keys of the YAML and, of the following arguments, those that its signature names:
 
-    * `in_channels`: channels of the map that it reads; a tuple where it reads several;
+    * `in_channels`: channels of the map that the head reads; a tuple if it reads several maps;
     * `num_classes`: number of classes;
     * `map_size`: (h, w) of the last map on training crops; None where images are not cropped.
 
     Attributes (all but the first have a default):
-        out_channels: channels of `forward`'s map, which the network's classifier reads.
-        levels: stages of the backbone that it reads, counted from the last, which is -1.
-        reads_auxiliary: `forward` gets `auxiliary=`, the logits (B, K, h, w) of the auxiliary classifier, too.
-        ends_in_logits: `forward` gives logits; the network has no classifier.
+        out_channels: channels of the map that `forward` returns; the network's classifier reads it.
+        levels: stages of the backbone that the head reads, counted from the last, which is -1.
+        reads_auxiliary: `forward` also receives `auxiliary=`, the auxiliary classifier's logits (B, K, h, w).
+        ends_in_logits: `forward` returns logits; the network has no classifier.
     """
 
     out_channels: int
@@ -40,16 +54,31 @@ class Head(Protocol):
         """Maps (B, C, h, w) of `levels` -> (B, out_channels, h', w') of any stride."""
 
 
+def head_levels(head: object) -> tuple[int, ...]:
+    """Stages of the backbone that a head (or a class of heads) reads."""
+    return tuple(getattr(head, "levels", (-1,)))
+
+
+def reads_auxiliary(head: object) -> bool:
+    """True for a head that reads the logits of the auxiliary classifier."""
+    return bool(getattr(head, "reads_auxiliary", False))
+
+
+def ends_in_logits(head: object) -> bool:
+    """True for a head that returns logits."""
+    return bool(getattr(head, "ends_in_logits", False))
+
+
 @runtime_checkable
 class Supervised(Protocol):
     """Head with outputs that only training uses.
 
-    Every parameter must get a gradient in every step, on every process: a term without any pixel is multiplied by 0,
-    not left out.
+    Every parameter must receive a gradient in every step on every process (DDP waits for it): a term without any
+    labelled pixel is multiplied by 0, not left out.
     """
 
     def supervised(self, *maps: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """`forward`'s map, and the extra outputs by name."""
+        """Map of `forward`, and the extra outputs by name."""
 
     def losses(self, extras: Mapping[str, Tensor], batch: Batch, criterion: Criterion) -> dict[str, Tensor]:
         """Weighted loss terms by name; `criterion` is the configured loss of auxiliary classifiers."""
@@ -57,25 +86,25 @@ class Supervised(Protocol):
 
 @runtime_checkable
 class Attention(Protocol):
-    """One attention map of a head on one image: a weight from every position to every position, asked for by rows."""
+    """Attention map of a head on one image, a weight from every position to every position; computed row by row."""
 
     @property
     def name(self) -> str:
-        """Name for readers: "whole image", "2x2 cells"."""
+        """Name for readers, e.g. "whole image" or "2x2 cells"."""
 
     def size(self, features: Tensor) -> Size:
         """(h, w) of the positions, for features (1, C, H, W)."""
 
     def rows(self, features: Tensor, points: Tensor) -> Tensor:
-        """Weights of some positions (P, 2), as (x, y): (P, h, w), each row summing to 1."""
+        """Rows of the map for positions (x, y), (P, 2) -> (P, h, w); each row sums to 1."""
 
     def reach(self, x: int, y: int, size: Size) -> Tensor:
-        """Positions that position (x, y) can attend to, (h, w) bool."""
+        """Mask (h, w) of the positions that position (x, y) can attend to."""
 
 
 @runtime_checkable
 class Attending(Protocol):
-    """Head whose attention can be shown, whatever kind it is."""
+    """Head whose attention can be shown, of whatever kind."""
 
     def attended(self, *maps: Tensor) -> list[tuple[Attention, Tensor]]:
-        """Attentions in the order in which they are shown, each with the features that `forward` gives it."""
+        """Attention maps in the order in which they are shown, each with the features that it receives in `forward`."""

@@ -1,6 +1,7 @@
-"""The layers that every head is built from."""
+"""Layers that all heads are built from."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -24,9 +25,9 @@ def conv_norm_act(
     Norm and activation are two modules, so that a conversion to `SyncBatchNorm` keeps the activation.
 
     Args:
-        bias: the authors keep a bias before the norm except in the plain ASPP branches.
-        negative_slope: 0.01 in the authors' heads; 0 gives the ReLU of their later code.
-        momentum: share of the batch in the norm's running statistics, after every step.
+        bias: bias of the convolution; the authors keep it before the norm, except in the plain ASPP branches.
+        negative_slope: slope of the leaky ReLU: 0.01 in the authors' heads, 0 (ReLU) in their later code.
+        momentum: weight of a batch in the norm's running statistics.
     """
     return nn.Sequential(
         nn.Conv2d(
@@ -43,10 +44,16 @@ def conv_norm_act(
 
 
 def upsample(features: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear with `align_corners=True`, as everywhere in the authors' code. (B, C, h, w) -> (B, C, *size)."""
+    """Bilinear upsampling with aligned corners, as in the authors' code. (B, C, h, w) -> (B, C, *size)."""
     if tuple(features.shape[-2:]) == tuple(size):
         return features
     return F.interpolate(features, tuple(size), mode="bilinear", align_corners=True)
+
+
+def without_autocast(features: Tensor) -> AbstractContextManager[object]:
+    """Context in which matrix products on the device of these features keep the precision of their inputs."""
+    device = features.device.type
+    return torch.autocast(device, enabled=False) if device != "meta" else nullcontext()
 
 
 class PooledContext(nn.Module):
@@ -62,21 +69,21 @@ class PooledContext(nn.Module):
         norm = self.reduce[1]
         if isinstance(norm, nn.BatchNorm2d) and norm.training and pooled[:, 0].numel() == 1:
             raise UserError(
-                "pooling to one value and batch norm need at least 2 images a process in training: "
-                "raise schedule.batch_size, or use fewer processes or less trainer.accumulate_grad_batches"
+                "global pooling: batch norm after it needs at least 2 images per process and forward pass in training; "
+                "raise the batch size, or use fewer processes or accumulation steps"
             )
         return upsample(self.reduce(pooled), features.shape[-2:])
 
 
 class Normalize(nn.Module):
-    """Image of bytes -> what the backbone was trained on. (B, 3, H, W) RGB in 0..255 -> float (B, 3, H, W).
+    """Normalisation of bytes to the backbone's input. (B, 3, H, W) RGB in 0..255 -> float (B, 3, H, W).
 
-    It is part of the network and runs on its device, so the loader ships bytes and no caller can forget it.
+    It is part of the network and runs on its device: loaders ship bytes, and no caller can forget it.
 
     Args:
-        mean: per channel, in the unit interval, RGB.
-        std: per channel, in the unit interval, RGB.
-        bgr: exchange red and blue afterwards, for weights trained on BGR (those of the authors' lineage).
+        mean: mean of each channel, RGB in 0..1.
+        std: standard deviation of each channel, RGB in 0..1.
+        bgr: swap red and blue afterwards, for weights trained on BGR (those of the authors' lineage).
     """
 
     mean: Tensor

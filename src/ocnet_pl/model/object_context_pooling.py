@@ -15,25 +15,24 @@ from ocnet_pl.resizing import Size
 CALLED_ONCE = 0.1
 """Momentum of PyTorch's batch norm."""
 CALLED_TWICE = 1 - (1 - CALLED_ONCE) ** 2
-"""The momentum that moves the statistics as two calls on one batch do."""
+"""Momentum that moves the statistics as far as two calls on one batch."""
 
 
 class ObjectContextPooling(nn.Module):
-    """Every pixel is the sum of all pixels, weighted by how likely they are of the same object category.
+    """Sum over all pixels, weighted by how likely they belong to the object category of the pixel.
 
     Args:
         in_channels: channels of the input.
         key_channels: width d of query and key; similarities are scaled by 1 / sqrt(d).
         value_channels: width of the value.
         out_channels: channels after the output transform W.
-        grid: attend inside each cell of a grid x grid partition (Pyramid-OC).
-        downsample: max-pool the input by this factor first and upsample the result (2 in ASP-OC).
-        share_query_key: one transform serves as query and key (authors' code; the paper writes two).
-        zero_init: W starts at zero, so that the context fades in (authors' code).
+        grid: cells per side of the partition that the attention stays in (Pyramid-OC).
+        downsample: factor of a max-pool before the attention; the result is upsampled (2 in ASP-OC).
+        share_query_key: use one transform for query and key (authors' code; the paper has two).
+        zero_init: initialise W with zeros, so that the context fades in (authors' code).
         negative_slope: slope of the leaky ReLU in the query and key transforms.
-        key_momentum: momentum of the running statistics of the query and key norms. None: 0.19 where the transform
-            is shared, which the authors' code calls twice in a forward pass, so that its statistics move by 0.1
-            twice (1 - 0.9^2); else 0.1.
+        key_momentum: momentum of the running statistics of the query and key norms. None: 0.1, or 0.19 = 1 - 0.9^2 if
+            the transform is shared: the authors' code calls it twice in a forward pass.
     """
 
     def __init__(
@@ -76,17 +75,17 @@ class ObjectContextPooling(nn.Module):
         """Features at the resolution of the attention. (B, in, H, W) -> (B, in, h, w)."""
         if self.downsample == 1:
             return features
-        # A side shorter than the window is pooled as one window; PyTorch would leave nothing of it.
+        # A side shorter than the window is one window; PyTorch would return an empty map.
         window = [min(side, self.downsample) for side in features.shape[2:]]
         return F.max_pool2d(features, window)
 
     @property
     def name(self) -> str:
-        """Name of its map for readers."""
+        """Name of the map for readers."""
         return "whole image" if self.grid == 1 else f"{self.grid}x{self.grid} cells"
 
     def size(self, features: Tensor) -> Size:
-        """(h, w) of the positions that are attended to, for features (B, C, H, W)."""
+        """Size (h, w) of the attention's positions, for features (B, C, H, W)."""
         height, width = features.shape[2:]
         return max(1, height // self.downsample), max(1, width // self.downsample)
 
@@ -109,14 +108,14 @@ class ObjectContextPooling(nn.Module):
         return upsample(self.project(context), features.shape[-2:])
 
     def rows(self, features: Tensor, points: Tensor) -> Tensor:
-        """Rows of the object context map, alone: the weights that `forward` gives every position for some of them.
+        """Rows of the object context map: the weights of all positions in `forward`'s sum for some of them.
 
         Args:
             features: (1, in_channels, H, W), the input of `forward`.
-            points: (P, 2), (x, y) on the grid that the attention works on, `size(features)`.
+            points: positions (x, y) in the map of `size(features)`, (P, 2).
 
         Returns:
-            (P, h, w), each row the softmax over the cell of its point and zero outside: its sum is 1.
+            (P, h, w): the softmax over the cell of the point, zero outside; each row sums to 1.
         """
         query, key = self.query_key(self.pooled(features))
         rows = key.new_zeros(len(points), *key.shape[2:])
@@ -127,7 +126,7 @@ class ObjectContextPooling(nn.Module):
         return rows
 
     def reach(self, x: int, y: int, size: Size) -> Tensor:
-        """Positions of the same cell, (h, w) bool."""
+        """Mask (h, w) of the positions in the same cell."""
         reached = torch.zeros(size, dtype=torch.bool)
         reached[self._cell(x, y, size)] = True
         return reached
@@ -138,7 +137,7 @@ class ObjectContextPooling(nn.Module):
     def _pool(
         self, query: Tensor, key: Tensor, value: Tensor, row: tuple[slice, int], column: tuple[slice, int]
     ) -> Tensor:
-        """Attention inside the cells of one run of rows and one of columns, all at once."""
+        """Attention inside all cells of one size, at once."""
         here = (slice(None), slice(None), row[0], column[0])
         cells = (row[1], column[1])
         keys = cell_tokens(key[here], cells)

@@ -1,4 +1,4 @@
-"""Feature maps cut into cells, as Pyramid-OC attends in them (paper, section 3.2)."""
+"""Partition of feature maps into the cells of Pyramid-OC (paper, section 3.2)."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def cell_tokens(features: Tensor, cells: tuple[int, int]) -> Tensor:
-    """(B, C, H, W) with H and W multiples of the cells -> (B * cells, H * W / cells, C), contiguous."""
+    """Tokens of each cell, contiguous. (B, C, H, W) -> (B * cells, H * W / cells, C); cells must divide H and W."""
     rows, columns = cells
     grid = features.unflatten(3, (columns, -1)).unflatten(2, (rows, -1))  # B C r h c w
     return grid.permute(0, 2, 4, 3, 5, 1).flatten(3, 4).flatten(0, 2).contiguous()
@@ -21,10 +21,10 @@ def cell_image(tokens: Tensor, cells: tuple[int, int], size: tuple[int, int]) ->
 
 
 def spans(length: int, cells: int) -> Iterator[tuple[slice, int]]:
-    """Cuts a side into runs of equal cells: (where, how many cells).
+    """Cut a side into runs of equal cells: (positions of the run, its number of cells).
 
-    The step is floor(length / cells) and the last cell takes the remainder, as in the authors' code; so a
-    side that divides is one run, any other is two.
+    A cell has floor(length / cells) positions and the last one takes the remainder (authors' code): there is one run
+    if the side is divisible, else two.
     """
     step, remainder = divmod(length, cells)
     if remainder == 0:
@@ -36,10 +36,10 @@ def spans(length: int, cells: int) -> Iterator[tuple[slice, int]]:
 
 
 def cell_around(index: int, length: int, cells: int) -> slice:
-    """The one of these cells that holds a position."""
+    """Cell that holds a position."""
     for where, count in spans(length, cells):
         if index < where.stop:
             step = (where.stop - where.start) // count
             start = index - (index - where.start) % step
             return slice(start, start + step)
-    raise IndexError(f"{index} lies outside of {length}")
+    raise IndexError(f"position {index} of {length}")

@@ -1,4 +1,4 @@
-"""What a head costs, as `ocnet-profile` measured it: one line of `profile.csv`."""
+"""Costs of heads as measured by `ocnet-profile`: the lines of `profile.csv`."""
 
 import csv
 import io
@@ -19,15 +19,15 @@ EXPLICIT = "explicit"
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one head under one form of attention. A number that could not be had is None.
+    """Cost of one head under one form of attention. Values that could not be measured are None.
 
     Attributes:
         head: name of the head, as in `conf/model/head/`.
         attention: `MAPLESS`, `EXPLICIT`, or empty for a head without attention.
-        parameters: weights of all that was measured.
-        multiply_adds: of one forward pass, by the textbook.
-        forward_ms: one forward pass in evaluation mode.
-        train_step_ms: forward, backward and optimizer step.
+        parameters: number of weights of the measured network.
+        multiply_adds: multiply-adds of one forward pass, with textbook attention.
+        forward_ms: time of one forward pass in evaluation mode.
+        train_step_ms: time of forward, backward and optimizer step.
         forward_mb: peak memory of the forward pass, 10^6 bytes.
         train_step_mb: peak memory of the training step, 10^6 bytes.
         conditions: machine, versions, network, size, batch and precision, for readers.
@@ -53,7 +53,7 @@ _NUMBERS = [name for name in _COLUMNS if name not in ("head", "attention", "cond
 
 
 def write_costs(path: Path, costs: Sequence[Cost]) -> None:
-    """Write costs as CSV, one line each with its checksum, whole or not at all; a missing number is empty."""
+    """Write costs atomically as CSV, one line with a checksum per cost; a missing value is empty."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, [*_COLUMNS, CHECKSUM], lineterminator="\n")
     writer.writeheader()
@@ -65,41 +65,37 @@ def write_costs(path: Path, costs: Sequence[Cost]) -> None:
 
 
 def read_costs(path: Path) -> list[Cost]:
-    """The inverse of `write_costs`; files of versions without checksums are read too.
-
-    Raises:
-        UserError: the file cannot be read, is another one, or was changed after it was written.
-    """
+    """Read a file of `write_costs`, also of versions without checksums."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             costs = [_cost(path, line) for line in csv.DictReader(file, restkey="more", restval=None, strict=True)]
     except OSError as error:
         raise UserError(unusable(error)) from error
-    except (ValueError, csv.Error) as error:  # not UTF-8 is a ValueError, too
+    except (ValueError, csv.Error) as error:  # invalid UTF-8 is a ValueError too
         raise UserError(f"{path}: not {_WHAT} ({error}); {_REMEDY}") from error
     if not costs:
-        raise UserError(f"{path}: not {_WHAT} (no line of numbers); {_REMEDY}")
+        raise UserError(f"{path}: not {_WHAT} (it has no lines); {_REMEDY}")
     return costs
 
 
 def find_costs(sweep: Path) -> dict[str, Cost]:
-    """By head, from the profile inside a sweep's directory or else beside it; empty where there is none.
+    """Costs by head from the profile inside a sweep's directory or beside it; empty without a profile.
 
-    Of a head measured under both forms of attention it is the mapless one, which is what training uses.
+    For a head that was measured under both forms of attention, the memory-efficient one, which training uses.
     """
     path = cost_file(sweep)
     return {cost.head: cost for cost in read_costs(path) if cost.attention != EXPLICIT} if path else {}
 
 
 def cost_file(sweep: Path) -> Path | None:
-    """The profile inside a sweep's directory, or else beside it."""
+    """Path of the profile inside a sweep's directory, or else beside it."""
     paths = (folder / FILE_NAME for folder in (sweep, sweep.parent))
     return next((path for path in paths if path.is_file()), None)
 
 
 def _cost(path: Path, line: dict[str, str | None]) -> Cost:
     if CHECKSUM in line and line.pop(CHECKSUM) != checksum(line):
-        raise UserError(f"{path}: was changed after it was written, a checksum does not fit; {_REMEDY}")
+        raise UserError(f"{path}: a checksum does not match, so it was changed after it was written; {_REMEDY}")
     numbers = {name: line[name] or "null" for name in _NUMBERS if name in line}
     texts = {name: json.dumps(value) for name, value in line.items() if name not in numbers}
     content = ",".join(f"{json.dumps(name)}:{value}" for name, value in (texts | numbers).items())

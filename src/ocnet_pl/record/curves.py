@@ -1,4 +1,4 @@
-"""Training curves: the CSV files of every start of a run, joined by step."""
+"""Training curves: the CSV files of all starts of a run, joined by step."""
 
 import csv
 import math
@@ -10,26 +10,24 @@ from pathlib import Path
 from ocnet_pl.errors import UserError
 
 Curves = dict[str, list[tuple[int, float]]]
+"""Pairs of step and value, by metric."""
 
 
 def log_version(step: int) -> str:
-    """Folder of the log of a start from `step`: `step-000120`."""
+    """Log folder of a start from `step`: `step-000120`."""
     return f"step-{step:06d}"
 
 
 def start_of(log: Path) -> int | None:
-    """Step from which the start of a log began: 120 of `step-000120`; None for another folder."""
+    """Step from which a start began: 120 for the folder `step-000120`; None for another folder."""
     found = re.fullmatch(r"step-(\d{1,18})", log.name)
     return int(found[1]) if found else None
 
 
 def read_curves(logs: Path) -> Curves:
-    """By metric, pairs of step and value. Where a resume repeats steps, the later start counts.
+    """Join the curves of all starts. Where a resumed run repeats steps, the later start replaces the earlier one.
 
-    A value that is not finite, such as the mIoU of images without labels, is left out.
-
-    Raises:
-        UserError: a file that is damaged.
+    Non-finite values, such as the mIoU of images without labels, are left out.
     """
     starts = sorted(
         (start, path) for path in logs.glob("*/metrics.csv") if (start := start_of(path.parent)) is not None
@@ -45,7 +43,7 @@ def read_curves(logs: Path) -> Curves:
 
 
 def last_logged_step(log: Path) -> int | None:
-    """Steps done at the last whole line of a `metrics.csv` that is being written; None before there is one."""
+    """Number of steps done at the last complete line of a `metrics.csv`; None if no line is complete."""
     steps = [int(row["step"]) for row in _rows(log) if re.fullmatch(r"\d{1,18}", row.get("step") or "")]
     return max(steps) + 1 if steps else None
 
@@ -63,7 +61,7 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    """Lines by column; one that a killed process left unfinished is none."""
+    """Complete lines by column; a line that a killed process left unfinished is dropped."""
     try:
         text = path.read_text(encoding="utf-8")
         return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines(keepends=True)))

@@ -1,7 +1,6 @@
-"""One run is one directory: its files and its state."""
+"""The directory of one run: its files and its state."""
 
 import errno
-import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,13 +9,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
-from ocnet_pl.atomic import UNFINISHED, write_text
-from ocnet_pl.errors import UserError, readable_os_errors, unusable
+from ocnet_pl.atomic import UNFINISHED
+from ocnet_pl.errors import UserError, readable_os_errors
 from ocnet_pl.record.identity import Plain, config_difference
 from ocnet_pl.record.lock import LockedError, is_locked, locked
+from ocnet_pl.record.sealed import read_object
 
 DATA = "data.json"
-"""Number of images of each split, and one hash over them, as the run found them when it started."""
+"""Image count and hash of each split, recorded when the run started."""
+
+_MOST_DIFFERENCES = 4
+"""Settings that a message about two configs names."""
 
 
 class State(StrEnum):
@@ -26,8 +29,18 @@ class State(StrEnum):
     RUNNING = "running"
     FAILED = "failed"
     BROKEN = "broken"
-    """Interrupted; it resumes from its last checkpoint, or starts again where there is none."""
+    """Interrupted; the run resumes from its last checkpoint, or starts again without one."""
     WAITING = "waiting"
+
+
+class _Inside:
+    """Path inside a run's directory."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, run: "RunDirectory", owner: type) -> Path:
+        return run.path / self.name
 
 
 @dataclass(frozen=True)
@@ -38,8 +51,8 @@ class RunDirectory:
 
     @classmethod
     def of_checkpoint(cls, path: Path) -> Self:
-        """The one that a checkpoint lies in, if it lies in any."""
-        # A path such as last.ckpt, typed where it lies, does not name the folders above.
+        """Run directory of a checkpoint `<run>/checkpoints/<name>.ckpt`."""
+        # A relative path such as last.ckpt does not name the folders above.
         whole = len(path.parts) > len(("row", "seed-0", "checkpoints", "last.ckpt"))
         return cls((path if whole else path.absolute()).parent.parent)
 
@@ -54,59 +67,37 @@ class RunDirectory:
         return int(self.path.name.removeprefix("seed-"))
 
     @property
-    def result(self) -> Path:
-        """`result.json`: there when and only when the run is finished."""
-        return self.path / "result.json"
+    def name(self) -> str:
+        """`<row>/seed-<n>`."""
+        return f"{self.row}/{self.path.name}"
 
-    @property
-    def failure(self) -> Path:
-        """What the last attempt died of; gone as soon as another starts."""
-        return self.path / "failure.json"
-
-    @property
-    def started(self) -> Path:
-        """The resolved config that the run was started with."""
-        return self.path / "config.json"
-
-    @property
-    def console(self) -> Path:
-        """What the run printed, when a sweep started it."""
-        return self.path / "console.log"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of `last.ckpt` and `best.ckpt`."""
-        return self.path / "checkpoints"
-
-    @property
-    def last_checkpoint(self) -> Path:
-        """Where a resume reads on."""
-        return self.checkpoints / "last.ckpt"
-
-    @property
-    def logs(self) -> Path:
-        """Folder of `step-<n>/metrics.csv`, one for every start from step n."""
-        return self.path / "log"
-
-    @property
-    def samples(self) -> Path:
-        """Folder of pictures: input, truth and prediction of validation images."""
-        return self.path / "samples"
+    result = _Inside("result.json")
+    """Exists if and only if the run is finished."""
+    failure = _Inside("failure.json")
+    """Error of the last attempt; deleted when another attempt starts."""
+    started = _Inside("config.json")
+    """Resolved config that the run was started with."""
+    console = _Inside("console.log")
+    """Output of a run that a sweep started."""
+    checkpoints = _Inside("checkpoints")
+    """Folder of `last.ckpt` and `best.ckpt`."""
+    last_checkpoint = _Inside("checkpoints/last.ckpt")
+    """Checkpoint from which the run resumes."""
+    logs = _Inside("log")
+    """Folder of `step-<n>/metrics.csv`, one file per start, from step n."""
+    samples = _Inside("samples")
+    """Folder of pictures: input, truth and prediction of validation images."""
 
     def counts(self, evaluation: str) -> Path:
-        """File of the counts of every image that an evaluation is made of."""
+        """File of the per-image counts of an evaluation."""
         return self.path / f"counts-{evaluation.replace('/', '-')}.npz"
 
     def sibling(self, row: str) -> "RunDirectory":
-        """The run of another row of the sweep, or of another sweep as `../<table>/<row>`, with the same seed."""
+        """Run of another row with the same seed; `../<table>/<row>` is a row of another sweep."""
         return RunDirectory(Path(os.path.normpath(self.path.parent.parent / row / self.path.name)))
 
     def state(self) -> State:
-        """State of the run, whoever trains it; looking changes nothing and is in nobody's way.
-
-        Raises:
-            UserError: the directory cannot be read.
-        """
+        """State of the run, without side effects, whichever process trains it."""
         with readable_os_errors(self.path):
             if self.result.is_file():
                 return State.DONE
@@ -117,32 +108,24 @@ class RunDirectory:
             return State.BROKEN if self.started.is_file() else State.WAITING
 
     def read_started(self) -> dict[str, Any] | None:
-        """The config of the first start; None before it.
-
-        Raises:
-            UserError: `config.json` is damaged.
-        """
+        """Config of the first start; None before it."""
         return read_object(self.started) if self.started.is_file() else None
 
     def read_failure(self) -> str:
-        """The error that ended the last attempt.
-
-        Raises:
-            UserError: `failure.json` is damaged.
-        """
+        """Error that ended the last attempt."""
         error = read_object(self.failure).get("error")
         if not isinstance(error, str):
-            raise UserError(f"{self.failure}: its 'error' is not a text; delete it and run the same command again")
+            raise UserError(f"{self.failure}: 'error' is not a text; delete the file and rerun the same command")
         return error
 
     def refuse_other_config(self, config: Plain) -> None:
-        """Compare a config with that of the run in this directory.
+        """Refuse a config that gives other numbers than that of the run in this directory.
 
         Raises:
-            UserError: the directory contains a run, finished or not, whose config gives other numbers.
+            UserError: the directory contains a run with such a config, finished or not.
         """
         with readable_os_errors(self.path):
-            if not self.result.is_file() and not self.last_checkpoint.is_file():  # then there is nothing to lose
+            if not self.result.is_file() and not self.last_checkpoint.is_file():  # nothing to lose
                 return
             before = self.read_started()
             if before is None and self.result.is_file():
@@ -154,18 +137,14 @@ class RunDirectory:
             )
         if not (difference := config_difference(before, config)):
             return
-        more = f"; and {len(difference) - 4} more" if len(difference) > 4 else ""
+        named, more = difference[:_MOST_DIFFERENCES], len(difference) - _MOST_DIFFERENCES
         raise UserError(
-            f"{self.path}: already contains a run with a different config ({'; '.join(difference[:4])}{more}); "
-            "choose another name= or row=, or delete it"
+            f"{self.path}: already contains a run with a different config ({'; '.join(named)}"
+            f"{f'; and {more} more' if more > 0 else ''}); choose another name= or row=, or delete it"
         )
 
     def refuse_unwritable(self) -> None:
-        """Check that the directory is there, or can be made, and that files can be made in it.
-
-        Raises:
-            UserError: they cannot.
-        """
+        """Raise `UserError` if the directory cannot be created and written; does not create it."""
         with readable_os_errors(self.path):
             place = next(folder for folder in (self.path.absolute(), *self.path.absolute().parents) if folder.exists())
             if not place.is_dir():
@@ -174,20 +153,16 @@ class RunDirectory:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
 
     def create(self) -> None:
-        """Make the directory, with those above it.
-
-        Raises:
-            UserError: it cannot be made.
-        """
+        """Create the directory and its parents; raises `UserError` if it cannot be created."""
         with readable_os_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Keep every other process out, on this machine and on those that share the file system.
+        """Lock the directory against all other processes, also on machines that share the file system.
 
         Raises:
-            UserError: another process has it, or it cannot be written.
+            UserError: another process holds the lock, or the directory cannot be written.
         """
         self.create()
         with ExitStack() as stack:
@@ -203,60 +178,15 @@ class RunDirectory:
             yield
 
 
-def own_place(directory: Path, name: str, row: str, seed: int) -> bool:
-    """Return whether a directory is the place of the run whose files lie in it.
-
-    A copy (`seed-0.bak`, `ppm_old/seed-0`) holds the files of another run.
+def own_place(directory: Path, row: str, seed: int) -> bool:
+    """Return whether a directory is the place of the run whose files it holds; a copy (`seed-0.bak`) is not.
 
     Args:
-        directory: the run's directory.
-        name: name of the sweep in the run's config or result; not compared, because the folder of a whole sweep may
-            have been moved or renamed.
+        directory: directory of the run. The folder of the whole sweep may have been moved or renamed.
         row: row in the run's config or result.
         seed: seed in the run's config or result.
     """
     whole = directory.absolute()
-    # Bytes, because a terminal without UTF-8 gives the names of folders in another form than the files in them.
+    # Compared as bytes: a terminal without UTF-8 decodes the names of folders in another way than their files.
     same_row = os.fsencode(whole.parent.name) == row.encode(errors="surrogateescape")
     return whole.name == f"seed-{seed}" and same_row
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write plain content, whole or not at all.
-
-    Raises:
-        UserError: a number in it is not finite, for which JSON has no word.
-    """
-    try:
-        text = json.dumps(content, indent=1, allow_nan=False)
-    except ValueError:
-        raise UserError(f"{path}: not written, a number in it is infinite or not a number") from None
-    write_text(path, f"{text}\n")
-
-
-def read_json(path: Path) -> Any:
-    """Read plain content; NaN and Infinity, which older versions wrote, are read too.
-
-    Raises:
-        UserError: the file cannot be read, or is not JSON.
-    """
-    try:
-        if not path.is_file():
-            raise UserError(f"{path}: no such file; restore it")
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(unusable(error)) from error
-    except (ValueError, RecursionError) as error:  # not UTF-8 is a ValueError, too
-        raise UserError(f"{path}: not valid JSON ({error}); restore or delete it") from error
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Content of a JSON file that holds an object.
-
-    Raises:
-        UserError: it cannot be read or holds something else.
-    """
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object, found {type(content).__name__}; restore or delete it")
-    return content

@@ -1,4 +1,4 @@
-"""When two runs are the same run: everything in a config that decides its numbers."""
+"""Identity of a run: the settings in its config that determine its numbers."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 Plain = dict[str, Any]
-"""A resolved config as dicts, lists, strings and numbers."""
+"""Resolved config of dicts, lists, strings and numbers."""
 
 MACHINE_KEYS = (
     "dataset.root",
@@ -16,16 +16,16 @@ MACHINE_KEYS = (
     "outputs",
     "trainer.enable_progress_bar",
 )
-"""Where and how comfortably a run runs, not what it computes: left out of the hash."""
+"""Settings that do not affect results: left out of the hash."""
 
 
 def config_hash(config: Plain) -> str:
-    """Twelve hex digits of everything in a resolved config that decides a run's numbers."""
+    """Hash of the settings that determine a run's numbers, in twelve hexadecimal digits."""
     return hashlib.sha256(json.dumps(dict(_scientific(config)), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def config_difference(before: Plain, after: Plain) -> list[str]:
-    """Lines `key: old -> new` where two resolved configs would give different numbers."""
+    """Lines `key: old -> new` for the settings in which two configs give different numbers."""
     old, new = dict(_scientific(before)), dict(_scientific(after))
     keys = [*old, *(key for key in new if key not in old)]
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]

@@ -1,4 +1,4 @@
-"""Scores of single images, from the counts that a run keeps of every one."""
+"""Scores of single images, computed from the per-image counts of a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import mean_iou
 from ocnet_pl.record.image_counts import read_counts
-from ocnet_pl.record.result import Result, evaluation_key
+from ocnet_pl.record.result import Result
 
 
 @dataclass(frozen=True)
 class ImageScores:
-    """Of the images of a split, in its order.
+    """Scores of the images of a split, in its order.
 
     Attributes:
-        split: of the data set.
-        names: of the image files.
-        miou: mean IoU over the classes that are there or predicted in the image, in 0..1; NaN where none is.
+        split: name of the split.
+        names: names of the image files.
+        miou: mean IoU in 0..1 over the classes in the image's truth or prediction; NaN if it has none.
     """
 
     split: str
@@ -33,34 +33,29 @@ class ImageScores:
         return order
 
 
-def validation_key(result: Result, checkpoint: str = "last") -> str:
-    """The evaluation of a checkpoint on the run's validation split, under the run's own protocol."""
-    return evaluation_key(checkpoint, result.val_split, result.protocol)
-
-
 def image_scores(result: Result, checkpoint: str = "last") -> ImageScores:
-    """Of the validation images.
+    """Scores of the validation images.
 
     Raises:
-        UserError: the checkpoint was not tested on them, or the counts of that test are not there or damaged.
+        UserError: the checkpoint was not tested on them, or the counts of that test are missing or damaged.
     """
-    key = validation_key(result, checkpoint)
+    key = result.evaluation_key(checkpoint)
     if key not in result.evaluations:
         raise UserError(
             f"{result.directory}: {key} was not tested; "
-            f"ocnet-evaluate checkpoint={result.directory}/checkpoints/{checkpoint}.ckpt"
+            f"run ocnet-evaluate checkpoint={result.directory}/checkpoints/{checkpoint}.ckpt"
         )
     kept = read_counts(result, key)
     if kept is None:
-        raise UserError(f"{result.directory}: the counts of every image of {key} are not there; copy them there again")
-    return ImageScores(key.split("/")[1], kept.images, mean_iou(kept.counts))
+        raise UserError(f"{result.directory}: the per-image counts of {key} are missing; restore them")
+    return ImageScores(result.val_split, kept.images, mean_iou(kept.counts))
 
 
 def farthest_apart(first: ImageScores, second: ImageScores, count: int) -> list[int]:
-    """Indices of the images at which each of two runs is ahead most: up to `count` of the first, then of the second.
+    """Indices of the images in which two runs differ most: up to `count` where the first is ahead, then the second.
 
     Raises:
-        UserError: they were tested on different images, or do equally well in every one.
+        UserError: the runs were tested on different images, or do not differ in any image.
     """
     if list(first.names) != list(second.names):
         raise UserError("these two runs were tested on different images; compare runs of one sweep")
@@ -69,5 +64,5 @@ def farthest_apart(first: ImageScores, second: ImageScores, count: int) -> list[
     of_first = [index for index in order[:count] if ahead[index] > 0]
     of_second = [index for index in order[::-1][:count] if ahead[index] < 0]
     if not of_first and not of_second:
-        raise UserError("these two runs do equally well in every image; compare two others")
+        raise UserError("these two runs have the same score in every image; compare two other runs")
     return of_first + of_second

@@ -1,11 +1,11 @@
-"""A folder's lock that can be looked at without being taken.
+"""Lock of a folder that can be inspected without being taken.
 
-On Linux it is an open file description lock (fcntl(2), F_OFD_SETLK) on `.lock`: the kernel releases it when its process
-ends in any way, network file systems pass it on to other machines, and F_OFD_GETLK answers who has it without taking
-it, which flock(2) cannot. That `.lock` exists says nothing.
+On Linux, an open file description lock (fcntl(2), F_OFD_SETLK) on `.lock`: the kernel releases it when its process ends
+in any way, and network file systems pass it on to other machines. Unlike flock(2), it can be queried without being
+taken (F_OFD_GETLK). The existence of `.lock` means nothing.
 
-Where a file system or a platform has no such locks, `.lease` takes its place: a file that its holder renews, and that
-counts as abandoned when it was not renewed for `LEASE_SECONDS`.
+File systems and platforms without such locks use `.lease`: a file that its holder renews, and that counts as abandoned
+after `LEASE_SECONDS` without renewal.
 """
 
 import errno
@@ -23,7 +23,7 @@ from filelock import SoftFileLease, Timeout
 LOCK, LEASE = ".lock", ".lease"
 
 LEASE_SECONDS = 120.0
-"""Longer than network file systems remember the time of a file (a minute)."""
+"""Longer than network file systems cache the time of a file (a minute)."""
 
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
 _STRUCT_FLOCK = "hhqqi4x"  # l_type, l_whence, l_start, l_len (0: the whole file), l_pid (0 in these requests)
@@ -35,10 +35,10 @@ class LockedError(Exception):
 
 @contextmanager
 def locked(folder: Path, patience: float = 0.0, every: float = 0.05) -> Iterator[None]:
-    """Hold a folder's lock during the block.
+    """Hold a folder's lock within the block.
 
     Args:
-        folder: an existing folder.
+        folder: existing folder.
         patience: seconds to wait for another process.
         every: seconds between attempts.
 
@@ -57,20 +57,20 @@ def locked(folder: Path, patience: float = 0.0, every: float = 0.05) -> Iterator
             with _leased(folder, patience):
                 yield
             return
-        if _is_leased(folder):  # by a machine that has no locks
+        if _is_leased(folder):  # by a machine without locks
             raise LockedError
         try:
             yield
         finally:
-            _set(handle, fcntl.F_UNLCK)  # closing does not suffice where a forked process holds the file open
+            _set(handle, fcntl.F_UNLCK)  # closing is not enough if a forked process holds the file open
     finally:
         os.close(handle)
 
 
 def is_locked(folder: Path) -> bool:
-    """Return whether a process holds a folder's lock; nothing is taken or written.
+    """Return whether a process holds a folder's lock, without taking it or writing anything.
 
-    A lock whose file this user may not read counts as not held: who tries to take it gets an error.
+    A lock file that this user may not read counts as not held; taking such a lock raises an error.
     """
     try:
         handle = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
@@ -83,7 +83,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def _take(handle: int) -> bool | None:
-    """Return whether the lock was taken; None where there are no such locks."""
+    """Return whether the lock was taken; None if the file system or platform has no such locks."""
     try:
         _set(handle, fcntl.F_WRLCK)
     except (AttributeError, OSError) as error:  # AttributeError: a platform without F_OFD_SETLK
@@ -110,7 +110,7 @@ def _held_by_another(handle: int) -> bool:
 
 @contextmanager
 def _leased(folder: Path, patience: float) -> Iterator[None]:
-    # An abandoned lease of another machine is recognised by waiting that long for a sign of life.
+    # A lease of another machine is recognised as abandoned by waiting that long for its renewal.
     abandoned = (folder / LEASE).exists() and not _is_leased(folder)
     lease = SoftFileLease(
         folder / LEASE,

@@ -1,4 +1,4 @@
-"""Pictures that a finished run keeps of its first validation images: where they lie, and reading them back."""
+"""Pictures of the first validation images that a finished run keeps."""
 
 from pathlib import Path
 from typing import Literal
@@ -20,16 +20,12 @@ def sample_file(run: Path, name: str, kind: Kind) -> Path:
 
 
 def read_sample(path: Path) -> Image.Image:
-    """Decode a picture in its own mode.
-
-    Raises:
-        UserError: it is damaged, or has too many pixels for a sample.
-    """
+    """Decode a picture in its own mode."""
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             if picture.width * picture.height > _MAX_PIXELS:
                 raise ValueError(f"{picture.width}x{picture.height} pixels")
             picture.load()
         return picture
-    except Exception as error:  # a damaged file makes Pillow raise all kinds
-        raise UserError(f"{path}: cannot be decoded, damaged or not a sample; restore or delete it") from error
+    except Exception as error:  # a damaged file makes Pillow raise many kinds of exceptions
+        raise UserError(f"{path}: damaged, or not a sample; restore or delete it") from error

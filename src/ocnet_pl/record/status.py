@@ -8,25 +8,25 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ocnet_pl.errors import UserError, readable_os_errors
+from ocnet_pl.errors import UserError
 from ocnet_pl.record.curves import last_logged_step, start_of
 from ocnet_pl.record.directory import RunDirectory, State, own_place
-from ocnet_pl.record.plan import PLAN, planned_runs
-from ocnet_pl.record.result import Result, evaluation_key
+from ocnet_pl.record.plan import planned_runs
+from ocnet_pl.record.result import Result
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Progress of one run, as far as its files show it.
+    """Progress of one run, as recorded in its files.
 
     Attributes:
         name: `<row>/seed-<n>`.
-        state: of the run.
-        steps: done, as far as they are logged; None before the first log of this start.
-        max_steps: of the training; None before the first start.
-        seconds: of training, of a finished run; else None.
-        seconds_left: of training, at the pace since this start; None where that cannot be known.
-        note: the error of a failed run, the score of a finished one, the file that is damaged.
+        state: state of the run.
+        steps: number of steps that are logged; None before the first log of this start.
+        max_steps: number of steps of the training; None before the first start.
+        seconds: training time of a finished run; else None.
+        seconds_left: remaining training time at the pace since this start; None if unknown.
+        note: error of a failed run, score of a finished one, or reason why a file cannot be read.
     """
 
     name: str
@@ -38,26 +38,10 @@ class RunStatus:
     note: str = ""
 
 
-def find_sweeps(folder: Path) -> list[Path]:
-    """The folder itself, or those directly in it, that hold runs.
-
-    Raises:
-        UserError: there is none.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such directory; give the one of a sweep, for example outputs/demo")
-    with readable_os_errors(folder):
-        folders = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
-    sweeps = [path for path in folders if (path / PLAN).is_file() or any(path.glob("*/seed-*/config.json"))]
-    if not sweeps:
-        raise UserError(f"{folder}: no sweep and no run in it; start one: ocnet-train experiment=demo")
-    return sweeps
-
-
 def sweep_status(sweep: Path) -> tuple[list[RunStatus], list[str]]:
-    """Every planned run in its order, then the others that were started there; and remarks on what is left out.
+    """Status of the planned runs in order, then of other runs in the folder; and remarks on what is left out.
 
-    Left out are copies of runs, and a plan that is damaged.
+    Copies of runs and a damaged plan are left out.
     """
     remarks = []
     try:
@@ -70,26 +54,26 @@ def sweep_status(sweep: Path) -> tuple[list[RunStatus], list[str]]:
         if run in runs:
             continue
         if owner := _owner(run):
-            remarks.append(f"{run.path}: a copy of {owner}, left out; move it out of the sweep's folder or rename it")
+            remarks.append(f"{run.path}: skipped, a copy of {owner}; move it out of the sweep's folder or rename it")
         else:
             runs.append(run)
     return [_status(run) for run in runs], remarks
 
 
 def _owner(run: RunDirectory) -> str:
-    """`<row>/seed-<n>` of the run of which a directory holds a copy; empty if the run is the directory's own."""
+    """Name of the run that a directory holds a copy of; empty if the directory holds its own run."""
     try:
         config = run.read_started() or {}
     except UserError:
-        config = {}  # its state tells
+        config = {}  # reported with its state
     row, seed = str(config.get("row", run.row)), config.get("seed", run.path.name.removeprefix("seed-").split(".")[0])
-    return "" if own_place(run.path, "", row, seed) else f"{row}/seed-{seed}"
+    return "" if own_place(run.path, row, seed) else f"{row}/seed-{seed}"
 
 
 def seconds_left(runs: Sequence[RunStatus]) -> float | None:
-    """Of the whole sweep, if runs still to come take as long as others and as many stay side by side.
+    """Remaining time of the sweep, if all runs take equally long and as many keep running side by side.
 
-    None where nothing is running, or nothing is known of the pace.
+    None if no run is running or the pace is unknown.
     """
     running = [run for run in runs if run.state is State.RUNNING]
     to_come = sum(run.state in (State.WAITING, State.BROKEN) for run in runs)
@@ -103,32 +87,32 @@ def seconds_left(runs: Sequence[RunStatus]) -> float | None:
 
 
 def _status(run: RunDirectory) -> RunStatus:
-    name, state = f"{run.row}/{run.path.name}", State.WAITING
+    state = State.WAITING
     try:
         state = run.state()
-        return _readable_status(run, name, state)
+        return _readable_status(run, state)
     except UserError as error:
-        return RunStatus(name, state, note=str(error))
+        return RunStatus(run.name, state, note=str(error))
 
 
-def _readable_status(run: RunDirectory, name: str, state: State) -> RunStatus:
-    """Raises: UserError: a file of the run is damaged."""
+def _readable_status(run: RunDirectory, state: State) -> RunStatus:
     if state is State.DONE:
         result = Result.read(run.result)
-        return RunStatus(name, state, result.steps, result.steps, result.seconds, None, _score(result))
+        return RunStatus(run.name, state, result.steps, result.steps, result.seconds, None, _score(result))
     note = run.read_failure() if state is State.FAILED else ""
     max_steps = _max_steps(run.read_started() or {})
     log = max(run.logs.glob("step-*/metrics.csv"), key=_written, default=None)
-    if state is State.RUNNING and (log is None or _written(log) < _written(run.started)):  # of the start before
-        return RunStatus(name, state, None, max_steps, note="starts")
+    running = state is State.RUNNING
+    if running and (log is None or _written(log) < _written(run.started)):  # the log of an earlier start
+        return RunStatus(run.name, state, None, max_steps, note="starting")
     try:
         steps = last_logged_step(log) if log else None
-        left = _seconds_left(run, log, steps, max_steps) if log and state is State.RUNNING else None
+        left = _seconds_left(run, log, steps, max_steps) if log and running else None
     except (OSError, ValueError, csv.Error) as error:
-        return RunStatus(name, state, None, max_steps, note=note or f"{log}: cannot be read ({error})")
-    if state is State.RUNNING:
-        return RunStatus(name, state, steps, max_steps, None, left, "tests" if steps == max_steps else "")
-    return RunStatus(name, state, steps, max_steps, note=note)
+        return RunStatus(run.name, state, None, max_steps, note=note or f"{log}: cannot be read ({error})")
+    return RunStatus(
+        run.name, state, steps, max_steps, None, left, "testing" if running and steps == max_steps else note
+    )
 
 
 def _max_steps(config: dict[str, Any]) -> int | None:
@@ -152,6 +136,5 @@ def _written(path: Path) -> float:
 
 
 def _score(result: Result) -> str:
-    split = result.val_split
-    evaluation = result.evaluations.get(evaluation_key("last", split, result.protocol))
-    return "" if evaluation is None or evaluation.miou is None else f"{split} mIoU {100 * evaluation.miou:.2f}"
+    evaluation = result.evaluations.get(result.evaluation_key())
+    return f"{result.val_split} mIoU {100 * evaluation.miou:.2f}" if evaluation and evaluation.miou is not None else ""

@@ -1,1 +1,1 @@
-"""A table on the terminal, as HTML, Markdown, LaTeX and CSV. Nothing here computes a number."""
+"""Reports of a table: terminal, HTML, Markdown, LaTeX and CSV. They compute no scores."""

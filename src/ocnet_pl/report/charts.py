@@ -3,6 +3,7 @@
 import io
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -13,17 +14,17 @@ from ocnet_pl.escaping import figure_text
 from ocnet_pl.table import Row, Table
 from ocnet_pl.table.classes import ClassIoU, by_class
 
-MOST_CLASSES = 20
+_MOST_CLASSES = 20
 _DRAWN_BELOW = 1e30
-"""A loss that diverged further would leave no room on the axis for the others."""
+"""Greater losses, of trainings that diverged, would compress the axis."""
 _BELOW = 0.26
-"""The seeds of a row below their mean, in rows."""
+"""Distance of the seeds' dots below their mean, in rows."""
 
 
 def dots(table: Table) -> Figure:
-    """Mean and standard deviation of the main column by row, a dot for every seed, a dotted line for the paper's.
+    """Draw mean and standard deviation of the main column by row, a dot per seed, and a dotted line for the paper.
 
-    No bars: their lengths would compare wrongly on an axis that does not begin at 0.
+    Without bars: on an axis that does not begin at 0, their lengths would mislead.
     """
     cells = [(row.label, row.cells[table.main_column]) for row in table.rows if row.results]
     figure = Figure(figsize=(7.5, 0.9 + 0.42 * len(cells)), layout="constrained")
@@ -35,19 +36,14 @@ def dots(table: Table) -> Figure:
         axes.plot(seeds, [i + _BELOW] * len(seeds), "o", color=f"C{i}", markersize=4, markeredgewidth=0, alpha=0.7)
         if cell.paper is not None:
             axes.plot([cell.paper[0]] * 2, [i - 0.4, i + 0.4], color="black", linestyle=":", linewidth=1.5)
-    axes.set_yticks(range(len(cells)), [figure_text(label) for label, _ in cells])
     axes.set_ylim(len(cells) - 0.4, -0.6)
     axes.margins(x=0.04)
-    axes.set_xlabel(figure_text(table.columns[table.main_column].label))
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color="0.92")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    _label(axes, [label for label, _ in cells], table.columns[table.main_column].label)
     return figure
 
 
 def curves(table: Table) -> Figure:
-    """Training loss and validation mIoU over steps: mean over seeds, and a band of one standard deviation."""
+    """Draw training loss and validation mIoU over steps: mean over seeds, with a band of one standard deviation."""
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     loss, score = figure.subplots(1, 2)
     for i, row in enumerate(table.rows):
@@ -64,13 +60,13 @@ def curves(table: Table) -> Figure:
 
 
 def class_dots(table: Table) -> tuple[Figure, int]:
-    """IoU of every class and row: a dot for every seed, a bar for the mean; and how many classes are drawn.
+    """Draw the IoU of every class and row: a dot per seed, a bar for the mean. Return the number of classes drawn, too.
 
-    Of more than `MOST_CLASSES` it draws those whose means differ most between rows, in the data set's order.
+    Of more than `_MOST_CLASSES` classes, those whose means differ most between rows, in the order of the data set.
     """
-    all_of_them = dict(by_class(table))
-    ranked = sorted(all_of_them, key=lambda name: -_range(all_of_them[name]))[:MOST_CLASSES]
-    drawn = {name: ious for name, ious in all_of_them.items() if name in ranked}
+    classes = dict(by_class(table))
+    ranked = sorted(classes, key=lambda name: -_range(classes[name]))[:_MOST_CLASSES]
+    drawn = {name: ious for name, ious in classes.items() if name in ranked}
     labels = [row.label for row in table.rows if row.results]
     step = 0.8 / max(len(labels), 1)
     figure = Figure(figsize=(10, 1.1 + len(drawn) * max(0.25, 0.075 * len(labels))), layout="constrained")
@@ -81,24 +77,29 @@ def class_dots(table: Table) -> tuple[Figure, int]:
                 y = place - 0.4 + (i + 0.5) * step
                 values = list(ious[label].values.values())
                 axes.plot(values, [y] * len(values), "o", color=f"C{i}", markersize=3, alpha=0.8)
-                axes.plot([ious[label].spread.mean] * 2, [y - step / 2, y + step / 2], color=f"C{i}", linewidth=2)
+                axes.plot([ious[label].over_seeds.mean] * 2, [y - step / 2, y + step / 2], color=f"C{i}", linewidth=2)
         axes.plot([], [], "o-", color=f"C{i}", markersize=3, label=figure_text(label))
     for place in range(1, len(drawn)):
         axes.axhline(place - 0.5, color="0.9", linewidth=0.8)
-    axes.set_yticks(range(len(drawn)), [figure_text(name) for name in drawn])
     axes.set_ylim(max(len(drawn), 1) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("IoU (%)")
-    axes.grid(axis="x", color="0.92")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    _label(axes, list(drawn), "IoU (%)")
     if labels:
         figure.legend(loc="outside right upper", frameon=False)
     return figure, len(drawn)
 
 
+def _label(axes: Any, names: Sequence[str], x_label: str) -> None:
+    """Name the rows of a chart of dots, and its axis."""
+    axes.set_yticks(range(len(names)), [figure_text(name) for name in names])
+    axes.set_xlabel(figure_text(x_label))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color="0.92")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+
+
 def _range(ious: dict[str, ClassIoU]) -> float:
-    means = [iou.spread.mean for iou in ious.values() if iou.spread.n]
+    means = [iou.over_seeds.mean for iou in ious.values() if iou.over_seeds.n]
     return max(means) - min(means)
 
 
@@ -117,9 +118,9 @@ def _curve(axes: Any, row: Row, metric: str, scale: float, colour: str) -> None:
 
 
 def svg(figure: Figure) -> str:
-    """For a page: the same chart is the same text."""
+    """Format a chart for a page; equal charts give equal text."""
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "ocnet_pl", "svg.fonttype": "none"}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")  # the reader's browser has other fonts
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # the browser has other fonts
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()[buffer.getvalue().index("<svg") :]

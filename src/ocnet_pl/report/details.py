@@ -1,9 +1,9 @@
-"""What lies behind the cells of a table: every run, and every class."""
+"""Tables behind a table: every run, and every class."""
 
 import math
 
+from ocnet_pl.drawing.numbers import NONE, plus_minus
 from ocnet_pl.record.result import Result
-from ocnet_pl.report.text import mean_sd
 from ocnet_pl.table import Row, Table
 from ocnet_pl.table.classes import by_class
 from ocnet_pl.table.columns import best_validation
@@ -13,23 +13,22 @@ Grid = tuple[list[str], list[list[str]]]
 
 
 def runs(table: Table) -> Grid:
-    """One line a planned or finished run."""
+    """One line per planned or finished run."""
     main = table.columns[table.main_column].label
-    headings = ["Method", "Seed", main, "Best in training", "at step", "of steps", "Hours", "Config", "Weights"]
+    headings = ["Method", "Seed", main, "Best validation", "at step", "of steps", "Hours", "Config", "Weights"]
     lines = []
     for row in table.rows:
-        finished = {seed: _run(table, row, result) for seed, result in row.results.items()}
-        missing = {seed: [str(state), *["-"] * (len(headings) - 3)] for seed, state in row.unfinished.items()}
-        by_seed = finished | missing
-        lines += [[row.label, str(seed), *by_seed[seed]] for seed in sorted(by_seed)]
+        cells = {seed: _run(table, row, result) for seed, result in row.results.items()}
+        cells |= {seed: [str(state), *[NONE] * (len(headings) - 3)] for seed, state in row.unfinished.items()}
+        lines += [[row.label, str(seed), *cells[seed]] for seed in sorted(cells)]
     return headings, lines
 
 
 def classes(table: Table) -> Grid:
-    """One line a class, a column for every row of the table: IoU over seeds."""
+    """One line per class with its IoU over seeds, one column per row of the table."""
     rows = [row.label for row in table.rows if row.results]
     lines = [
-        [name, *(mean_sd(ious[label].spread) if label in ious else "-" for label in rows)]
+        [name, *(plus_minus(ious[label].over_seeds) if label in ious else NONE for label in rows)]
         for name, ious in by_class(table)
     ]
     return ["IoU (%)", *rows], lines
@@ -37,11 +36,10 @@ def classes(table: Table) -> Grid:
 
 def _run(table: Table, row: Row, result: Result) -> list[str]:
     value = row.cells[table.main_column].values[result.seed]
-    best = best_validation(result)
+    step, best = best_validation(result) or (None, math.nan)
     return [
-        "-" if math.isnan(value) else f"{value:.2f}",
-        f"{100 * best[1]:.2f}" if best else "-",
-        str(best[0]) if best else "-",
+        *(NONE if math.isnan(number) else f"{number:.2f}" for number in (value, 100 * best)),
+        NONE if step is None else str(step),
         str(result.steps),
         f"{result.seconds / 3600:.2f}",
         result.config_hash,

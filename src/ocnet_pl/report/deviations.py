@@ -1,4 +1,4 @@
-"""How a deviation from the paper reads."""
+"""Deviations from the paper, in words."""
 
 from typing import Any
 
@@ -28,9 +28,9 @@ NAMES = {
     "loss.auxiliary_weight": "weight of the auxiliary loss",
     "inference": "test protocol",
     "trainer.precision": "precision",
-    "trainer.accumulate_grad_batches": "micro-batches a step",
+    "trainer.accumulate_grad_batches": "micro-batches per step",
 }
-"""For readers; any other key is called by itself."""
+"""Names of config keys for readers; other keys are shown as they are."""
 
 
 def in_words(deviation: Deviation) -> str:
@@ -41,7 +41,7 @@ def in_words(deviation: Deviation) -> str:
 
 
 def _value(value: Any) -> str:
-    """`yes`, `769x769`, `none`; anything else as it is."""
+    """Value for readers: `yes`, `769x769`, `none`."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:

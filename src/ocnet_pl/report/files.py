@@ -1,4 +1,4 @@
-"""A table as files: Markdown, CSV, LaTeX and one HTML page."""
+"""Files of a table: Markdown, CSV, LaTeX and one HTML page."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,8 @@ from ocnet_pl.report.pages import html, markdown
 from ocnet_pl.table import Table
 
 
-def write_files(table: Table, folder: Path) -> list[Path]:
-    """Write `table.md`, `table.csv`, `table.tex` and `table.html`; return their paths."""
-    contents = table_files(table, folder)
-    write_all(contents)
-    return list(contents)
-
-
 def table_files(table: Table, folder: Path) -> dict[Path, str]:
-    """What `table.md`, `table.csv`, `table.tex` and `table.html` hold, by path."""
+    """Content of `table.md`, `table.csv`, `table.tex` and `table.html`, by path."""
     return {
         folder / "table.md": markdown(table),
         folder / "table.csv": comma_separated(table),
@@ -32,10 +25,10 @@ def table_files(table: Table, folder: Path) -> dict[Path, str]:
 
 
 def published_files(tables: Sequence[Table], folder: Path) -> dict[Path, str]:
-    """What `<name>.md` and its picture `<name>.svg` hold, by path, for a folder that is read on GitHub.
+    """Content of `<name>.md` and its picture `<name>.svg`, by path, for a folder that is read on GitHub.
 
     Raises:
-        UserError: two tables have one name.
+        UserError: two tables have the same name.
     """
     names = [table.name.replace("/", "-") for table in tables]
     if twice := next((name for name, count in Counter(names).items() if count > 1), None):
@@ -50,10 +43,10 @@ def published_files(tables: Sequence[Table], folder: Path) -> dict[Path, str]:
 
 
 def write_all(contents: Mapping[Path, str]) -> None:
-    """Write files, each whole; none is replaced unless all can be written.
+    """Write files atomically; none is replaced unless all can be written.
 
     Raises:
-        OSError: one of them cannot.
+        OSError: a file cannot be written.
     """
     refuse_unwritable(*contents)
     for path, content in contents.items():

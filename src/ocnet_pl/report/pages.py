@@ -1,4 +1,4 @@
-"""A table as one HTML page, and as Markdown."""
+"""A table as one HTML page and as Markdown."""
 
 from typing import Any
 
@@ -6,10 +6,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from ocnet_pl import escaping
+from ocnet_pl.drawing.numbers import NONE
 from ocnet_pl.escaping import printable
 from ocnet_pl.report import charts, details, samples
+from ocnet_pl.report.cells import PAPER, Entry, lines, report_columns
 from ocnet_pl.report.footnotes import legend, made_with, remarks
-from ocnet_pl.report.text import CONTEXT, PAPER, headings, line, number_and_said
 from ocnet_pl.table import Row, Table
 
 _TEMPLATES = Environment(
@@ -25,17 +26,18 @@ _TEMPLATES.filters |= {"markdown": escaping.markdown, "paragraph": escaping.mark
 
 
 def markdown(table: Table) -> str:
-    """A table that reads well on GitHub."""
-    return _TEMPLATES.get_template("table.md").render(_content(table))
+    """Format a table for GitHub."""
+    headings, *rows = lines(table)
+    return _TEMPLATES.get_template("table.md").render(_notes(table), headings=headings, lines=rows)
 
 
 def html(table: Table) -> str:
-    """One page without any other file: table, dots, runs, classes, curves, and one image as every row predicts it."""
+    """Format one self-contained page: table, dots, runs, classes, curves, and the predictions for one image."""
     class_dots, drawn = charts.class_dots(table)
     return _TEMPLATES.get_template("table.html").render(
-        _content(table),
-        columns=[heading for heading in headings(table) if heading != PAPER],
-        stacks=[_stack(table, row) for row in table.rows],
+        _notes(table),
+        headings=[column.heading for column in report_columns(table) if column.heading != PAPER],
+        rows=[_entries(table, row) for row in table.rows],
         runs=details.runs(table),
         by_class=details.classes(table),
         dots=charts.svg(charts.dots(table)),
@@ -47,25 +49,24 @@ def html(table: Table) -> str:
     )
 
 
-def _stack(table: Table, row: Row) -> list[tuple[str, str]]:
-    """Number and small print of every cell: the paper's number stands below ours, and so does what is said of ours."""
-    stack: list[tuple[str, str]] = [(row.label, "")]
-    for heading, cell in list(zip(headings(table), line(table, row), strict=True))[1:]:
-        if heading == PAPER:
-            ours, said = stack.pop()
-            papers = [f"paper {cell}"] if cell != "-" else []
-            stack.append((ours, ", ".join([said] * bool(said) + papers)) if row.name else (cell, ""))
-        else:
-            number, said = number_and_said(cell)
-            stack.append((number, said if heading == CONTEXT else said.strip("()")))
-    return stack
+def _entries(table: Table, row: Row) -> list[Entry]:
+    """Cells of a row; the paper's numbers are added to the notes of ours, or replace them in rows that are not ours."""
+    entries: list[Entry] = []
+    for column in report_columns(table):
+        entry = column.entry(row)
+        if column.heading != PAPER:
+            entries.append(entry)
+        elif not row.name:
+            entries[-1] = entry
+        elif entry.value != NONE:
+            ours = entries[-1]
+            entries[-1] = Entry(ours.value, ", ".join(filter(None, (ours.note, f"paper {entry.value}"))))
+    return entries
 
 
-def _content(table: Table) -> dict[str, Any]:
+def _notes(table: Table) -> dict[str, Any]:
     return {
         "table": table,
-        "headings": headings(table),
-        "lines": [line(table, row) for row in table.rows],
         "legend": legend(table),
         "remarks": remarks(table),
         "made_with": made_with(table),

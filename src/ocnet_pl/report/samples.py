@@ -1,4 +1,4 @@
-"""One validation image as every row of a table predicts it, and what its colours mean."""
+"""One validation image with the predictions of every row, and the meaning of its colours."""
 
 import base64
 from pathlib import Path
@@ -14,7 +14,7 @@ _INPUT = "Input"
 
 
 def pictures(table: Table) -> list[tuple[str, str]]:
-    """(caption, data URI): the image, its truth, and what each row's first seed predicts."""
+    """(caption, data URI) of the image, its truth, and the prediction of each row's first seed."""
     return [
         (caption, "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode())
         for caption, path in _files(table)
@@ -22,23 +22,23 @@ def pictures(table: Table) -> list[tuple[str, str]]:
 
 
 def colours(table: Table) -> list[tuple[str, str]]:
-    """(class, `#rrggbb`) of all that these pictures show, in the order of the data set."""
+    """(class, `#rrggbb`) of the classes in these pictures, in the order of the data set."""
     names = next((list(e.iou) for result in table.results for e in result.evaluations.values() if e.iou), [])
     found: dict[int, str] = {}
     for caption, path in _files(table):
         if caption == _INPUT:
             continue
         picture = read_sample(path)
-        if picture.mode != "P":  # of a version that kept colours instead of train ids
+        if picture.mode != "P":  # older versions kept colours instead of train ids
             return []
         palette = picture.getpalette() or []
-        for number in map(int, np.unique(np.asarray(picture))):
-            if rgb := bytes(palette[3 * number : 3 * number + 3]):  # else a colour that the palette lacks
-                found[number] = f"#{rgb.hex()}"
+        for class_id in map(int, np.unique(np.asarray(picture))):
+            if rgb := bytes(palette[3 * class_id : 3 * class_id + 3]):  # else the palette lacks this colour
+                found[class_id] = f"#{rgb.hex()}"
     return [
-        ("not labelled" if number == IGNORE else names[number], colour)
-        for number, colour in sorted(found.items())
-        if number == IGNORE or number < len(names)
+        ("not labelled" if class_id == IGNORE else names[class_id], colour)
+        for class_id, colour in sorted(found.items())
+        if class_id == IGNORE or class_id < len(names)
     ]
 
 
@@ -57,7 +57,7 @@ def _path(row: Row, name: str, kind: Kind) -> Path:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a picture is there; of damaged ones the table's notes tell."""
+    """Return whether a picture exists; the table's notes report damaged ones."""
     try:
         return path.is_file() and bool(read_sample(path))
     except UserError:

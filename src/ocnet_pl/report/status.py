@@ -1,4 +1,4 @@
-"""How far a sweep is, on the terminal."""
+"""Progress of a sweep, on the terminal."""
 
 from collections.abc import Sequence
 
@@ -21,13 +21,13 @@ _COLOURS = {
 
 
 def print_status(title: str, runs: Sequence[RunStatus], console: Console) -> None:
-    """One line a run, then what went wrong, how many are in which state, and how long it will still take."""
+    """Print one line per run, then the errors, the number of runs in each state, and the remaining time."""
     grid = RichTable(title=plain(title), title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for heading in ("Run", "State"):
         grid.add_column(heading, no_wrap=True)
     grid.add_column("Progress", width=12)
     grid.add_column("Steps", justify="right", no_wrap=True)
-    grid.add_column("Left", justify="right", no_wrap=True)
+    grid.add_column("Time left", justify="right", no_wrap=True)
     grid.add_column("", overflow="fold")
     for run in runs:
         colour = _COLOURS[run.state]
@@ -37,20 +37,20 @@ def print_status(title: str, runs: Sequence[RunStatus], console: Console) -> Non
         grid.add_row(plain(run.name), state, bar, _steps(run), duration(run.seconds_left), plain(note))
     console.print(grid)
     for run in runs:
-        if run.state is State.FAILED:  # an error is a sentence, too long for a cell
+        if run.state is State.FAILED:  # too long for a cell
             error = " ".join(run.note.split())
             console.print(plain(f"{run.name}: {error}"), style="red", highlight=False, soft_wrap=True)
     counts = ", ".join(f"{n} {state}" for state in State if (n := sum(run.state is state for run in runs)))
     left = seconds_left(runs)
-    still = f"; about {duration(left)} left at this pace, tests not counted" if left is not None else ""
+    still = f"; about {duration(left)} left at this pace, without tests" if left is not None else ""
     console.print(f"{len(runs)} runs: {counts}{still}", highlight=False)
     states = {run.state for run in runs}
     if State.RUNNING not in states and states & {State.FAILED, State.BROKEN, State.WAITING}:
-        console.print("no run is in training; the same ocnet-train command trains what is missing", style="yellow")
+        console.print("no run is in training; rerun the same ocnet-train command to train the rest", style="yellow")
 
 
 def duration(seconds: float | None) -> str:
-    """`45 s`, `12 min`, `3 h 05 min`, `2 d 4 h`; empty for what is not known."""
+    """Format a duration: `45 s`, `12 min`, `3 h 05 min`, `2 d 4 h`; empty if unknown."""
     if seconds is None:
         return ""
     minutes = round(seconds / 60)

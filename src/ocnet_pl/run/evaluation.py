@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ocnet_pl.build import build_tester
 from ocnet_pl.config.compose import plain
-from ocnet_pl.module import EvaluationModule
+from ocnet_pl.evaluation_module import EvaluationModule
 from ocnet_pl.process import refuse_other_group
 from ocnet_pl.record.directory import RunDirectory
 from ocnet_pl.record.identity import Plain, config_difference
@@ -15,6 +14,7 @@ from ocnet_pl.record.images import Fingerprint, recorded_images, trained_keys
 from ocnet_pl.record.result import Evaluation, Result, evaluation_key
 from ocnet_pl.run.restoring import Restored, carried_config, compose_again, restore
 from ocnet_pl.run.testing import test
+from ocnet_pl.run.trainer import build_tester
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _why_not_kept(
     split = str(restored.config.split)
     recorded = recorded_images(run).get(split)
     result = Result.read(run.result)
-    known = {recorded["sha256"]} if recorded else set()
+    known = {recorded.sha256} if recorded else set()
     known |= {one.data for other, one in result.evaluations.items() if other.split("/")[1] == split and one.data}
     if known and images.sha256 not in known:
         return f"not added to {run.result}: tested on other images than the run's own {split!r} ({restored.data.root})"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ocnet_pl.atomic import whole_file
 from ocnet_pl.counting import Counted
 from ocnet_pl.dataset.data_module import SegmentationDataModule
+from ocnet_pl.evaluation_module import EvaluationModule
 from ocnet_pl.metrics import Absent
-from ocnet_pl.module import EvaluationModule
 from ocnet_pl.record.images import Fingerprint, Keys, images_trained_on
 from ocnet_pl.record.result import Evaluation
 

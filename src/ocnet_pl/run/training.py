@@ -15,17 +15,18 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Callback, Timer
 from pytorch_lightning.loggers import CSVLogger
 
-from ocnet_pl.build import build_data, build_loggers, build_module, build_trainer
+from ocnet_pl.build import build_data, build_module
 from ocnet_pl.checkpoint import CheckpointConfig, checkpoint_callbacks, load_weights, read_checkpoint
 from ocnet_pl.config.compose import plain
 from ocnet_pl.dataset.cautions import cautions
 from ocnet_pl.dataset.data_module import SegmentationDataModule
+from ocnet_pl.drawing.numbers import percent
 from ocnet_pl.errors import UserError
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.predictor import Predictor
 from ocnet_pl.process import is_process_zero
 from ocnet_pl.record.curves import Curves, log_version, read_curves, start_of
-from ocnet_pl.record.directory import RunDirectory, State, write_json
+from ocnet_pl.record.directory import RunDirectory, State
 from ocnet_pl.record.identity import config_hash
 from ocnet_pl.record.images import (
     Fingerprint,
@@ -35,8 +36,8 @@ from ocnet_pl.record.images import (
     recorded_images,
     refuse_other_images,
 )
-from ocnet_pl.record.result import Result, SplitImages, evaluation_key
-from ocnet_pl.report.text import percent
+from ocnet_pl.record.result import Result, evaluation_key
+from ocnet_pl.record.sealed import write_json
 from ocnet_pl.run import provenance
 from ocnet_pl.run.callbacks.divergence import StopOnDivergence
 from ocnet_pl.run.callbacks.missed_validation import MissedValidation
@@ -45,6 +46,7 @@ from ocnet_pl.run.callbacks.progress import TrainingProgress
 from ocnet_pl.run.callbacks.stopping import StopAfterStep
 from ocnet_pl.run.samples import write_samples
 from ocnet_pl.run.testing import TestCounts, test
+from ocnet_pl.run.trainer import build_loggers, build_trainer
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ def _conclude(prepared: _Prepared, tested: Mapping[str, TestCounts], overrides: 
         evaluations={key: one.keep(run.counts(key)) for key, one in tested.items()},
         curves=curves,
         samples=write_samples(Predictor(network, prepared.module.protocol), prepared.data, run.samples),
-        data={split: SplitImages(len(one.keys), one.sha256) for split, one in prepared.images.items()},
+        data={split: one.summary() for split, one in prepared.images.items()},
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         rehearsal=_shortcomings(prepared, tested, curves),
     )

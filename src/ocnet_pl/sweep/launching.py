@@ -18,9 +18,10 @@ from omegaconf import DictConfig
 from ocnet_pl.config.compose import plain
 from ocnet_pl.errors import EXIT_INTERRUPTED, UserError
 from ocnet_pl.process import EXIT_STOPPED, GROUP_VARIABLES, die_with_parent, stop_children
-from ocnet_pl.record.directory import RunDirectory, State, write_json
+from ocnet_pl.record.directory import RunDirectory, State
 from ocnet_pl.record.plan import planned_runs, runs_of_start
 from ocnet_pl.record.result import Result
+from ocnet_pl.record.sealed import write_json
 from ocnet_pl.sweep.gpus import borrowed, visible_gpus
 
 CLUSTER_LAUNCHERS = ("slurm", "submitit_slurm")
@@ -157,7 +158,7 @@ def _report(run: RunDirectory, event: str) -> None:
 
 def _score(run: RunDirectory, config: DictConfig) -> float:
     result = Result.read(run.result)
-    evaluation = result.evaluations[f"last/{config.evaluate_on[0]}/{result.choices['inference']}"]
+    evaluation = result.evaluations[result.evaluation_key(split=config.evaluate_on[0])]
     return float("nan") if evaluation.miou is None else evaluation.miou
 
 

@@ -4,34 +4,33 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ocnet_pl.statistics import Spread, spread
-from ocnet_pl.table.columns import Column, Tested
+from ocnet_pl.statistics import MeanSD, mean_sd
+from ocnet_pl.table.columns import EvaluationColumn, TableColumn
 from ocnet_pl.table.structure import Row, Table
 
 
 @dataclass(frozen=True)
 class ClassIoU:
-    """One class in one row, in per cent.
+    """IoU of one class in one row, in per cent.
 
     Attributes:
-        values: by seed; NaN where the class neither occurs nor is predicted.
-        spread: mean and standard deviation over seeds.
+        values: IoU by seed; NaN if the class neither occurs nor is predicted.
+        over_seeds: mean and standard deviation over seeds.
     """
 
     values: dict[int, float]
-    spread: Spread
+    over_seeds: MeanSD
 
 
-def class_ious(column: Column, row: Row) -> dict[str, ClassIoU]:
-    """By class; empty for a column that has no classes."""
-    if not isinstance(column, Tested) or column.metric != "miou":
+def class_ious(column: TableColumn, row: Row) -> dict[str, ClassIoU]:
+    """IoU by class; empty for a column without classes."""
+    if not isinstance(column, EvaluationColumn):
         return {}
-    by_seed = {seed: column.by_class(result) for seed, result in row.results.items()}
-    names = dict.fromkeys(name for ious in by_seed.values() for name in ious)
+    by_seed = {seed: column.class_ious(result) for seed, result in row.results.items()}
     found = {}
-    for name in names:
+    for name in dict.fromkeys(name for ious in by_seed.values() for name in ious):
         values = {seed: ious.get(name, math.nan) for seed, ious in by_seed.items()}
-        found[name] = ClassIoU(values, spread(list(values.values())))
+        found[name] = ClassIoU(values, mean_sd(list(values.values())))
     return found
 
 
@@ -40,5 +39,5 @@ def by_class(table: Table) -> Iterator[tuple[str, dict[str, ClassIoU]]]:
     rows = {row.label: class_ious(table.columns[table.main_column], row) for row in table.rows if row.results}
     for name in dict.fromkeys(name for ious in rows.values() for name in ious):
         of_class = {label: ious[name] for label, ious in rows.items() if name in ious}
-        if any(iou.spread.n for iou in of_class.values()):
+        if any(iou.over_seeds.n for iou in of_class.values()):
             yield name, of_class

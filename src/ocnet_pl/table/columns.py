@@ -1,74 +1,68 @@
-"""What a table has a column for: each kind of column knows how a run gives its number."""
+"""Columns of a table: each knows how to get its number from a run."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from ocnet_pl.record.result import Evaluation, Result, evaluation_key
 from ocnet_pl.record.scores import Score
 
 OWN = "own"
-"""In place of a protocol: the one that each run was to be tested under, where rows differ in it."""
+"""Stands for each run's own protocol if rows differ in it."""
 
 
 @dataclass(frozen=True)
-class Column(ABC):
+class TableColumn(ABC):
     """One number of every run, in per cent.
 
     Attributes:
-        evaluation: where the number is from, as `table.csv` says it.
-        metric: which number.
-        label: for a heading.
+        evaluation: source of the number, as in `table.csv`.
+        metric: name of the metric, as in `table.csv`.
+        label: heading.
+        split: split of the data set that the number is computed on; None if it is not known here.
     """
 
     evaluation: str
     metric: str
     label: str
+    split: str | None = None
 
     @property
     def paper_key(self) -> str | None:
-        """Its key in the published tables; None where the paper has no such column."""
+        """Key of the column in the published tables; None if the paper has no such column."""
         return None
 
     @abstractmethod
     def value(self, result: Result) -> float:
-        """In per cent; NaN where the run has none."""
-
-    @property
-    def split(self) -> str | None:
-        """The images of the data set that the number is of; None for others."""
-        return None
+        """Number of a run in per cent; NaN if the run has none."""
 
     def evaluation_of(self, result: Result) -> Evaluation | None:
-        """The evaluation that says which images the number is of; None where the run has none."""
+        """Evaluation of the images that the number is computed on; None if the run has none."""
         return None
 
 
 @dataclass(frozen=True)
-class Tested(Column):
-    """A score of a checkpoint on a split under a protocol.
+class EvaluationColumn(TableColumn):
+    """Score of a checkpoint on a split under a protocol.
 
     Attributes:
-        protocol: None: the one that each run was to be tested under.
+        checkpoint: name of the checkpoint.
+        protocol: name of the protocol; None for the run's own.
     """
 
-    protocol: str | None
+    checkpoint: str = "last"
+    protocol: str | None = None
 
     @property
     def paper_key(self) -> str | None:
-        """The paper's numbers are of the last checkpoint, under the table's protocol."""
-        of_paper = self.evaluation.startswith("last/") and self.protocol is None
+        """Key of the paper's numbers, which are of the last checkpoint under the table's protocol."""
+        of_paper = self.checkpoint == "last" and self.protocol is None
         return f"{self.split}/{self.metric}" if of_paper else None
 
-    @property
-    def split(self) -> str:
-        return self.evaluation.split("/")[1]
-
     def key(self, result: Result) -> str:
-        """Of the evaluation in the result."""
-        checkpoint = self.evaluation.split("/")[0]
-        return evaluation_key(checkpoint, self.split, self.protocol or result.protocol)
+        """Key of the evaluation in a result."""
+        return result.evaluation_key(self.checkpoint, self.split, self.protocol)
 
     def evaluation_of(self, result: Result) -> Evaluation | None:
         return result.evaluations.get(self.key(result))
@@ -77,39 +71,35 @@ class Tested(Column):
         evaluation = self.evaluation_of(result)
         return _percent(getattr(evaluation, self.metric) if evaluation else None)
 
-    def by_class(self, result: Result) -> dict[str, float]:
-        """IoU of every class; NaN for one that is neither there nor predicted."""
-        evaluation = result.evaluations.get(self.key(result))
+    def class_ious(self, result: Result) -> dict[str, float]:
+        """IoU by class in per cent; NaN for a class that neither occurs nor is predicted."""
+        evaluation = self.evaluation_of(result) if self.metric == "miou" else None
         return {name: _percent(share) for name, share in evaluation.iou.items()} if evaluation else {}
 
 
 @dataclass(frozen=True)
-class BestInTraining(Column):
-    """The highest mIoU of any validation during training, chosen on the very images it is of."""
+class BestValidationColumn(TableColumn):
+    """Highest validation mIoU during training, chosen on the same images that it is computed on."""
 
     def value(self, result: Result) -> float:
         best = best_validation(result)
         return _percent(best[1] if best else None)
 
-    @property
-    def split(self) -> str:
-        return self.evaluation.split("/")[1]
-
     def evaluation_of(self, result: Result) -> Evaluation | None:
-        return result.evaluations.get(evaluation_key("last", self.split, result.protocol))
+        return result.evaluations.get(result.evaluation_key(split=self.split))
 
 
 @dataclass(frozen=True)
-class OnServer(Column):
-    """What a test server said, as it was entered by hand."""
+class ServerColumn(TableColumn):
+    """Scores of a test server, entered by hand."""
 
-    scores: Mapping[tuple[str, int], float]
+    scores: Mapping[tuple[str, int], float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, scores: Iterable[Score]) -> Self:
-        """Of those runs that have been scored."""
+        """Column of the runs that have a score."""
         by_run = {(score.row, score.seed): score.miou for score in scores}
-        return cls("server/test", "miou", "Test (server) mIoU (%)", by_run)
+        return cls("server/test", "miou", "Test (server) mIoU (%)", None, by_run)
 
     @property
     def paper_key(self) -> str:
@@ -120,21 +110,22 @@ class OnServer(Column):
 
 
 def best_validation(result: Result) -> tuple[int, float] | None:
-    """Steps done at the best validation of a training, and its mIoU in 0..1; None where there was none."""
+    """Steps done at the best validation of a training, and its mIoU in 0..1; None without validation."""
     curve = result.curves.get("val/miou", [])
     return max(((step + 1, value) for step, value in curve), key=lambda point: point[1], default=None)
 
 
-def columns_of(results: Sequence[Result]) -> list[Column]:
-    """Training split first, then what was asked for, then what was tested besides, then the best in training."""
-    columns: list[Column] = [*_tested(results)]
+def columns_of(results: Sequence[Result]) -> list[TableColumn]:
+    """Columns of a table: training split, tests under the runs' protocol, other tests, best validation."""
+    columns: list[TableColumn] = [*_evaluated(results)]
     if any(best_validation(result) for result in results):
         split = results[0].val_split
-        columns.append(BestInTraining(f"curve/{split}", "best_miou", f"{split.capitalize()}, best mIoU (%)"))
+        label = f"{split.capitalize()} mIoU, best validation (%)"
+        columns.append(BestValidationColumn(f"curve/{split}", "best_miou", label, split))
     return columns
 
 
-def _tested(results: Sequence[Result]) -> Iterator[Tested]:
+def _evaluated(results: Sequence[Result]) -> Iterator[EvaluationColumn]:
     protocols = {result.protocol for result in results}
     own = protocols.pop() if len(protocols) == 1 else OWN
     found = set()
@@ -145,10 +136,9 @@ def _tested(results: Sequence[Result]) -> Iterator[Tested]:
     for checkpoint, split, protocol in sorted(found, key=lambda k: (k[1] != "train", k[0] != "last", k[2] != own, k)):
         where = split.capitalize() + ("" if protocol in ("whole", OWN) else f", {protocol}")
         where += "" if checkpoint == "last" else f", {checkpoint}.ckpt"
-        key, explicit = evaluation_key(checkpoint, split, protocol), None if protocol == own else protocol
-        yield Tested(key, "miou", f"{where} mIoU (%)", explicit)
-        if split != "train":
-            yield Tested(key, "pixel_accuracy", f"{where} pixel acc. (%)", explicit)
+        for metric, words in (("miou", "mIoU"), ("pixel_accuracy", "pixel acc."))[: 1 if split == "train" else 2]:
+            key, explicit = evaluation_key(checkpoint, split, protocol), None if protocol == own else protocol
+            yield EvaluationColumn(key, metric, f"{where} {words} (%)", split, checkpoint, explicit)
 
 
 def _percent(share: float | None) -> float:

@@ -1,7 +1,7 @@
-"""In what the runs of a table are not the paper's, read off their resolved configs; nothing of it is typed."""
+"""Differences from the paper's protocol, computed from the runs' configs."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,19 +15,22 @@ _CHANGES_NUMBERS = ("model.", "dataset.", "schedule.", "loss.", "inference.", "t
 _CHANGES_NONE = {
     *MACHINE_KEYS, "schedule.val_every", "schedule.checkpoint_every", "schedule.log_every", "dataset.val_batch_size",
     "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.deterministic",
-    "trainer.sync_batchnorm",  # told where it makes a difference
+    "trainer.sync_batchnorm",  # reported if it makes a difference
 }  # fmt: skip
+
+Runs = Mapping[str, Sequence[Result]]
+"""Finished runs by label of their row."""
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """One thing that is not as in the paper.
+    """One difference from the paper.
 
     Attributes:
-        key: in the config, or a config group, or `rows`, `seeds`, or `network`.
+        key: config key, config group, `rows` or `seeds`.
         ours: value of the runs.
-        paper: value of the paper's; None for what was overridden and the paper says nothing of.
-        runs: whose, in words; empty for all.
+        paper: the paper's value; None for an override that the paper does not mention.
+        runs: rows and seeds that it applies to; empty for all.
     """
 
     key: str
@@ -36,59 +39,56 @@ class Deviation:
     runs: str = ""
 
 
-def deviations(paper: Mapping[str, Any], rows: Mapping[str, Sequence[Result]]) -> list[Deviation]:
-    """Of the finished runs of a table from the paper's protocol; empty where the paper has no such table.
+def deviations(paper: Mapping[str, Any], rows: Runs) -> list[Deviation]:
+    """Differences of a table's finished runs from the paper's protocol; empty if the paper has no such table.
 
     Args:
-        paper: a table of `experiments/paper.yaml`, its `protocol` and that of its rows keyed as on the command line.
+        paper: table of `experiments/paper.yaml`; the keys of its `protocol` are those of the command line.
         rows: finished runs by label of their row.
     """
     if "protocol" not in paper:
         return []
-    found: dict[tuple[str, str], list[tuple[str, Result, Any, Any]]] = defaultdict(list)
-    for label, results in rows.items():
-        for result in results:
-            for key, ours, theirs in _of_run(result, _protocol(paper, result)):
-                found[key, f"{ours} {theirs}"].append((label, result, ours, theirs))
     runs = [(label, result) for label, results in rows.items() for result in results]
-    differences = [
-        Deviation(key, hits[0][2], hits[0][3], _whose([(label, result) for label, result, *_ in hits], runs))
-        for (key, _), hits in found.items()
-    ]
+    found: dict[tuple[str, str], tuple[Any, Any, list[tuple[str, Result]]]] = {}
+    for label, result in runs:
+        for key, ours, theirs in _of_run(result, _protocol(paper, result)):
+            found.setdefault((key, f"{ours} {theirs}"), (ours, theirs, []))[2].append((label, result))
+    differences = [Deviation(key, ours, theirs, _names(hits, runs)) for (key, _), (ours, theirs, hits) in found.items()]
     order = list(paper["protocol"])
     differences.sort(key=lambda d: order.index(d.key) if d.key in order else len(order))
     always = [Deviation(key, ours, theirs) for key, (ours, theirs) in paper.get("always", {}).items()]
-    return [*always, *differences, *_rows(paper, rows), *_seeds(paper["protocol"][SEEDS], rows)]
+    trained = {result.row for _, result in runs} & set(paper["rows"])
+    fewer = [Deviation(ROWS, len(trained), len(paper["rows"]))] if len(trained) < len(paper["rows"]) else []
+    return [*always, *differences, *fewer, *_seeds(paper["protocol"][SEEDS], rows)]
 
 
-def unlike_seeds(rows: Mapping[str, Sequence[Result]]) -> list[str]:
-    """Where seeds that are averaged do not share all the rest: `PPM: schedule.max_steps: 300 -> 400`."""
-    found = []
+def unlike_seeds(rows: Runs) -> list[str]:
+    """Rows whose seeds have different configs: `PPM, seed 0 and seed 1: schedule.max_steps: 300 -> 400`."""
+    return [
+        f"{where}: {'; '.join(differences)}"
+        for where, first, other in _pairs(rows)
+        if (differences := [d for d in config_difference(first.config, other.config) if not d.startswith("seed:")])
+    ]
+
+
+def unlike_images(rows: Runs) -> list[str]:
+    """Rows whose seeds read different images of one name: `PPM, seed 0 and seed 1: different images in val`."""
+    return [
+        f"{where}: different images in {', '.join(splits)}"
+        for where, first, other in _pairs(rows)
+        if (splits := sorted(s for s in first.data.keys() & other.data.keys() if first.data[s] != other.data[s]))
+    ]
+
+
+def _pairs(rows: Runs) -> Iterator[tuple[str, Result, Result]]:
+    """Each run of a row with the row's first, and their names."""
     for label, results in rows.items():
         for result in results[1:]:
-            differences = [d for d in config_difference(results[0].config, result.config) if not d.startswith("seed:")]
-            found += [f"{label}, seed {results[0].seed} and seed {result.seed}: {'; '.join(differences)}"] * bool(
-                differences
-            )
-    return found
-
-
-def unlike_images(rows: Mapping[str, Sequence[Result]]) -> list[str]:
-    """Where seeds that are averaged read other images under the same name: `PPM: val of seed 0 and of seed 1`."""
-    found = []
-    for label, results in rows.items():
-        for result in results[1:]:
-            shared = results[0].data.keys() & result.data.keys()
-            other = sorted(split for split in shared if results[0].data[split] != result.data[split])
-            if other:
-                found.append(
-                    f"{label}, seed {results[0].seed} and seed {result.seed}: other images of {', '.join(other)}"
-                )
-    return found
+            yield f"{label}, seed {results[0].seed} and seed {result.seed}", results[0], result
 
 
 def _protocol(paper: Mapping[str, Any], result: Result) -> dict[str, Any]:
-    """What the paper's run of this row would say."""
+    """Settings of the paper's run of a row."""
     protocol = {key: value for key, value in paper["protocol"].items() if key != SEEDS}
     row = paper["rows"].get(result.row)
     if row is None:
@@ -97,25 +97,23 @@ def _protocol(paper: Mapping[str, Any], result: Result) -> dict[str, Any]:
     return {key: value for key, value in expected.items() if value is not None}
 
 
-def _of_run(result: Result, protocol: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(key, ours, the paper's) of everything that differs, then what was typed besides."""
+def _of_run(result: Result, protocol: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """(key, our value, the paper's) of every setting that differs, then of other overrides."""
     other_data = result.choices.get("dataset") != protocol.get("dataset")
-    found = []
     for key, theirs in protocol.items():
         known, ours = _look_up(result, key)
         if (known and ours != theirs) or (not known and not (other_data and key.startswith("dataset."))):
-            found.append((key, ours, theirs))
+            yield key, ours, theirs
     for override in result.overrides:
         key = override.lstrip("+~").split("=", 1)[0]
         if key.startswith(_CHANGES_NUMBERS) and key not in _CHANGES_NONE and key not in protocol:
-            found.append((key, _look_up(result, key)[1], None))
+            yield key, _look_up(result, key)[1], None
     if result.processes > 1 and not result.config.get("trainer", {}).get("sync_batchnorm"):
-        found.append(("trainer.sync_batchnorm", False, True))
-    return found
+        yield "trainer.sync_batchnorm", False, True
 
 
 def _look_up(result: Result, key: str) -> tuple[bool, Any]:
-    """Whether the run says it, and what: the option chosen in a group, or a value of the config."""
+    """Whether a run has a setting, and its value: the option of a config group, or a value of the config."""
     if key in result.choices:
         return True, result.choices[key]
     node: Any = result.config
@@ -126,29 +124,24 @@ def _look_up(result: Result, key: str) -> tuple[bool, Any]:
     return True, node
 
 
-def _whose(hits: Sequence[tuple[str, Result]], runs: Sequence[tuple[str, Result]]) -> str:
-    """Rows, with their seeds where it is not all of them; empty for all runs."""
+def _names(hits: Sequence[tuple[str, Result]], runs: Sequence[tuple[str, Result]]) -> str:
+    """Rows, with seeds if only some of a row's runs are concerned; empty for all runs."""
     if len(hits) == len(runs):
         return ""
     words = []
     for label in dict.fromkeys(label for label, _ in hits):
-        seeds = [result.seed for of_row, result in hits if of_row == label]
-        all_of_row = len(seeds) == sum(of_row == label for of_row, _ in runs)
+        seeds = [result.seed for row, result in hits if row == label]
+        all_of_row = len(seeds) == sum(row == label for row, _ in runs)
         words.append(label if all_of_row else f"{label} seed {', '.join(map(str, seeds))}")
     return ", ".join(words)
 
 
-def _rows(paper: Mapping[str, Any], rows: Mapping[str, Sequence[Result]]) -> list[Deviation]:
-    there = {result.row for results in rows.values() for result in results} & set(paper["rows"])
-    return [] if len(there) == len(paper["rows"]) else [Deviation(ROWS, len(there), len(paper["rows"]))]
-
-
-def _seeds(planned: int, rows: Mapping[str, Sequence[Result]]) -> list[Deviation]:
-    by_number = defaultdict(list)
+def _seeds(planned: int, rows: Runs) -> list[Deviation]:
+    by_count = defaultdict(list)
     for label, results in rows.items():
         if len(results) != planned:
-            by_number[len(results)].append(label)
+            by_count[len(results)].append(label)
     return [
-        Deviation(SEEDS, number, planned, "" if len(labels) == len(rows) else ", ".join(labels))
-        for number, labels in sorted(by_number.items())
+        Deviation(SEEDS, count, planned, "" if len(labels) == len(rows) else ", ".join(labels))
+        for count, labels in sorted(by_count.items())
     ]

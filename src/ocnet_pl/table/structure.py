@@ -3,15 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from ocnet_pl.errors import UserError
 from ocnet_pl.record.context import OnOwnClass
 from ocnet_pl.record.costs import Cost
+from ocnet_pl.record.finding import Found
 from ocnet_pl.record.result import Result
 from ocnet_pl.record.scores import Score
-from ocnet_pl.statistics import Interval, Spread, holm
-from ocnet_pl.table.columns import Column
+from ocnet_pl.statistics import Interval, MeanSD, holm
+from ocnet_pl.table.columns import TableColumn
 from ocnet_pl.table.deviations import Deviation
 
 T = TypeVar("T")
@@ -19,35 +20,35 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Cell:
-    """Ours and the paper's.
+    """Our number and the paper's.
 
     Attributes:
-        values: by seed.
-        ours: mean and spread over seeds.
-        difference: to the baseline row, paired by seed; None in that row itself, and where the number is no test.
-        interval: where that difference lies, from the counts of every image; None where that is not known.
-        unknown: why it is not; None where it is, or where there is no difference.
-        paper: published mean and standard deviation; None where there is none.
-        seen: (images, of images) of the number that the row was trained on; (0, 0) where none, or where the column is
-            meant to show training images.
-        trained_on: so many were seen that the number tests nothing.
-        stand_in: score on the validation images, for a cell of a test set that has none; else None.
+        values: numbers by seed.
+        ours: mean and standard deviation over seeds.
+        difference: difference to the baseline, paired by seed; None for the baseline, and if the number is not a test.
+        interval: interval of the difference, from the per-image counts; None if unknown.
+        unknown: reason why the interval is unknown; None if it is known, or there is no difference.
+        paper: published mean and standard deviation; None if the paper has no number.
+        seen: (images, of images) of the number that the row was trained on; (0, 0) for none, or if the column is meant
+            to show training images.
+        trained_on: True if too many images were seen for the number to be a test.
+        stand_in: score on the validation images, for a test set without a score; else None.
     """
 
     values: dict[int, float]
-    ours: Spread
-    difference: Spread | None = None
+    ours: MeanSD
+    difference: MeanSD | None = None
     interval: Interval | None = None
     unknown: str | None = None
     paper: tuple[float, float | None] | None = None
     seen: tuple[int, int] = (0, 0)
     trained_on: bool = False
-    stand_in: Spread | None = None
+    stand_in: MeanSD | None = None
 
 
 @dataclass
 class Notes:
-    """What is in the folder of a sweep and not in its table, a line each.
+    """Files in the folder of a sweep that are not in its table, one line each.
 
     Attributes:
         unreadable: files that are damaged or cannot be opened, and what to do.
@@ -57,8 +58,14 @@ class Notes:
     unreadable: list[str] = field(default_factory=list)
     copies: list[str] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, found: Found) -> Self:
+        """Notes on the unreadable results and the copies among found results."""
+        copies = [f"{path}: not counted, because it is a copy of {run}" for path, run in found.copies.items()]
+        return cls(list(found.unreadable.values()), copies)
+
     def readable(self, read: Callable[[], T], otherwise: T) -> T:
-        """Return what `read` reads; where it is damaged, keep the reason and return something else."""
+        """Return what `read` returns; on a `UserError`, add its message to the notes and return `otherwise`."""
         try:
             return read()
         except UserError as error:
@@ -72,15 +79,15 @@ class Row:
     """One line of a table.
 
     Attributes:
-        name: of the row, as in the run directories; empty for other people's rows, which only the paper has.
-        label: for readers.
+        name: row name in the run directories; empty for a row of the paper that is not ours.
+        label: name for readers.
         results: finished runs by seed.
-        unfinished: state of the planned runs that are not done, by seed; "unreadable" where a result is damaged,
-            "rehearsal" where it is of a part of the steps or images.
-        lineage: those runs, and the ones that they started from, of this sweep or another.
-        cells: one for every column of the table.
-        cost: of the row's head; None where no profile has it.
-        context: what its attention looks at; None where it was not measured.
+        unfinished: state of the other planned runs by seed; "unreadable" for a damaged result, "rehearsal" for an
+            incomplete run.
+        lineage: the finished runs and their ancestors, of this sweep or another.
+        cells: one cell per column of the table.
+        cost: cost of the row's head; None if it was not profiled.
+        context: attention on the own class; None if it was not measured.
     """
 
     name: str
@@ -95,27 +102,27 @@ class Row:
 
 @dataclass
 class Table:
-    """One sweep, laid out as the paper lays it out.
+    """One sweep in the layout of the paper.
 
     Attributes:
-        name: of the sweep.
-        title: the paper's, where it is one of its tables.
-        folder: of the sweep.
-        columns: of every row, in order.
-        rows: ours, then other people's.
-        baseline: name of the row that the others are compared with; None where there is none.
-        imitates: name of the paper's table that stands beside it; None for a table of its own.
-        deviations: from the protocol of that table.
-        unlike: what differs between runs that are averaged, in words.
-        scores: of a test server, the newest of every run.
-        rehearsals: runs that are not whole; they are named, and in no cell.
-        notes: what could not be read, and what is not counted.
+        name: name of the sweep.
+        title: title of the paper's table if the sweep repeats one, else the name.
+        folder: folder of the sweep.
+        columns: columns of every row, in order.
+        rows: our rows, then the paper's others.
+        baseline: name of the row that the others are compared with; None without one.
+        imitates: name of the paper's table that the sweep repeats; None if it repeats none.
+        deviations: differences from the protocol of that table.
+        unlike: differences between runs that are averaged, in words.
+        scores: scores of a test server, the latest of every run.
+        rehearsals: incomplete runs, which are listed below the table and in no cell.
+        notes: files that could not be read or are not counted.
     """
 
     name: str
     title: str
     folder: Path
-    columns: list[Column]
+    columns: list[TableColumn]
     rows: list[Row]
     baseline: str | None
     imitates: str | None = None
@@ -127,7 +134,7 @@ class Table:
 
     @property
     def main_column(self) -> int:
-        """The one that ranks: mIoU of the validation split under the table's protocol, or else the first of a test."""
+        """Index of the column that ranks: validation mIoU under the table's protocol, or else the first test."""
         keys = [column.paper_key for column in self.columns]
         validated = [f"{result.val_split}/miou" for result in self.results]
         tests = [i for i, column in enumerate(self.columns) if column.split != "train"]
@@ -138,21 +145,20 @@ class Table:
         """All finished runs, by row and seed."""
         return [row.results[seed] for row in self.rows for seed in sorted(row.results)]
 
-    @property
-    def comparisons(self) -> dict[str, bool]:
-        """By row: whether its difference is significant when all differences of the main column are looked at."""
-        intervals = {row.name: row.cells[self.main_column].interval for row in self.rows}
+    def significant(self, column: int) -> dict[str, bool]:
+        """Significance of each row's difference in a column after Holm's correction, by row name."""
+        intervals = {row.name: row.cells[column].interval for row in self.rows}
         known = {name: interval.p_value for name, interval in intervals.items() if interval}
         return dict(zip(known, holm(list(known.values())), strict=True))
 
     @property
     def profiled(self) -> str | None:
-        """Under which conditions the heads' costs were measured; None where no row has any, or of other networks."""
+        """Conditions under which the heads' costs were measured; None without any, or if of other networks."""
         return None if self.profiled_otherwise else next((row.cost.conditions for row in self.rows if row.cost), None)
 
     @property
     def profiled_otherwise(self) -> Row | None:
-        """The first row whose profiled network has another number of weights than the trained one."""
+        """First row whose profiled network differs from the trained one in its number of weights."""
         for row in self.rows:
             if row.cost and any(run.parameters["total"] != row.cost.parameters for run in row.results.values()):
                 return row
@@ -160,5 +166,5 @@ class Table:
 
     @property
     def unfinished(self) -> list[str]:
-        """`row/seed-n: state` of everything that is missing."""
+        """`<row>/seed-<n>: <state>` of every missing run."""
         return [f"{row.name}/seed-{seed}: {state}" for row in self.rows for seed, state in row.unfinished.items()]

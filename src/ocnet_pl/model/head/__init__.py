@@ -1,1 +1,1 @@
-"""Context heads, one file each; `model/contract.py` says what a head is."""
+"""Context heads, one file each; their contract is `model/contract.py`."""

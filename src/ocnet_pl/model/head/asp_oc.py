@@ -14,11 +14,11 @@ class ASPOC(nn.Module):
     """Optional reduction, then five branches and their fusion. (B, in, H, W) -> (B, out_channels, H, W).
 
     Args:
-        branch_channels: of each branch, by default as many as come out.
-        key_channels: width of query and key; by default half a branch.
-        reduction_channels: a 3x3 reduction before all branches (the 2019 form: 512); None: the branches
-            read the backbone's features, as the paper says.
-        downsample: max-pool before the attention (2 in the authors' code, the paper is silent).
+        branch_channels: width of each branch; None: `out_channels`.
+        key_channels: width of query and key; None: half of a branch.
+        reduction_channels: width of a 3x3 reduction before all branches (the 2019 form: 512); None: the branches read
+            the backbone's features (paper).
+        downsample: factor of the max-pool before the attention (authors' code: 2; the paper does not say).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Atrous spatial pyramid pooling, after DeepLabv3 (Chen et al. 2017), 512 channels a branch as the paper has it."""
+"""Atrous spatial pyramid pooling, after DeepLabv3 (Chen et al. 2017), with the paper's 512 channels per branch."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ class ASPP(nn.Module):
     """Five branches and their fusion. (B, in_channels, H, W) -> (B, out_channels, H, W).
 
     Args:
-        context: the first branch, (B, in_channels, H, W) -> (B, branch_channels, H, W); by default the
-            image-level pooling of DeepLabv3. ASP-OC puts object context pooling here.
-        branch_channels: of each branch, by default as many as come out.
-        dilations: of the three 3x3 branches.
+        context: first branch, (B, in_channels, H, W) -> (B, branch_channels, H, W); None: the image pooling of
+            DeepLabv3. ASP-OC puts object context pooling here.
+        branch_channels: width of each branch; None: `out_channels`.
+        dilations: dilations of the 3x3 branches.
     """
 
     def __init__(

@@ -12,8 +12,8 @@ class BaseOC(nn.Module):
     """Reduction, object context pooling, fusion of [context, features]. (B, in, H, W) -> (B, out, H, W).
 
     Args:
-        key_channels: width of query, key and value; by default half of what comes out (256 of 512).
-        downsample: max-pool before the attention (the authors' hint for small GPUs: 2).
+        key_channels: width of query, key and value; None: half of `out_channels` (256 of 512).
+        downsample: factor of a max-pool before the attention (the authors suggest 2 for small GPUs).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The dilated FCN without context: what every other head is measured against (paper, table 1, first row)."""
+"""Dilated FCN without context, the reference of all other heads (paper, table 1, first row)."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""Global pooling, after ParseNet (Liu et al. 2015): Base-OC with every pixel weighted alike."""
+"""Global pooling, after ParseNet (Liu et al. 2015): Base-OC with equal weights for all pixels."""
 
 import torch
 from torch import Tensor, nn
@@ -7,9 +7,9 @@ from ocnet_pl.model.layers import PooledContext, conv_norm_act
 
 
 class GP(nn.Module):
-    """Reduction, global average beside it, fusion. (B, in_channels, H, W) -> (B, out_channels, H, W).
+    """Reduction, fusion of [global average, features]. (B, in_channels, H, W) -> (B, out_channels, H, W).
 
-    ParseNet's L2 normalisation of the two parts is left to the batch norms that both end in.
+    ParseNet normalises both parts with L2; here both end in a batch norm.
     """
 
     def __init__(

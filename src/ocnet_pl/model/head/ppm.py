@@ -9,7 +9,7 @@ from ocnet_pl.model.layers import PooledContext, conv_norm_act
 
 
 class PPM(nn.Module):
-    """Averages over grids of cells beside the features, 3x3 fusion. (B, in, H, W) -> (B, out, H, W)."""
+    """Averages over grids of cells, 3x3 fusion with the features. (B, in, H, W) -> (B, out, H, W)."""
 
     def __init__(
         self,

@@ -14,10 +14,10 @@ class PyramidOC(nn.Module):
     """Object context pooling inside the cells of four grids. (B, in_channels, H, W) -> (B, out_channels, H, W).
 
     Args:
-        key_channels: width of query and key; by default half of what comes out (256 of 512).
-        identity_channels: of the identity path, by default four times what comes out (2048 of 512).
-        grids: cells per side, one branch each.
-        reduction_negative_slope: of the reduction alone; 1 is the authors' code, which has no activation there.
+        key_channels: width of query and key; None: half of `out_channels` (256 of 512).
+        identity_channels: width of the identity path; None: four times `out_channels` (2048 of 512).
+        grids: cells per side, one branch for each.
+        reduction_negative_slope: slope in the reduction; 1 is the authors' code, which has no activation there.
     """
 
     def __init__(

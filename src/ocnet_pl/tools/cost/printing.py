@@ -6,9 +6,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from ocnet_pl.drawing.numbers import short
 from ocnet_pl.record.costs import EXPLICIT, MAPLESS, Cost
 from ocnet_pl.report.terminal import plain
-from ocnet_pl.report.text import short
 
 
 def print_costs(costs: Sequence[Cost], notes: Sequence[str], console: Console) -> None:

@@ -1,1 +1,1 @@
-"""`ocnet-data`: a data set looked at before the first GPU hour."""
+"""Checks and previews of a data set before training: `ocnet-data`."""

@@ -1,15 +1,13 @@
-"""A data set, checked file by file before the first GPU hour."""
+"""Check of a data set, file by file."""
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
-from itertools import islice, takewhile
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.listing import is_litter
@@ -17,44 +15,43 @@ from ocnet_pl.dataset.overlap import same_content
 from ocnet_pl.dataset.reading import Pair
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
-from ocnet_pl.tools.data_check.inspection import Facts, inspect_pairs
+from ocnet_pl.tools.data_check.inspection import Facts, inspect_pair
 from ocnet_pl.tools.data_check.parallel import in_processes
 from ocnet_pl.tools.data_check.report import SEVERITIES, Finding, Report, Severity, Split
 
+Listed = Mapping[str, list[Pair]]
+"""Files of each split."""
 
-@dataclass
-class _Counted:
-    """The facts of one split, summed up.
+
+@dataclass(frozen=True)
+class _Inspected:
+    """One split, its files and their facts.
 
     Attributes:
-        pairs: its files.
-        used: training or validation reads it.
-        split: numbers for the report.
-        ids: pixels of each stored id, (256,).
-        images: images that show each stored id, (256,).
-        right_of: counts for each mirror pair: images that show both parts, and those whose left part lies on the right.
-        without_class: labels in which every pixel is ignored.
-        turned: (file, EXIF orientation) of those whose orientation is not 1.
-        problems: (what is wrong, file, message).
+        name: name of the split.
+        pairs: files of the split.
+        facts: facts of each pair.
+        used: training or validation reads the split.
+        numbers: the facts in numbers.
     """
 
+    name: str
     pairs: list[Pair]
+    facts: list[Facts]
     used: bool
-    split: Split
-    ids: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
-    images: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
-    right_of: list[Counter[bool]] = field(default_factory=list)
-    without_class: list[Path] = field(default_factory=list)
-    turned: list[tuple[str, int]] = field(default_factory=list)
-    problems: list[tuple[str, str, str]] = field(default_factory=list)
+    numbers: Split
+
+    def finding(self, severity: Severity, kind: str, message: str, file: object = "") -> Finding:
+        """Finding about this split."""
+        return Finding(severity, kind, self.name, str(file), message)
 
 
 def check(data: SegmentationDataModule, workers: int, advance: Callable[[int, int], None]) -> Report:
-    """Reads every file of every split that is there.
+    """Read every file of every existing split.
 
     Args:
         data: the data set.
-        workers: processes.
+        workers: number of processes.
         advance: callback, called with (pairs newly done, all pairs).
 
     Raises:
@@ -66,47 +63,38 @@ def check(data: SegmentationDataModule, workers: int, advance: Callable[[int, in
     trained, validated = (
         {image for image, _ in _candidates(data, name, listed)} for name in (data.train_split, data.val_split)
     )
-    if shared := len(trained & validated):
-        example = min(trained & validated)
+    if shared := trained & validated:
         message = (
-            f"{shared} images of {data.val_split} are trained on, {example} for example: its scores say nothing about "
-            "other images"
+            f"{len(shared)} images of {data.val_split} are also trained on, e.g. {min(shared)}: its scores do not "
+            "measure generalisation"
         )
         findings.append(Finding("warning", "validation on training images", data.val_split, "", message))
-    counted = {
-        name: _Counted(
-            pairs=pairs,
-            used=not (trained | validated).isdisjoint(image for image, _ in pairs),
-            split=Split(len(pairs), data.published_counts.get(name)),
-        )
-        for name, pairs in listed.items()
-    }
     everything = [pair for pairs in listed.values() for pair in pairs]
-    facts = [Facts()] * len(everything)
-    inspect = partial(inspect_pairs, table=data.table, mirror_pairs=data.mirror_pairs)
-    for part, found in in_processes(inspect, everything, workers):
-        facts[part] = found
-        advance(len(found), len(everything))
-    in_order = iter(facts)
-    for name, one in counted.items():
-        _count(one, list(islice(in_order, len(one.pairs))), data)
-        findings += _of_files(name, one)
-        findings += _of_split(name, one, data)
-    findings += _orphans(data, counted)
-    findings += _of_sides(data, counted)
-    findings += _of_overlap(counted)
+    inspect = partial(inspect_pair, table=data.table, mirror_pairs=data.mirror_pairs)
+    facts: list[Facts] = []
+    for found in in_processes(inspect, everything, workers):
+        facts.append(found)
+        advance(1, len(everything))
+    splits: dict[str, _Inspected] = {}
+    for name, pairs in listed.items():
+        of_split, facts = facts[: len(pairs)], facts[len(pairs) :]
+        used = not (trained | validated).isdisjoint(image for image, _ in pairs)
+        numbers = _numbers(of_split, data, data.published_counts.get(name))
+        splits[name] = _Inspected(name, pairs, of_split, used, numbers)
+        findings += [*_of_files(splits[name]), *_of_labels(splits[name], data), *_of_sides(splits[name], data)]
+    findings += [*_orphans(data, splits), *_of_overlap(splits)]
     return Report(
         dataset=data.title,
         root=str(data.root),
-        splits={name: one.split for name, one in counted.items()},
+        splits={name: split.numbers for name, split in splits.items()},
         findings=sorted(findings, key=lambda finding: (SEVERITIES.index(finding.severity), finding.kind)),
         seconds=time.perf_counter() - begin,
         workers=workers,
     )
 
 
-def _listed(data: SegmentationDataModule, findings: list[Finding]) -> dict[str, list[Pair]]:
-    """Files of all splits that are there; of those that are made of others nothing."""
+def _listed(data: SegmentationDataModule, findings: list[Finding]) -> Listed:
+    """Files of all existing splits, except splits that consist of others."""
     listed: dict[str, list[Pair]] = {}
     seen: set[Path] = set()
     refusals: list[UserError] = []
@@ -126,7 +114,7 @@ def _listed(data: SegmentationDataModule, findings: list[Finding]) -> dict[str, 
     return listed
 
 
-def _candidates(data: SegmentationDataModule, name: str, listed: dict[str, list[Pair]]) -> list[Pair]:
+def _candidates(data: SegmentationDataModule, name: str, listed: Listed) -> list[Pair]:
     if name in listed:
         return listed[name]
     try:
@@ -135,120 +123,112 @@ def _candidates(data: SegmentationDataModule, name: str, listed: dict[str, list[
         return []
 
 
-def _count(one: _Counted, facts: Sequence[Facts], data: SegmentationDataModule) -> None:
-    split = one.split
-    one.right_of = [Counter() for _ in data.mirror_pairs]
-    for (_, label), fact in zip(one.pairs, facts, strict=True):
-        one.problems += fact.problems
-        one.turned += fact.turned
-        if fact.size:
-            split.sizes["{}x{}".format(*fact.size)] += 1
-        if fact.image_mode:
-            split.image_modes[fact.image_mode] += 1
-        if fact.label_mode:
-            split.label_modes[fact.label_mode] += 1
+def _numbers(facts: list[Facts], data: SegmentationDataModule, published: int | None) -> Split:
+    split = Split(len(facts), published)
+    split.sizes.update("{}x{}".format(*fact.size) for fact in facts if fact.size)
+    split.image_modes.update(fact.image_mode for fact in facts if fact.image_mode)
+    split.label_modes.update(fact.label_mode for fact in facts if fact.label_mode)
+    ids, images = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    for fact in facts:
         if fact.counts is not None:
-            one.ids += fact.counts
-            one.images += fact.counts > 0
-            if not fact.counts[data.table != IGNORE].any():
-                one.without_class.append(label)
-        for counter, right_of in zip(one.right_of, fact.right_of, strict=False):
-            if right_of is not None:
-                counter[right_of] += 1
-    split.total = int(one.ids.sum())
-    split.ignored = int(one.ids[data.table == IGNORE].sum())
-    for number, name in enumerate(data.classes):
-        split.pixels[name] = int(one.ids[data.table == number].sum())
-        split.images[name] = int(one.images[data.table == number].max(initial=0))
+            ids += fact.counts
+            images += fact.counts > 0
+    split.total, split.ignored = int(ids.sum()), int(ids[data.table == IGNORE].sum())
+    for class_id, name in enumerate(data.classes):
+        split.pixels[name] = int(ids[data.table == class_id].sum())
+        split.images[name] = int(images[data.table == class_id].max(initial=0))
+    return split
 
 
-def _of_files(name: str, one: _Counted) -> Iterator[Finding]:
-    unlabelled = [problem for problem in one.problems if problem[0] == "image without its label"]
-    if not one.used and one.pairs and len(unlabelled) == len(one.pairs):
-        one.problems = [problem for problem in one.problems if problem not in unlabelled]
-        yield Finding("note", "split without labels", name, "", f"{name}: no image has a label")
-    for kind, file, message in one.problems:
-        yield Finding("error" if one.used else "warning", kind, name, file, message)
-    for file, orientation in one.turned:
-        message = (
-            f"{file}: EXIF orientation {orientation} is ignored; image and label must agree in the pixels as stored"
-        )
-        yield Finding("warning", "EXIF orientation that is ignored", name, file, message)
+def _of_files(split: _Inspected) -> Iterator[Finding]:
+    """Findings about single files."""
+    problems = [problem for fact in split.facts for problem in fact.problems]
+    missing = [problem for problem in problems if problem[0] == "image without its label"]
+    if not split.used and split.pairs and len(missing) == len(split.pairs):
+        problems = [problem for problem in problems if problem not in missing]
+        yield split.finding("note", "split without labels", f"{split.name}: no image has a label")
+    for kind, file, message in problems:
+        yield split.finding("error" if split.used else "warning", kind, message, file)
+    for file, orientation in (rotated for fact in split.facts for rotated in fact.rotated):
+        message = f"{file}: EXIF orientation {orientation} is ignored; image and label must match in the stored pixels"
+        yield split.finding("warning", "EXIF orientation that is ignored", message, file)
 
 
-def _of_split(name: str, one: _Counted, data: SegmentationDataModule) -> Iterator[Finding]:
-    split = one.split
-    if split.published not in (None, split.pairs):
-        message = f"{name}: {split.pairs} images, {split.published} were published"
-        yield Finding("note", "other number of images than published", name, "", message)
-    if not one.used or not split.total:
+def _of_labels(split: _Inspected, data: SegmentationDataModule) -> Iterator[Finding]:
+    """Findings about the number of images, and about classes and sizes of a split that is used."""
+    name, numbers = split.name, split.numbers
+    if numbers.published not in (None, numbers.pairs):
+        message = f"{name}: {numbers.pairs} images, {numbers.published} were published"
+        yield split.finding("note", "other number of images than published", message)
+    if not split.used or not numbers.total:
         return
-    if absent := [label for label, pixels in split.pixels.items() if not pixels]:
-        message = f"{name}: no pixel of {len(absent)} of the {len(data.classes)} classes: {', '.join(absent)}"
-        yield Finding("warning", "classes that do not occur", name, "", message)
-    for label in one.without_class:
-        message = f"{label}: every pixel is ignored, there is nothing to learn from it"
-        yield Finding("warning", "label without a class", name, str(label), message)
-    if name == data.val_split and data.val_batch_size > 1 and len(split.sizes) > 1:
-        message = f"{name}: images of {len(split.sizes)} sizes cannot be tested together; set dataset.val_batch_size=1"
-        yield Finding("error", "sizes that make no batch", name, "", message)
+    if absent := [label for label, pixels in numbers.pixels.items() if not pixels]:
+        message = f"{name}: {len(absent)} of {len(data.classes)} classes have no pixels: {', '.join(absent)}"
+        yield split.finding("warning", "classes without pixels", message)
+    for (_, label), fact in zip(split.pairs, split.facts, strict=True):
+        if fact.counts is not None and not fact.counts[data.table != IGNORE].any():
+            message = f"{label}: all pixels are ignored, so training learns nothing from it"
+            yield split.finding("warning", "label without a class", message, label)
+    if name == data.val_split and data.val_batch_size > 1 and len(numbers.sizes) > 1:
+        message = f"{name}: images of {len(numbers.sizes)} sizes cannot be tested together; set val_batch_size=1"
+        yield split.finding("error", "images of several sizes", message)
 
 
-def _orphans(data: SegmentationDataModule, counted: dict[str, _Counted]) -> Iterator[Finding]:
-    """Labels beside those that belong to an image of any split, under names of the same kind."""
-    expected = {label for one in counted.values() for _, label in one.pairs}
+def _of_sides(split: _Inspected, data: SegmentationDataModule) -> Iterator[Finding]:
+    """Findings about left and right parts: most people face the camera, so their left is on the right of the image."""
+    if not split.used or not split.numbers.total:
+        return
+    for index, (left, right) in enumerate(data.mirror_pairs):
+        names = data.classes[left], data.classes[right]
+        pixels = [split.numbers.pixels[part] for part in names]
+        if not all(pixels):
+            continue  # reported as a class without pixels
+        if max(pixels) > 2 * min(pixels):
+            message = f"{split.name}: {pixels[0]} pixels of {names[0]} but {pixels[1]} of {names[1]}"
+            yield split.finding("warning", "left and right out of balance", message)
+        sides = [fact.right_of[index] for fact in split.facts if fact.right_of]
+        right_of, both = sides.count(True), len(sides) - sides.count(None)
+        if both:
+            odd = right_of < both / 2
+            message = f"{split.name}: {names[0]} lies right of {names[1]} in {right_of} of {both} images that show both"
+            message += "; were images mirrored without exchanging left and right?" if odd else ""
+            yield split.finding("warning" if odd else "note", "sides of left and right", message)
+
+
+def _orphans(data: SegmentationDataModule, splits: Mapping[str, _Inspected]) -> Iterator[Finding]:
+    """Labels that belong to no image of any split, beside the labels of a split and with names of the same form."""
+    expected = {label for split in splits.values() for _, label in split.pairs}
     seen: set[Path] = set()
-    for name, one in counted.items():
-        endings = tuple({_own_part(*pair) for pair in one.pairs})
-        for folder in sorted({label.parent for _, label in one.pairs} - seen):
+    for split in splits.values():
+        endings = tuple({_own_part(*pair) for pair in split.pairs})
+        for folder in sorted({label.parent for _, label in split.pairs} - seen):
             seen.add(folder)
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
                 if path in expected or is_litter(path.name) or not path.name.endswith(endings):
                     continue
                 if not data.has_image(path):
                     message = f"{path}: label without its image"
-                    yield Finding("warning", "label without its image", name, str(path), message)
+                    yield split.finding("warning", "label without its image", message, path)
 
 
 def _own_part(image: Path, label: Path) -> str:
-    """Part of a label's name that its image's does not share: `gtFine_labelIds.png`."""
+    """Part of a label's name that differs from its image's name: `gtFine_labelIds.png`."""
     shared = sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(image.name, label.name, strict=False)))
     return label.name[shared:] or label.suffix
 
 
-def _of_sides(data: SegmentationDataModule, counted: dict[str, _Counted]) -> Iterator[Finding]:
-    """Left and right parts: people mostly face the camera, so their left is on the picture's right."""
-    for name, one in counted.items():
-        if not one.used or not one.split.total:
-            continue
-        for (left, right), sides in zip(data.mirror_pairs, one.right_of, strict=True):
-            names = data.classes[left], data.classes[right]
-            pixels = [one.split.pixels[part] for part in names]
-            both, right_of = sides.total(), sides[True]
-            if not all(pixels):
-                continue  # reported as a class that does not occur
-            if max(pixels) > 2 * min(pixels):
-                message = f"{name}: {pixels[0]} pixels of {names[0]} but {pixels[1]} of {names[1]}"
-                yield Finding("warning", "left and right out of balance", name, "", message)
-            if both:
-                odd = right_of < both / 2
-                message = f"{name}: {names[0]} lies right of {names[1]} in {right_of} of {both} images that show both"
-                message += "; were images mirrored without exchanging left and right?" if odd else ""
-                yield Finding("warning" if odd else "note", "sides of left and right", name, "", message)
-
-
-def _of_overlap(counted: dict[str, _Counted]) -> Iterator[Finding]:
-    splits: dict[Path, str] = {}
-    for name, one in counted.items():
-        for image, _ in one.pairs:
-            splits.setdefault(image, name)
-    for first, *others in same_content(splits):
+def _of_overlap(splits: Mapping[str, _Inspected]) -> Iterator[Finding]:
+    """Findings about images with the same content."""
+    split_of: dict[Path, _Inspected] = {}
+    for split in splits.values():
+        for image, _ in split.pairs:
+            split_of.setdefault(image, split)
+    for first, *others in same_content(split_of):
         for other in others:
-            here, there = splits[first], splits[other]
-            if here == there:
-                message = f"{other}: the same image as {first}"
-                yield Finding("note", "image that is there twice", here, str(other), message)
+            here, there = split_of[first], split_of[other]
+            if here is there:
+                yield there.finding("note", "duplicate image", f"{other}: the same image as {first}", other)
             else:
-                severity: Severity = "error" if counted[here].used and counted[there].used else "warning"
-                message = f"{other}: in {there}, and the same image as {first} in {here}"
-                yield Finding(severity, "image in two splits", there, str(other), message)
+                message = f"{other}: in {there.name}, and the same image as {first} in {here.name}"
+                severity: Severity = "error" if here.used and there.used else "warning"
+                yield there.finding(severity, "image in two splits", message, other)

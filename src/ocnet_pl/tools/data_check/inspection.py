@@ -1,7 +1,7 @@
-"""One image file and its label file, looked at closely. Imports no torch, so that a process starts quickly."""
+"""Facts about one image file and its label file. Imports no torch, so that a process starts quickly."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from ocnet_pl.dataset.reading import (
 from ocnet_pl.errors import UserError
 
 _EXACT = 1 << 24
-"""OpenCV gives histograms as float32, which counts to here."""
+"""Limit of exact integers in OpenCV's histograms, which are float32."""
 
 
 @dataclass
@@ -33,12 +33,12 @@ class Facts:
 
     Attributes:
         size: (width, height) of the image.
-        image_mode: Pillow's name of how the image stores pixels.
-        label_mode: the same of the label.
-        counts: pixels of each stored id, (256,) int64; None when the label cannot be read.
-        right_of: for each mirror pair, its left part lies right of its right part; None unless both are there.
-        turned: (file, EXIF orientation) of those whose orientation is not 1 (upright), which reading ignores.
-        problems: (what is wrong, file, message).
+        image_mode: Pillow's mode of the image.
+        label_mode: Pillow's mode of the label.
+        counts: pixels of each stored id, (256,) int64; None if the label cannot be read.
+        right_of: for each mirror pair, whether its left part lies right of its right part; None unless both appear.
+        rotated: (file, EXIF orientation) of files whose orientation is not 1 (upright); reading ignores it.
+        problems: (kind, file, message).
     """
 
     size: tuple[int, int] | None = None
@@ -46,95 +46,77 @@ class Facts:
     label_mode: str | None = None
     counts: NDArray[np.int64] | None = None
     right_of: list[bool | None] = field(default_factory=list)
-    turned: list[tuple[str, int]] = field(default_factory=list)
+    rotated: list[tuple[str, int]] = field(default_factory=list)
     problems: list[tuple[str, str, str]] = field(default_factory=list)
 
+    def add_problem(self, kind: str, file: Path, message: object) -> None:
+        """Note a problem of a file."""
+        self.problems.append((kind, str(file), str(message)))
 
-def inspect_pairs(pairs: Sequence[Pair], table: Bytes, mirror_pairs: Sequence[tuple[int, int]]) -> list[Facts]:
-    """Facts of some pairs.
+
+def inspect_pair(pair: Pair, table: Bytes, mirror_pairs: Sequence[tuple[int, int]]) -> Facts:
+    """Facts of one pair.
 
     Args:
-        pairs: files of image and label; they need not exist.
+        pair: files of image and label; they need not exist.
         table: stored id -> train id, (256,).
         mirror_pairs: train ids of left and right parts.
     """
-    cv2.setNumThreads(0)
-    return [_inspect(pair, table, mirror_pairs) for pair in pairs]
-
-
-def count_ids(labels: Sequence[Path], table: Bytes) -> NDArray[np.int64]:
-    """Pixels of each stored id in some labels together, (256,)."""
-    cv2.setNumThreads(0)
-    return np.asarray(np.sum([_histogram(read_label(path, table)) for path in labels], 0))
-
-
-def _inspect(pair: Pair, table: Bytes, mirror_pairs: Sequence[tuple[int, int]]) -> Facts:
     facts = Facts()
-    found = _content(pair[0], facts)
-    image = None if found is None else _image(pair[0], found, facts)
+    encoded = image = None
+    try:
+        encoded = content(pair[0])
+        header = open_image(pair[0], io.BytesIO(encoded))
+        facts.image_mode, facts.size = header.mode, header.size
+        image = decode_image(pair[0], encoded)
+        _note_orientation(pair[0], encoded, facts)
+    except UserError as error:
+        facts.add_problem("image cannot be read", pair[0], error)
     label = _label(pair, facts, table)
     if label is None:
         return facts
-    if found is not None and image is not None:
+    if encoded is not None and image is not None:
         try:
-            refuse_other_size(pair, found, image.shape, label.shape)
+            refuse_other_size(pair, encoded, image.shape, label.shape)
         except UserError as error:
-            facts.problems.append(("image and label of two sizes", str(pair[1]), str(error)))
+            facts.add_problem("image and label of two sizes", pair[1], error)
     facts.counts = _histogram(label)
-    strange = np.flatnonzero((facts.counts > 0) & (table == UNKNOWN))
-    if strange.size:
-        share = facts.counts[strange].sum() / label.size
-        facts.problems.append(
-            (
-                "ids outside the table",
-                str(pair[1]),
-                f"{pair[1]}: label ids {strange.tolist()}, {share:.2%} of its pixels",
-            )
-        )
-    facts.right_of = list(_sides(label, table, mirror_pairs))
+    unknown = np.flatnonzero((facts.counts > 0) & (table == UNKNOWN))
+    if unknown.size:
+        share = facts.counts[unknown].sum() / label.size
+        message = f"{pair[1]}: label ids {unknown.tolist()}, {share:.2%} of its pixels"
+        facts.add_problem("ids outside the table", pair[1], message)
+    if mirror_pairs:
+        classes = cv2.LUT(label, table)
+        facts.right_of = [_lies_right(classes == left, classes == right) for left, right in mirror_pairs]
     return facts
 
 
-def _content(path: Path, facts: Facts) -> bytes | None:
-    try:
-        return content(path)
-    except UserError as error:
-        facts.problems.append(("image cannot be read", str(path), str(error)))
-        return None
-
-
-def _image(path: Path, found: bytes, facts: Facts) -> Bytes | None:
-    try:
-        image = open_image(path, io.BytesIO(found))
-        facts.image_mode, facts.size = image.mode, image.size
-        decoded = decode_image(path, found)
-        _note_orientation(path, found, facts)
-        return decoded
-    except UserError as error:
-        facts.problems.append(("image cannot be read", str(path), str(error)))
-        return None
+def count_ids(label: Path, table: Bytes) -> NDArray[np.int64]:
+    """Pixels of each stored id in a label, (256,)."""
+    return _histogram(read_label(label, table))
 
 
 def _label(pair: Pair, facts: Facts, table: Bytes) -> Bytes | None:
     try:
         refuse_missing_label(pair)
     except UserError as error:
-        facts.problems.append(("image without its label", str(pair[0]), str(error)))
+        facts.add_problem("image without its label", pair[0], error)
         return None
     try:
-        found = content(pair[1])
-        facts.label_mode = open_image(pair[1], io.BytesIO(found)).mode
-        decoded = decode_label(pair[1], found, table)
-        _note_orientation(pair[1], found, facts)
-        return decoded
+        encoded = content(pair[1])
+        facts.label_mode = open_image(pair[1], io.BytesIO(encoded)).mode
+        label = decode_label(pair[1], encoded, table)
+        _note_orientation(pair[1], encoded, facts)
     except UserError as error:
-        facts.problems.append(("label cannot be read", str(pair[1]), str(error)))
+        facts.add_problem("label cannot be read", pair[1], error)
         return None
+    return label
 
 
-def _note_orientation(path: Path, found: bytes, facts: Facts) -> None:
-    if (orientation := orientation_of(path, io.BytesIO(found))) != 1:
-        facts.turned.append((str(path), orientation))
+def _note_orientation(path: Path, encoded: bytes, facts: Facts) -> None:
+    if (orientation := orientation_of(path, io.BytesIO(encoded))) != 1:
+        facts.rotated.append((str(path), orientation))
 
 
 def _histogram(label: Bytes) -> NDArray[np.int64]:
@@ -144,11 +126,10 @@ def _histogram(label: Bytes) -> NDArray[np.int64]:
     return np.asarray(np.sum(counts, 0))
 
 
-def _sides(label: Bytes, table: Bytes, mirror_pairs: Sequence[tuple[int, int]]) -> Iterator[bool | None]:
-    if not mirror_pairs:
-        return
-    classes, columns = cv2.LUT(label, table), np.arange(label.shape[1])
-    for pair in mirror_pairs:
-        left, right = ((classes == part).sum(0) for part in pair)
-        both = left.any() and right.any()
-        yield bool((left @ columns) / left.sum() > (right @ columns) / right.sum()) if both else None
+def _lies_right(left: NDArray[np.bool_], right: NDArray[np.bool_]) -> bool | None:
+    """Test whether the mean column of the left part is greater than that of the right part."""
+    columns = np.arange(left.shape[1])
+    of_left, of_right = left.sum(0), right.sum(0)
+    if not (of_left.any() and of_right.any()):
+        return None
+    return bool(of_left @ columns / of_left.sum() > of_right @ columns / of_right.sum())

@@ -3,9 +3,11 @@
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
+
+import cv2
 
 from ocnet_pl.errors import UserError
 from ocnet_pl.process import die_with_parent
@@ -16,38 +18,33 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_processes(
-    function: Callable[[Sequence[Item]], Result], items: Sequence[Item], workers: int
-) -> Iterator[tuple[slice, Result]]:
-    """Results for parts of a list, in the order in which they are done, each with the part of the list that it is of.
+def in_processes(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
+    """Results of a function for every item, in order.
 
     Args:
-        function: called with one part of the list; it must be at the top of a module, one that imports quickly.
-        items: the list.
-        workers: processes; with one everything happens in this one.
+        function: function at the top level of a module that imports quickly.
+        items: arguments of the calls.
+        workers: number of processes; with 1, everything happens in this process.
 
     Raises:
         UserError: a process was killed.
     """
-    size = max(1, min(_LARGEST_CHUNK, -(-len(items) // (8 * workers))))
-    parts = [slice(start, min(start + size, len(items))) for start in range(0, len(items), size)]
     if workers == 1:
-        for part in parts:
-            yield part, function(items[part])
+        yield from map(function, items)
         return
     die_with_parent()
-    context = multiprocessing.get_context("spawn")  # a fork would copy the locks of torch's threads as they stand
+    chunk = max(1, min(_LARGEST_CHUNK, -(-len(items) // (8 * workers))))
+    context = multiprocessing.get_context("spawn")  # a fork would copy the locks of torch's threads
     pool = ProcessPoolExecutor(workers, context, _initialise)
     try:
-        tasks = {pool.submit(function, items[part]): part for part in parts}
-        for task in as_completed(tasks):
-            yield tasks[task], task.result()
+        yield from pool.map(function, items, chunksize=chunk)
     except BrokenProcessPool as error:
-        raise UserError("a process was killed, perhaps for memory: take fewer with --workers") from error
+        raise UserError("a process was killed, perhaps for lack of memory; use fewer with --workers") from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _initialise() -> None:
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
+    cv2.setNumThreads(0)

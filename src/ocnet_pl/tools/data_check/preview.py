@@ -1,31 +1,103 @@
-"""Input of the network: the first samples of a training, as pictures."""
+"""Figure of the first training samples, as the network gets them."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
 
 from ocnet_pl.dataset.data_module import SegmentationDataModule
-from ocnet_pl.drawing.overlay import colour
+from ocnet_pl.dataset.targets import Targets
+from ocnet_pl.drawing.overlay import Picture, colour, overlay
+from ocnet_pl.drawing.picture_grid import picture_grid
+from ocnet_pl.escaping import figure_text
 from ocnet_pl.metrics import IGNORE
-from ocnet_pl.tools.data_check.contact_sheet import Tile
 
 Legend = list[tuple[str, tuple[int, int, int]]]
+_COLUMNS = 6
+_LONGEST_NAME = 40
+"""Characters of a caption, which must not be wider than its picture."""
 
 
-def training_tiles(data: SegmentationDataModule, count: int) -> tuple[list[Tile], Legend]:
-    """The first samples of the training with its seed, and name and colour of the classes in them.
+@dataclass(frozen=True)
+class SamplePictures:
+    """Pictures of one training sample.
 
-    They come through the loader of the training: scaled, cut, mirrored, augmented and padded as there.
+    Attributes:
+        name: name of the image file.
+        pictures: input with its keypoints, label over the input, and the masks among the targets, by title.
+    """
+
+    name: str
+    pictures: Mapping[str, Picture]
+
+
+def sample_pictures(data: SegmentationDataModule, count: int) -> tuple[list[SamplePictures], Legend]:
+    """Pictures of the first samples of a training with the data set's seed, and the colours of the classes in them.
+
+    They come from the training loader: scaled, cropped, mirrored, augmented and padded.
     """
     data.num_workers = 0
     pairs = data.pairs(data.train_split)
-    tiles: list[Tile] = []
+    samples: list[SamplePictures] = []
     shown: set[int] = set()
     for batch in data.training_dataloader(stop=-(-count // data.batch_size)):
-        for image, label, index in zip(batch["image"], batch["label"], batch["index"], strict=True):
-            if len(tiles) == count:
-                break
-            photograph, classes = image.permute(1, 2, 0).numpy(), label.numpy()
-            shown.update(np.unique(classes).tolist())
-            tiles.append(Tile(photograph, colour(classes, data.palette), pairs[int(index)][0].stem))
+        for position in range(min(len(batch["label"]), count - len(samples))):
+            sample = {name: tensor[position] for name, tensor in batch.items()}
+            shown.update(np.unique(sample["label"].numpy()).tolist())
+            name = pairs[int(sample["index"])][0].stem
+            samples.append(SamplePictures(name, _pictures(sample, data.targets, data.palette)))
     named = zip(data.classes, data.palette.tolist(), strict=True)
-    legend = [(name, (r, g, b)) for number, (name, (r, g, b)) in enumerate(named) if number in shown]
-    return tiles, legend + ([("ignored", (0, 0, 0))] if IGNORE in shown else [])
+    legend: Legend = [(name, (r, g, b)) for class_id, (name, (r, g, b)) in enumerate(named) if class_id in shown]
+    return samples, legend + ([("ignored", (0, 0, 0))] if IGNORE in shown else [])
+
+
+def preview(title: str, samples: Sequence[SamplePictures], legend: Legend) -> Figure:
+    """Figure with the pictures of some samples side by side, several samples in a row."""
+    titles = list(samples[0].pictures)
+    in_row = min(len(samples), max(1, _COLUMNS // len(titles)))
+    rows = []
+    for start in range(0, len(samples), in_row):
+        part = samples[start : start + in_row]
+        pictures = [sample.pictures[title] for sample in part for title in titles]
+        blank = np.full_like(pictures[0], 255)
+        blanks = [blank] * (in_row * len(titles) - len(pictures))
+        rows.append(("", [*pictures, *blanks]))
+    figure = picture_grid(titles * in_row, rows, legend)
+    for sample, axes in zip(samples, figure.axes[:: len(titles)], strict=False):
+        axes.set_xlabel(figure_text(sample.name[-_LONGEST_NAME:]), fontsize=8, loc="left", labelpad=2)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _pictures(sample: Mapping[str, Tensor], targets: Targets, palette: NDArray[np.uint8]) -> dict[str, Picture]:
+    photograph = np.ascontiguousarray(sample["image"].permute(1, 2, 0).numpy())
+    marked = photograph.copy()
+    for name, target in targets.items():
+        if target.kind == "keypoints":
+            _mark(marked, sample[name].numpy())
+    label = overlay(photograph, colour(sample["label"].numpy(), palette))
+    masks = {name: _as_picture(sample[name].numpy()) for name, target in targets.items() if target.kind == "mask"}
+    return {"input": marked, "label": label, **masks}
+
+
+def _mark(picture: Picture, keypoints: NDArray[np.float32]) -> None:
+    """Draw a disc on every visible keypoint, in a colour that depends on its index."""
+    radius = max(1, min(picture.shape[:2]) // 60)
+    for index, (x, y, visible) in enumerate(keypoints.tolist()):
+        if visible:
+            rgb = [round(255 * part) for part in mpl.colormaps["hsv"](index / len(keypoints))[:3]]
+            cv2.circle(picture, (round(x), round(y)), radius, rgb, cv2.FILLED)
+
+
+def _as_picture(mask: NDArray[Any]) -> Picture:
+    """Mask as grey levels from its lowest (black) to its highest value (white)."""
+    values = mask.astype(np.float64)
+    spread = max(float(np.ptp(values)), 1e-12)
+    grey = (255 * (values - values.min()) / spread).round().astype(np.uint8)
+    return np.repeat(grey[..., None], 3, -1)

@@ -1,55 +1,51 @@
-"""Findings of a check of a data set, on the terminal."""
+"""Printed report of a check."""
 
 from collections import Counter
 from itertools import groupby
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from ocnet_pl.report.text import percent
+from ocnet_pl.drawing.numbers import percent
 from ocnet_pl.tools.data_check.report import Report
 
-MOST = 20
-"""Lines of one kind; the JSON has all."""
+MAX_LINES = 20
+"""Printed findings of each kind; the JSON has all."""
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Splits, classes, what is wrong with which file, and the verdict."""
+    """Print the splits, the classes, the findings and the verdict."""
+
+    def line(text: str, **style: Any) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True, **style)
+
     console.print(_splits(report))
     console.print(_classes(report))
     for (severity, kind), group in groupby(report.findings, key=lambda finding: (finding.severity, finding.kind)):
         findings = list(group)
-        console.print(f"{severity}: {kind} ({len(findings)})", style=_COLOURS[severity], highlight=False)
-        for finding in findings[:MOST]:
-            console.print(f"  {finding.message}", highlight=False, markup=False, soft_wrap=True)
-        if len(findings) > MOST:
-            console.print(f"  and {len(findings) - MOST} more, which --json names", highlight=False)
-    console.print(
-        f"{sum(split.pairs for split in report.splits.values())} pairs in {report.seconds:.1f} s by {report.workers} "
-        f"processes: {report.rate:.1f} pairs a second",
-        style="dim",
-        highlight=False,
-    )
+        line(f"{severity}: {kind} ({len(findings)})", style=_COLOURS[severity])
+        for finding in findings[:MAX_LINES]:
+            line(f"  {finding.message}")
+        if len(findings) > MAX_LINES:
+            line(f"  and {len(findings) - MAX_LINES} more; --json prints all")
+    pairs = sum(split.pairs for split in report.splits.values())
+    processes = "1 process" if report.workers == 1 else f"{report.workers} processes"
+    line(f"{pairs} pairs in {report.seconds:.1f} s with {processes}: {report.rate:.1f} pairs/s", style="dim")
     errors = sum(finding.severity == "error" for finding in report.findings)
-    named = "1 error, named above" if errors == 1 else f"{errors} errors, named above"
-    verdict = "sound: a training can start" if report.sound else f"not sound: {named}"
-    console.print(
-        f"{report.dataset} in {report.root} is {verdict}",
-        style="green" if report.sound else "red",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    listed = f"{errors} error{'s' if errors > 1 else ''}, listed above"
+    verdict = "no errors found, ready for training" if report.sound else listed
+    line(f"{report.dataset} ({report.root}): {verdict}", style="green" if report.sound else "red")
 
 
 def _splits(report: Report) -> RichTable:
     grid = RichTable("", *report.splits, box=SIMPLE_HEAD)
     splits = report.splits.values()
     grid.add_row("images", *(str(split.pairs) for split in splits))
-    grid.add_row("published", *("-" if split.published is None else str(split.published) for split in splits))
+    grid.add_row("expected", *("-" if split.published is None else str(split.published) for split in splits))
     grid.add_row("sizes", *(_common(split.sizes) for split in splits))
     grid.add_row("image modes", *(_common(split.image_modes) for split in splits))
     grid.add_row("label modes", *(_common(split.label_modes) for split in splits))
@@ -59,7 +55,7 @@ def _splits(report: Report) -> RichTable:
 
 
 def _classes(report: Report) -> RichTable:
-    """Table of the classes that occur."""
+    """Table of the classes with pixels."""
     grid = RichTable(box=SIMPLE_HEAD)
     grid.add_column("Class")
     labelled = {name: split for name, split in report.splits.items() if split.total > split.ignored}
@@ -77,7 +73,7 @@ def _classes(report: Report) -> RichTable:
 
 
 def _common(counts: Counter[str]) -> str:
-    """The three most common, and how many others there are."""
+    """The three most common values, and the number of others."""
     shown = [value if len(counts) == 1 else f"{value} ({count})" for value, count in counts.most_common(3)]
     more = [f"{len(counts) - 3} others"] if len(counts) > 3 else []
     return "\n".join([*shown, *more]) or "-"

@@ -1,7 +1,7 @@
-"""Findings of a check of a data set, as numbers and lines."""
+"""Report of a check: numbers of every split, and findings."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Severity = Literal["error", "warning", "note"]
@@ -10,14 +10,15 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be.
+    """One problem or remark.
 
     Attributes:
-        severity: error: it would break the training or make its scores worthless; warning: look at it; note: know it.
-        kind: the same words for the same thing.
-        split: name of its split.
-        file: the file that it is about; empty when it is about more than one.
-        message: says what and where in one line.
+        severity: error: the training would fail, or its scores would be worthless; warning: check this; note: for
+            information.
+        kind: short description, the same for all findings of a kind.
+        split: name of the split.
+        file: the file concerned; empty if there are several.
+        message: file or split and the problem, in one line.
     """
 
     severity: Severity
@@ -32,15 +33,15 @@ class Split:
     """Numbers of one split.
 
     Attributes:
-        pairs: number of images, whether or not they have a label.
-        published: number of images as published; None: not published.
-        sizes: images of each "width x height".
-        image_modes: images of each of Pillow's modes.
-        label_modes: labels of each of Pillow's modes.
+        pairs: number of images, with or without a label.
+        published: published number of images; None: not published.
+        sizes: number of images of each "width x height".
+        image_modes: number of images of each Pillow mode.
+        label_modes: number of labels of each Pillow mode.
         pixels: labelled pixels of each class.
         images: images that show each class.
-        ignored: pixels that are neither trained nor scored.
-        total: pixels of all labels that can be read.
+        ignored: ignored pixels.
+        total: pixels of all readable labels.
     """
 
     pairs: int
@@ -56,15 +57,15 @@ class Split:
 
 @dataclass
 class Report:
-    """A data set, checked.
+    """Result of a check.
 
     Attributes:
-        dataset: name of its class.
+        dataset: name of the data set.
         root: folder of the data set.
-        splits: by name.
-        findings: the worst first.
-        seconds: that the check took.
-        workers: processes that it took.
+        splits: numbers by name of the split.
+        findings: all findings, the worst first.
+        seconds: duration of the check.
+        workers: number of processes.
     """
 
     dataset: str
@@ -76,37 +77,29 @@ class Report:
 
     @property
     def sound(self) -> bool:
-        """True where a training can start."""
+        """True if there are no errors."""
         return not any(finding.severity == "error" for finding in self.findings)
 
     @property
     def rate(self) -> float:
-        """Pairs of files a second."""
+        """Pairs of files per second."""
         return sum(split.pairs for split in self.splits.values()) / max(self.seconds, 1e-9)
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Everything, for machines: every bad file, counts by class, shares between 0 and 1."""
+    """Machine-readable report: every finding, counts by class, shares between 0 and 1."""
+    content = asdict(report) | {"sound": report.sound, "pairs_per_second": report.rate}
+    content["splits"] = {name: _split_as_json(split) for name, split in report.splits.items()}
+    return content
+
+
+def _split_as_json(split: Split) -> dict[str, Any]:
     return {
-        "dataset": report.dataset,
-        "root": report.root,
-        "sound": report.sound,
-        "findings": [vars(finding) for finding in report.findings],
-        "splits": {
-            name: {
-                "pairs": split.pairs,
-                "published": split.published,
-                "sizes": dict(split.sizes.most_common()),
-                "image_modes": dict(split.image_modes.most_common()),
-                "label_modes": dict(split.label_modes.most_common()),
-                "ignored_share": split.ignored / split.total if split.total else None,
-                "classes": {
-                    name: {"pixels": pixels, "images": split.images[name]} for name, pixels in split.pixels.items()
-                },
-            }
-            for name, split in report.splits.items()
-        },
-        "seconds": report.seconds,
-        "workers": report.workers,
-        "pairs_per_second": report.rate,
+        "pairs": split.pairs,
+        "published": split.published,
+        "sizes": dict(split.sizes.most_common()),
+        "image_modes": dict(split.image_modes.most_common()),
+        "label_modes": dict(split.label_modes.most_common()),
+        "ignored_share": split.ignored / split.total if split.total else None,
+        "classes": {name: {"pixels": split.pixels[name], "images": split.images[name]} for name in split.pixels},
     }

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 
 from ocnet_pl.escaping import figure_text
 from ocnet_pl.record.context import ContextMeasure
-from ocnet_pl.record.image_scores import validation_key
 from ocnet_pl.record.result import Result
 
 
@@ -22,7 +21,7 @@ def context_scatter(measured: Sequence[tuple[Result, ContextMeasure]]) -> Figure
     uniform = []
     for result, measure in measured:
         own, equal = (measure.widest.overall[metric].value for metric in ("own", "uniform"))
-        evaluation = result.evaluations.get(validation_key(result))
+        evaluation = result.evaluations.get(result.evaluation_key())
         if own is not None and equal is not None and evaluation and evaluation.miou is not None:
             points[result.label].append((100 * own, 100 * evaluation.miou))
             uniform.append(100 * equal)

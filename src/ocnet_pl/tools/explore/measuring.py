@@ -86,7 +86,7 @@ def measure_map(
     rows, uniform = (rows.double().cpu() for rows in (context.rows(number, every), context.uniform(number, every)))
     shares, labelled = share_on_own_class(torch.cat([rows, uniform]), positions, label, [*every, *every])
     own, expected = shares.chunk(2)
-    x, y = positions.middles()
+    x, y = positions.centres()
     at = torch.tensor(every, dtype=torch.float64)
     distance = torch.hypot(at[:, 0, None, None] - x, at[:, 1, None, None] - y[:, None]) / np.hypot(*label.shape)
     entropy, equal_entropy = (torch.special.entr(part).sum((1, 2)) for part in (rows, uniform))

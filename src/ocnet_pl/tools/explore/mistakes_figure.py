@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.reading import Bytes, Pair, read_image
-from ocnet_pl.drawing.colour_legend import Legend
+from ocnet_pl.drawing.colour_legend import Colours
 from ocnet_pl.drawing.overlay import colour, overlay
 from ocnet_pl.drawing.picture_grid import picture_grid
 from ocnet_pl.errors import UserError
@@ -77,7 +77,7 @@ def contrast_figure(first: Explored, second: Explored, scores: Sequence[ImageSco
     return picture_grid(["image", "truth", *labels, "where they differ"], rows, legend)
 
 
-def _class_legend(data: SegmentationDataModule, shown: Iterable[int]) -> Legend:
+def _class_legend(data: SegmentationDataModule, shown: Iterable[int]) -> Colours:
     shown = sorted(shown)
     named = [(data.classes[number], data.palette[number].tolist()) for number in shown if number != IGNORE]
     return [*named, ("not labelled", NOT_LABELLED)] if IGNORE in shown else named

@@ -1,0 +1,122 @@
+"""Named targets beside the label: masks and keypoints that follow scale, crop, flip and augmentation."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ocnet_pl.dataset.reading import Bytes, Pair
+from ocnet_pl.errors import UserError
+from ocnet_pl.metrics import IGNORE
+
+Array = NDArray[Any]
+
+COVERED = "covered"
+"""Name of the mask that follows a sample to show which pixels have a source in the image file."""
+_MASK_DTYPES = ("uint8", "uint16", "float32")
+_RESERVED = ("image", "mask", "label", "index", "batch", COVERED)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One named target of a training sample.
+
+    Attributes:
+        kind: "mask": an array (H, W) of the image's size, uint8, uint16 or float32, resized by nearest neighbour;
+            "keypoints": an array (N, 3) of x, y and visibility, x and y in pixels of the image file.
+        read: (image file, label file) -> array.
+        fill: value of a mask where the sample has no source, e.g. padding.
+        mirror_pairs: indices of keypoints that a horizontal flip exchanges, e.g. left and right wrist.
+    """
+
+    kind: Literal["mask", "keypoints"]
+    read: Callable[[Pair], Array]
+    fill: float = 0
+    mirror_pairs: Sequence[tuple[int, int]] = ()
+
+
+Targets = Mapping[str, Target]
+
+
+def refuse_reserved_names(targets: Targets) -> None:
+    """Check that no target has the name of another entry of a sample.
+
+    Raises:
+        UserError: such a name.
+    """
+    if taken := sorted(set(targets) & set(_RESERVED)):
+        raise UserError(f"target {taken[0]!r}: this name is reserved; choose another one")
+
+
+def albumentations_kinds(targets: Targets) -> dict[str, str]:
+    """Names of the targets with the kind that albumentations transforms them as."""
+    kinds: dict[str, str] = {name: target.kind for name, target in targets.items()}
+    return kinds | ({COVERED: "mask"} if "mask" in kinds.values() else {})
+
+
+def read_targets(targets: Targets, pair: Pair, label: Bytes, table: Bytes) -> dict[str, Array]:
+    """Read the targets of an image, as arguments of `training_transform`.
+
+    Args:
+        targets: targets by name.
+        pair: files of image and label.
+        label: stored ids (H, W) of the label file.
+        table: stored id -> train id, (256,).
+
+    Raises:
+        UserError: a target that cannot be read, or has another size, type or number that is not finite.
+    """
+    read = {name: _read(name, target, pair, label.shape) for name, target in targets.items()}
+    if COVERED in albumentations_kinds(targets):
+        read[COVERED] = np.full(label.shape, _source_id(table), np.uint8)
+    return read
+
+
+def finished_targets(targets: Targets, sample: Mapping[str, Any], table: Bytes) -> dict[str, Array]:
+    """Targets of a transformed sample: masks filled where they have no source, keypoints outside made invisible.
+
+    Raises:
+        UserError: a transform changed the size or type of a target.
+    """
+    return {name: _finished(name, target, sample, table) for name, target in targets.items()}
+
+
+def _source_id(table: Bytes) -> int:
+    """Stored id that is not ignored, so that no transform pads labels with it."""
+    return int(np.flatnonzero(table != IGNORE)[0])
+
+
+def _read(name: str, target: Target, pair: Pair, size: tuple[int, ...]) -> Array:
+    try:
+        array = np.asarray(target.read(pair))
+    except UserError:
+        raise
+    except Exception as error:  # readers are the user's own code
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(f"{pair[0]}: target {name!r} cannot be read ({reason}); check its file") from error
+    if target.kind == "keypoints":
+        if array.ndim != 2 or array.shape[1] != 3:
+            raise UserError(f"{pair[0]}: target {name!r} has shape {array.shape}; expected keypoints (N, 3)")
+        array = array.astype(np.float32)
+    elif array.dtype not in _MASK_DTYPES:
+        raise UserError(f"{pair[0]}: target {name!r} is of {array.dtype}; expected {', '.join(_MASK_DTYPES)}")
+    elif array.shape != size:
+        raise UserError(f"{pair[0]}: target {name!r} has shape {array.shape}; expected {size}, the size of its label")
+    elif np.asarray(target.fill).astype(array.dtype) != target.fill:
+        raise UserError(f"{pair[0]}: target {name!r} is of {array.dtype}, which cannot hold its fill {target.fill}")
+    if not np.isfinite(array).all():
+        raise UserError(f"{pair[0]}: target {name!r} contains NaN or infinity; replace them with a number")
+    return array
+
+
+def _finished(name: str, target: Target, sample: Mapping[str, Any], table: Bytes) -> Array:
+    array, (height, width) = np.asarray(sample[name]), sample["mask"].shape
+    if target.kind == "keypoints":
+        x, y = array[:, 0], array[:, 1]
+        inside = (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
+        return np.stack([x, y, np.where(inside, array[:, 2], 0)], 1).astype(np.float32)
+    if array.shape != (height, width) or array.dtype not in _MASK_DTYPES:
+        raise UserError(f"augment: gives target {name!r} of {array.dtype} and {array.shape}; leave that transform out")
+    return np.where(sample[COVERED] == _source_id(table), array, array.dtype.type(target.fill))

@@ -1,0 +1,121 @@
+"""Compared systems in every command: trained, stopped, resumed, profiled, explored, reported."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import TINY, Main, spawn
+
+from ocnet_pl.module import SegmentationModule
+from ocnet_pl.process import EXIT_STOPPED
+from ocnet_pl.record.context import ContextMeasure
+from ocnet_pl.record.costs import read_costs
+from ocnet_pl.record.directory import RunDirectory
+from ocnet_pl.record.result import Result
+
+TERMS = {"danet": {"main", "position", "channel"}, "upernet": {"main"}}
+"""Loss terms of each system; the auxiliary loss is added where its weight is set."""
+SYSTEMS = sorted(TERMS)
+
+
+def run_of(name: str, head: str) -> RunDirectory:
+    return RunDirectory(Path("outputs", name, head, "seed-0"))
+
+
+def assert_same(head: str, *names: str) -> None:
+    first, *others = (Result.read(run_of(name, head).result) for name in names)
+    for other in others:
+        assert other.weights_sha256 == first.weights_sha256
+        assert other.curves == first.curves
+        assert other.evaluations == first.evaluations
+
+
+@pytest.mark.parametrize("extra", [(), ("trainer.accumulate_grad_batches=2", "trainer.precision=bf16-mixed")])
+@pytest.mark.parametrize("head", SYSTEMS)
+def test_a_resumed_run_is_bit_for_bit_the_same(
+    head: str, extra: tuple[str, ...], workplace: Path, call: Main, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = (*TINY, f"model/head={head}", *extra)
+    assert call("train", *command, "name=whole") == 0
+    usual = SegmentationModule.training_step
+
+    def stopped_step(module: SegmentationModule, batch: Any, batch_idx: int) -> Any:
+        if module.global_step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return usual(module, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SegmentationModule, "training_step", stopped_step)
+        assert call("train", *command, "name=stopped") == EXIT_STOPPED
+    assert call("train", *command, "name=stopped") == 0
+    assert_same(head, "whole", "stopped")
+
+
+@pytest.mark.parametrize("auxiliary", [0, 0.4])
+@pytest.mark.parametrize("head", SYSTEMS)
+def test_the_loss_is_the_sum_of_its_logged_terms(head: str, auxiliary: float, workplace: Path, call: Main) -> None:
+    assert call("train", *TINY, f"model/head={head}", f"loss.auxiliary_weight={auxiliary}") == 0
+    curves = Result.read(run_of("runs", head).result).curves
+    terms = TERMS[head] | ({"auxiliary"} if auxiliary else set())
+    assert {name.removeprefix("train/") for name in curves if name.startswith("train/")} == terms | {"loss"}
+    values = {name: np.array([value for _, value in curves[f"train/{name}"]]) for name in terms | {"loss"}}
+    assert all((values[name] > 0).all() for name in terms)
+    np.testing.assert_allclose(sum(values[name] for name in terms), values["loss"], rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", SYSTEMS)
+def test_two_processes_stop_and_resume(head: str, workplace: Path) -> None:
+    command = [*TINY, f"model/head={head}", "trainer=ddp_cpu", "schedule.max_steps=30"]
+    done = spawn("train", *command, "name=whole", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ocnet_pl.command.train", *command, "name=stopped"],
+        cwd=workplace,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not run_of("stopped", head).last_checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(120) == EXIT_STOPPED
+    done = spawn("train", *command, "name=stopped", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert_same(head, "whole", "stopped")
+    result = Result.read(run_of("whole", head).result)
+    assert result.processes == 2
+    assert {f"train/{term}" for term in TERMS[head]} <= set(result.curves)
+
+
+def test_systems_are_profiled(workplace: Path, call: Main) -> None:
+    fast = ("--backbone", "tiny", "--size", "64", "--repeats", "1", "--device", "cpu", "--classes", "5")
+    assert call("profile", *fast, "--heads", *SYSTEMS, "--explicit-attention") == 0
+    costs = {(cost.head, cost.attention): cost for cost in read_costs(workplace / "outputs" / "profile.csv")}
+    assert set(costs) == {("danet", "mapless"), ("danet", "explicit"), ("upernet", "")}
+    assert costs["danet", "mapless"].multiply_adds == costs["danet", "explicit"].multiply_adds
+    assert {cost.label for cost in costs.values()} == {"DANet", "UPerNet"}
+    assert all(cost.forward_ms and cost.train_step_ms for cost in costs.values())
+
+
+def test_systems_are_explored_and_reported(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    for head in SYSTEMS:
+        assert call("train", *TINY, f"model/head={head}", "schedule.max_steps=1") == 0
+    paths = {head: str(run_of("runs", head).last_checkpoint) for head in SYSTEMS}
+    capsys.readouterr()
+    assert call("explore", "measure", *paths.values(), "--pixels", "2", "--device", "cpu") == 0
+    assert f"{paths['upernet']}: UPerNet: " in capsys.readouterr().out, "it has no attention to measure"
+    measure = ContextMeasure.read(run_of("runs", "danet").path / "context-last-val.json")
+    assert [(one.name, one.reach) for one in measure.maps] == [("position attention", 1.0)]
+    assert call("explore", "figure", paths["danet"], "--out", "maps.png", "--device", "cpu") == 0
+    assert Path("maps.png").is_file()
+
+    assert call("report", "outputs/runs") == 0
+    table = Path("outputs/runs/table.md").read_text()
+    assert {"DANet", "UPerNet"} <= {cell.strip() for cell in table.split("|")}
