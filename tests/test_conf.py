@@ -126,7 +126,7 @@ def test_a_value_that_no_run_can_have_is_refused(override: str) -> None:
      "dataset.class_weights=[a,b]", "dataset.class_weights=[-1]", "ade20k dataset.max_long_side=0",
      "ade20k dataset.test_short_side=4.5"],
 )  # fmt: skip
-def test_a_data_set_refuses_what_it_cannot_have(override: str) -> None:
+def test_a_data_set_refuses_impossible_settings(override: str) -> None:
     *dataset, value = override.split()
     with pytest.raises(UserError) as caught:
         build_data(compose(f"dataset={(dataset or ['cityscapes'])[0]}", "dataset.root=data", value))
@@ -143,13 +143,13 @@ def test_a_data_set_refuses_what_it_cannot_have(override: str) -> None:
         ("schedule.optimizer=adam", "change one of them, e.g. schedule.optimizer.NAME=VALUE"),
     ],
 )
-def test_lists_and_groups_are_told_from_words(override: str, words: str) -> None:
+def test_a_word_for_a_list_or_a_group_is_refused(override: str, words: str) -> None:
     with pytest.raises(UserError) as caught:
         validate(compose(override), [override])
     assert words in str(caught.value)
 
 
-def test_lightning_takes_a_word_here() -> None:
+def test_deterministic_may_be_warn() -> None:
     validate(compose("trainer.deterministic=warn"), ["trainer.deterministic=warn"])
 
 
@@ -168,6 +168,6 @@ def test_class_weights_may_be_whole_numbers() -> None:
     assert loss > 0
 
 
-def test_numbers_may_change_their_kind() -> None:
+def test_an_integer_may_replace_a_float() -> None:
     overrides = ["schedule.lr=1", "model/head=gp", "model.head.dropout=0"]
     validate(compose(*overrides), overrides)

@@ -29,7 +29,7 @@ def own(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_own_files_are_composed_and_offered(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_the_user_are_composed_and_listed(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "mine" not in heads()
     with pytest.raises(UserError, match="no such option"):
         compose("experiment=mine")
@@ -51,7 +51,7 @@ def test_own_files_are_composed_and_offered(own: Path, monkeypatch: pytest.Monke
      ["hydra.searchpath=[file:///{cwd}/my]"]],
 )  # fmt: skip
 @pytest.mark.parametrize("first", [True, False])
-def test_every_way_to_name_the_folder(
+def test_every_way_to_give_the_folder(
     options: list[str], first: bool, own: Path, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = [option.format(cwd=own.parent) for option in options]
@@ -61,7 +61,7 @@ def test_every_way_to_name_the_folder(
     assert os.environ[CONF_VARIABLE].endswith(str(own))
 
 
-def test_the_first_of_several_folders_counts(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_of_several_folders_takes_precedence(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = own.with_name("other")
     (other / "experiment").mkdir(parents=True)
     (other / "experiment" / "mine.yaml").write_text("# @package _global_\nname: other\n")
@@ -88,7 +88,7 @@ def test_other_commands_take_the_folder(
 
 
 @pytest.mark.parametrize("options", [["--config-dir", "nowhere"], ["hydra.searchpath=[nowhere]"]])
-def test_a_folder_that_is_not_there_is_named(
+def test_a_missing_folder_is_reported(
     options: list[str], own: Path, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("train", *options, *TINY) == 2

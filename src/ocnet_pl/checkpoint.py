@@ -1,4 +1,4 @@
-"""Checkpoint files: how a run writes them, and how they are read without executing anything."""
+"""Checkpoint files: written atomically by a run, and read without executing anything."""
 
 import io
 import pickle
@@ -25,17 +25,17 @@ from ocnet_pl.record.sealed import CHECKSUM, checksum
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Checkpoints appear whole or not at all.
+    """Writes checkpoints atomically.
 
-    Lightning writes them into the system's temporary folder first and moves them: from another file system that is a
-    copy, of which a full disk or a kill leaves half in the place of the one before.
+    Lightning writes to the system's temporary folder and moves the file. From another file system that is a copy,
+    which a full disk or a kill can leave half-written in place of the previous checkpoint.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         content = io.BytesIO()
         torch.save(checkpoint, content)
         with whole_file(Path(path)) as file:
-            file.write(content.getbuffer())  # of a full disk torch.save itself says "unexpected pos"
+            file.write(content.getbuffer())  # on a full disk torch.save itself reports "unexpected pos"
 
 
 class CheckpointConfig(Callback):
@@ -51,22 +51,22 @@ class CheckpointConfig(Callback):
 
 
 def sealed_header(config: Plain, choices: Mapping[str, str | None], classes: Sequence[str]) -> Plain:
-    """What a checkpoint says of its network, with a checksum: a changed setting would change numbers unnoticed."""
+    """Config, choices and classes of a checkpoint, with a checksum that reveals edited settings."""
     header = {"config": config, "choices": dict(choices), "classes": list(classes)}
     return {**header, CHECKSUM: checksum(header)}
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Lightning's, for runs that accumulate micro-batches and for runs that are moved."""
+    """Lightning's `ModelCheckpoint` for runs that accumulate micro-batches and for runs whose folder was moved."""
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if ends_step(trainer, batch_idx):  # else a resume would go on between two micro-batches, without their sum
+        if ends_step(trainer, batch_idx):  # else a resume would start between two micro-batches, without their sum
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        # Where the folder has another name now, Lightning would forget which checkpoint was best.
+        # Lightning would forget the best checkpoint of a folder that was renamed.
         here = Path(str(self.dirpath))
         moved = {key: _moved(state_dict[key], here) for key in ("best_model_path", "kth_best_model_path")}
         best = {_moved(path, here): score for path, score in state_dict["best_k_models"].items()}
@@ -74,7 +74,7 @@ class RunCheckpoint(ModelCheckpoint):
 
 
 def ends_step(trainer: pl.Trainer, batch_idx: int) -> bool:
-    """Whether the optimizer made its step after this micro-batch."""
+    """Return whether the optimizer made its step after this micro-batch."""
     return (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
 
@@ -83,9 +83,9 @@ def _moved(path: str, folder: Path) -> str:
 
 
 def checkpoint_callbacks(folder: Path, every: int) -> list[Callback]:
-    """`last.ckpt` every so many steps, and `best.ckpt` by validation mIoU.
+    """Callbacks for `last.ckpt`, every `every` steps, and `best.ckpt`, by validation mIoU.
 
-    Two callbacks, because one that does both ranks each save by the validation before it.
+    A single callback would rank each save by the previous validation.
     """
     return [
         RunCheckpoint(folder, filename="last", every_n_train_steps=every, enable_version_counter=False),
@@ -95,14 +95,14 @@ def checkpoint_callbacks(folder: Path, every: int) -> list[Callback]:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Content of a checkpoint file: values only, as they were read. `restoring` decides what is built from them.
+    """Content of a checkpoint file: plain values, from which `run.restoring` builds a network.
 
     Attributes:
         path: the file.
         config: resolved config of the training, as dicts, lists, strings and numbers.
-        choices: option chosen in every config group; None where none is.
+        choices: option chosen in every config group; None for a group without one.
         head: the option of `model/head`.
-        inference: the option of `inference`: name of the protocol that the run was tested by.
+        inference: the option of `inference`: name of the run's test protocol.
         classes: names of the classes, in the order of the train ids.
         weights: state of the network.
         step: optimizer steps done.
@@ -131,20 +131,22 @@ def read_checkpoint(path: Path) -> Checkpoint:
         UserError: no such file, damaged, unsafe, or not written by `ocnet-train`.
     """
     if not path.is_file():
-        raise UserError(f"checkpoint={path}: no such file; runs keep theirs in <run>/checkpoints/last.ckpt")
+        raise UserError(f"checkpoint={path}: no such file; a run saves its checkpoints to <run>/checkpoints/last.ckpt")
     damaged = f"checkpoint={path}: damaged or not a checkpoint; use another one of the run"
     try:
         if not zipfile.is_zipfile(path):
             raise UserError(damaged)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise UserError(f"checkpoint={path}: holds more than weights and plain values, and is not loaded") from error
+        raise UserError(f"checkpoint={path}: contains more than weights and plain values; not loaded") from error
     except OSError as error:
         raise UserError(f"checkpoint={path}: cannot be read ({error.strerror or error})") from error
     except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(damaged) from error  # a damaged archive breaks the reader in many ways
     if not isinstance(content, dict) or not {"config", "choices", "classes", "state_dict"} <= content.keys():
-        raise UserError(f"checkpoint={path}: not written by ocnet-train, it carries no config")
+        raise UserError(
+            f"checkpoint={path}: not written by ocnet-train (it contains no config); give a checkpoint of ocnet-train"
+        )
     try:
         header = _HEADER.validate_python({key: content.get(key) for key in _Header.__annotations__})
     except ValidationError as error:
@@ -178,10 +180,10 @@ _HEADER = TypeAdapter(_Header)
 
 
 def load_weights(network: nn.Module, checkpoint: Checkpoint) -> None:
-    """Put the weights of a checkpoint into a network.
+    """Load the weights of a checkpoint into a network.
 
     Raises:
-        UserError: they are another network's, or not all finite: the scores of a diverged network mean nothing.
+        UserError: weights of another network, or not all finite: scores of a diverged network are meaningless.
     """
     weights, own = checkpoint.weights, network.state_dict()
     wrong = {
@@ -192,7 +194,7 @@ def load_weights(network: nn.Module, checkpoint: Checkpoint) -> None:
     if any(wrong.values()):
         found = "; ".join(f"{len(names)} {what}, e.g. {min(names)}" for what, names in wrong.items() if names)
         raise UserError(
-            f"checkpoint={checkpoint.path}: holds the weights of another network ({found}); "
+            f"checkpoint={checkpoint.path}: contains the weights of another network ({found}); "
             "check model/head and model/backbone"
         )
     if broken := next((name for name, tensor in weights.items() if not tensor.isfinite().all()), None):

@@ -16,7 +16,7 @@ EXIT_BROKEN_PIPE = 141
 
 
 class UserError(Exception):
-    """Wrong input: the message says what is wrong, where, and what to do, in one line."""
+    """Wrong input. The message is one line: where, what is wrong, and what to do."""
 
     def __str__(self) -> str:
         # A DataLoader worker's error arrives wrapped in the worker's traceback; its last line is ours.
@@ -25,10 +25,10 @@ class UserError(Exception):
 
 @contextmanager
 def one_line_errors(command: str) -> Iterator[None]:
-    """Ends the process with one line on stderr when a `UserError` (exit code 2) or Ctrl-C (130) leaves the block.
+    """End the process with one line on stderr when a `UserError` (exit code 2) or Ctrl-C (130) leaves the block.
 
-    So does an error of the file system that only the user can settle (2). When the reader of the output has gone
-    (`| head`), the process ends without a word (141). Any other exception is a bug of ours and keeps its traceback.
+    File system errors that the user can fix do the same (2). If the reader of the output has exited (`| head`), the
+    process ends silently (141). Any other exception is a bug and keeps its traceback.
     """
     try:
         yield
@@ -38,7 +38,7 @@ def one_line_errors(command: str) -> Iterator[None]:
     except KeyboardInterrupt:
         _end(command, "interrupted", EXIT_INTERRUPTED)
     except SystemExit as stop:
-        if isinstance(stop.__context__, BrokenPipeError):  # rich ends the process so
+        if isinstance(stop.__context__, BrokenPipeError):  # raised by rich
             raise SystemExit(EXIT_BROKEN_PIPE) from None
         raise
     except OSError as error:
@@ -50,7 +50,7 @@ def one_line_errors(command: str) -> Iterator[None]:
 
 
 def unusable(error: OSError) -> str:
-    """Path, reason and remedy of an error of the file system, in one line."""
+    """One line about an error of the file system: path, reason and remedy."""
     remedy = _REMEDIES.get(error.errno or 0, "give another path")
     return f"{os.fsdecode(error.filename or '')}: {error.strerror or error}; {remedy}"
 
@@ -60,7 +60,7 @@ def readable_os_errors(path: Path) -> Iterator[None]:
     """Turn errors of the file system into one line.
 
     Args:
-        path: named where the error itself names none.
+        path: file to name if the error names none.
 
     Raises:
         UserError: any `OSError` in the block.
@@ -86,12 +86,12 @@ _REMEDIES = {
     errno.ENOTDIR: "a file is in the way; move it, or give another path",
     errno.ENOENT: "restore it, or give another path",
     errno.EEXIST: "a file is in the way; move it, or give another path",
-    errno.ELOOP: "a link leads back to itself; give another path",
+    errno.ELOOP: "a symbolic link points to itself; give another path",
     errno.EIO: "check the disk",
     errno.ESTALE: "the network file system lost it; rerun the same command",
     errno.ETXTBSY: "another process uses it; give another path",
 }
-"""What the user can do about errors of the file system; other errors are bugs."""
+"""Remedies for errors of the file system that the user can fix; other errors are bugs."""
 
 
 def _end(command: str, message: str, code: int) -> None:
@@ -101,7 +101,7 @@ def _end(command: str, message: str, code: int) -> None:
 
 
 def _reader_has_gone() -> bool:
-    """Whether stdout is the pipe that broke; if so, what is left for it is dropped, lest the exit of Python fails."""
+    """Return whether stdout is the broken pipe; if so, drop the remaining output, so that Python can exit."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:

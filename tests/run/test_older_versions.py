@@ -74,7 +74,7 @@ def test_defaults_that_changed_keep_their_old_value(tmp_path: Path) -> None:
     assert modernised(today) == today
 
 
-def test_only_the_name_of_then_is_translated() -> None:
+def test_only_known_old_names_are_translated() -> None:
     config = {"model": {"_target_": "ocnet_pl.model.ocnet.Other", "head": {"_target_": "os.remove", "root": "x"}}}
     assert modernised(config) == config
 

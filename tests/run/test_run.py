@@ -295,7 +295,7 @@ def test_a_damaged_image_is_named_in_one_line(
         (None, "no such file"),
         (b"", "damaged"),
         (b"hello", "damaged"),
-        ({"a": 1}, "carries no config"),
+        ({"a": 1}, "no config"),
         (print, "more than weights"),
     ],
 )
@@ -311,6 +311,6 @@ def test_a_wrong_checkpoint_is_refused(
     assert words in capsys.readouterr().err
 
 
-def test_examples_have_lines_of_their_own(call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_prints_every_example_on_its_own_line(call: Main, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("evaluate", "--help") == 0
     assert capsys.readouterr().out.count("\n  ocnet-evaluate ") == 4

@@ -84,7 +84,7 @@ def test_a_run_can_be_stopped_at_any_step(call: Main, disturbed: Callable[..., i
 
 
 @pytest.mark.parametrize("step", [3, 6])
-def test_a_validation_that_was_broken_off_is_made_up_for(call: Main, disturbed: Callable[..., int], step: int) -> None:
+def test_a_resumed_run_repeats_the_interrupted_validation(call: Main, disturbed: Callable[..., int], step: int) -> None:
     assert call("train", *CHECKED, "name=whole") == 0
     command = (*CHECKED, "name=broken")
     with pytest.raises(RuntimeError, match="broken off"):
@@ -126,7 +126,7 @@ def test_a_run_stops_between_steps_and_not_between_micro_batches(
     assert_same("stopped")
 
 
-def test_a_run_that_breaks_twice_goes_on_from_a_whole_step(call: Main, disturbed: Callable[..., int]) -> None:
+def test_a_run_interrupted_twice_resumes_from_a_finished_step(call: Main, disturbed: Callable[..., int]) -> None:
     assert call("train", *ACCUMULATED, "name=whole") == 0
     command = (*ACCUMULATED, "name=broken")
     for batch in (8, 7):  # in the middle of step 4; then right after the first micro-batch that follows the checkpoint
@@ -151,7 +151,7 @@ def test_a_moved_run_knows_its_best_checkpoint(
     assert read_checkpoint(best).step == 3
 
 
-def test_a_run_without_its_checkpoint_begins_anew(call: Main, disturbed: Callable[..., int]) -> None:
+def test_a_run_without_its_checkpoint_starts_again(call: Main, disturbed: Callable[..., int]) -> None:
     assert call("train", *CHECKED, "name=whole") == 0
     command = (*CHECKED, "name=bare")
     for step in (4, 5):  # the second attempt goes on from step 3, and logs into a folder of its own

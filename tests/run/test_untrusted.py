@@ -141,20 +141,20 @@ def test_augmentation_is_not_built_to_load_a_network(augment: Any, runs: Path, w
 
 
 @pytest.mark.parametrize("group", ["loss", "schedule", "trainer", "logger"])
-def test_what_only_a_training_needs_is_never_built(group: str, runs: Path, workplace: Path, call: Main) -> None:
+def test_groups_that_only_training_needs_are_never_built(group: str, runs: Path, workplace: Path, call: Main) -> None:
     path = rewritten(runs, lambda content: content["config"].update({group: touching("touched")}))
     assert ocnet_pl.load(path).predict(IMAGE).shape == IMAGE.shape[:2]
     assert call("evaluate", str(path), "trainer=cpu", "trainer.precision=32-true") == 0
     assert not Path("touched").exists()
 
 
-def test_no_cache_is_written_where_a_checkpoint_says(runs: Path, workplace: Path, call: Main) -> None:
+def test_the_cache_folder_of_a_checkpoint_is_not_used(runs: Path, workplace: Path, call: Main) -> None:
     path = rewritten(runs, target("dataset", cache=str(workplace / "cache")))
     assert call("evaluate", str(path), "trainer=cpu") == 0
     assert not (workplace / "cache").exists()
 
 
-def test_a_class_of_ones_own_is_known_by_its_config_file(
+def test_a_class_of_the_user_is_allowed_by_its_yaml_file(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = rewritten(runs, target("model.head", _target_="collections.OrderedDict"))
@@ -171,7 +171,9 @@ def test_a_class_of_ones_own_is_known_by_its_config_file(
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["network.classifier.weight", "network.backbone.bn1.running_var"])
-def test_weights_that_are_not_finite_are_not_tested(name: str, value: float, runs: Path, call: Main) -> None:
+def test_a_checkpoint_with_weights_that_are_not_finite_is_refused(
+    name: str, value: float, runs: Path, call: Main
+) -> None:
     def damage(content: dict[str, Any]) -> None:
         content["state_dict"][name].flatten()[0] = value
 
@@ -179,7 +181,7 @@ def test_weights_that_are_not_finite_are_not_tested(name: str, value: float, run
         ocnet_pl.load(rewritten(runs, damage))
 
 
-def test_a_run_folder_that_says_anything_executes_nothing(
+def test_targets_in_json_files_of_a_run_are_not_executed(
     runs: Path, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Reports read JSON: a `_target_` in it is text."""

@@ -40,7 +40,7 @@ PARTIAL = {
 
 @pytest.mark.filterwarnings("ignore:You requested to overfit")  # Lightning exchanges our samplers
 @pytest.mark.parametrize("setting", PARTIAL)
-def test_a_part_of_a_run_is_a_rehearsal(
+def test_an_incomplete_run_is_a_rehearsal(
     setting: str, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder_tree(workplace / "data", **SIZES)
@@ -59,7 +59,7 @@ def test_a_part_of_a_run_is_a_rehearsal(
     assert "rehearsal" in capsys.readouterr().err
 
 
-def test_a_table_of_rehearsals_alone_is_empty(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_of_rehearsals_only_is_empty(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
     folder_tree(workplace / "data", **SIZES)
     assert call("train", *FOLDER, "dataset.root=data", "+trainer.limit_test_batches=1") == 0
     assert call("report", "outputs/runs") == 0
@@ -68,7 +68,7 @@ def test_a_table_of_rehearsals_alone_is_empty(workplace: Path, call: Main, capsy
         assert "rehearsal" in (workplace / "outputs/runs" / name).read_text()
 
 
-def test_a_part_of_a_test_is_not_kept(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_incomplete_test_is_not_added(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
     folder_tree(workplace / "data", **SIZES)
     assert call("train", *FOLDER, "dataset.root=data") == 0
     run = workplace / "outputs/runs/base_oc/seed-0"
@@ -221,7 +221,7 @@ SEEN = {
 
 
 @pytest.mark.parametrize("way", SEEN)
-def test_what_was_trained_on_is_no_test(
+def test_scores_on_training_images_are_marked_and_not_compared(
     way: str, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = folder_tree(workplace / "data", **SIZES)
@@ -242,7 +242,9 @@ def test_what_was_trained_on_is_no_test(
     assert "[" not in printed.split("Mean ")[0], "a difference of scores that are no tests"
 
 
-def test_a_child_has_seen_what_its_parent_has(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_of_the_parent_count_as_training_images(
+    workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder_tree(workplace / "data", **SIZES, other=[(24, 32)] * 4)
     command = ("train", *FOLDER, "dataset.root=data")
     assert (
@@ -254,7 +256,7 @@ def test_a_child_has_seen_what_its_parent_has(workplace: Path, call: Main, capsy
 
 
 @pytest.mark.parametrize("rule", ["skip", "zero"])
-def test_the_rule_for_absent_classes_is_the_data_sets(
+def test_the_data_set_sets_the_rule_for_absent_classes(
     rule: str, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder_tree(workplace / "data", ids=(0, 1), **SIZES)

@@ -20,7 +20,7 @@ from ocnet_pl.sweep import launching
 SHORT = (*(option for option in TINY if "max_steps" not in option), "schedule.max_steps=1")
 
 
-def test_an_interpolated_sweep_runs_what_it_plans(
+def test_a_sweep_with_interpolations_trains_the_planned_runs(
     workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sweep = ("-m", *SHORT, "seed=1,2", "row=x-${seed}")
@@ -75,13 +75,14 @@ def test_a_finished_run_without_its_config_is_compared_with_its_result(
     assert "config.json: missing" in capsys.readouterr().err
 
 
-def test_a_plan_that_depends_on_more_than_the_command_starts_nothing(
+def test_an_unplanned_run_is_not_started(
     workplace: Path, call: Main, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launching, "runs_of_start", lambda *_: [])
     assert call("train", "-m", *SHORT) == 1
     shown = capsys.readouterr().out
-    assert "this sweep planned other runs" in shown
+    assert "base_oc/seed-0 not started" in shown
+    assert "did not plan this run" in shown
     assert "1 waiting" in shown
 
 

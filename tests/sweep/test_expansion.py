@@ -9,7 +9,7 @@ from ocnet_pl.sweep.expansion import expand, refuse_circle, refuse_missing_paren
 
 
 @pytest.mark.parametrize(
-    ("swept", "told"),
+    ("swept", "message"),
     [
         ("compile=true,maybe", "compile=maybe: expected true or false"),
         ("schedule.lr=0.01,fast", "schedule.lr=fast: expected a number"),
@@ -17,10 +17,10 @@ from ocnet_pl.sweep.expansion import expand, refuse_circle, refuse_missing_paren
         ("dataset.crop_size=[64,64],64", "dataset.crop_size=64: expected a list"),
     ],
 )
-def test_every_run_is_looked_at(swept: str, told: str) -> None:
+def test_every_run_is_checked(swept: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         expand(["model/head=gp,ppm", swept, "dataset.root=data", "row=a,b"])
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
 
 
 def places(*overrides: str) -> list[str]:
@@ -37,21 +37,21 @@ def places(*overrides: str) -> list[str]:
         (("seed=3", "row=x-${seed}"), ["x-3/seed-3"]),
     ],
 )
-def test_an_interpolation_is_that_of_each_run(overrides: tuple[str, ...], rows: list[str]) -> None:
+def test_an_interpolation_is_resolved_for_each_run(overrides: tuple[str, ...], rows: list[str]) -> None:
     assert places(*overrides) == [f"outputs/runs/{row}" for row in rows]
 
 
-def test_an_interpolated_name_is_a_sweep_for_each() -> None:
+def test_an_interpolated_name_makes_several_sweeps() -> None:
     assert places("seed=1,2", "name=n-${seed}") == ["outputs/n-1/base_oc/seed-1", "outputs/n-2/base_oc/seed-2"]
 
 
-def test_an_interpolated_parent_is_that_of_each_run() -> None:
+def test_an_interpolated_parent_is_resolved_for_each_run() -> None:
     runs = expand(["dataset.root=data", "seed=1,2", "row=x", "parent=p-${seed}"])
     assert [run.config["parent"] for run in runs] == ["p-1", "p-2"]
 
 
 @pytest.mark.parametrize("setting", ["row", "parent", "name", "schedule.lr"])
-def test_an_interpolation_of_nothing_is_named(setting: str) -> None:
+def test_an_unknown_interpolation_is_reported(setting: str) -> None:
     with pytest.raises(UserError, match=f"^{setting}: .*nowhere"):
         expand(["dataset.root=data", "seed=1,2", f"{setting}=${{nowhere}}"])
 
@@ -72,7 +72,7 @@ def test_the_recommended_row_makes_the_sweep_possible(overrides: tuple[str, ...]
     assert len(set(places(*overrides, advice))) == 2 ** len(overrides)
 
 
-def test_a_value_given_twice_is_named() -> None:
+def test_a_value_given_twice_is_reported() -> None:
     with pytest.raises(UserError, match="seed-0: planned 2 times"):
         places("seed=0,0")
 
@@ -122,7 +122,7 @@ def test_a_row_that_starts_from_two_others_in_turn_is_no_circle(tmp_path: Path) 
         ("schedule.optimizer._target_=nowhere.Adam", "No module named 'nowhere'"),
     ],
 )  # fmt: skip
-def test_an_argument_that_a_class_does_not_take_is_named(override: str, words: str) -> None:
+def test_an_argument_that_a_class_does_not_take_is_reported(override: str, words: str) -> None:
     with pytest.raises(UserError) as caught:
         expand(["dataset.root=data", override])
     assert words in str(caught.value)

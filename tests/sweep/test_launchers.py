@@ -18,7 +18,7 @@ from ocnet_pl.sweep.gpus import borrowed, visible_gpus
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", [("joblib", "hydra.launcher.n_jobs=2"), ("submitit_local",)])
-def test_a_launcher_changes_no_number(launcher: tuple[str, ...], workplace: Path, call: Main) -> None:
+def test_launchers_do_not_change_results(launcher: tuple[str, ...], workplace: Path, call: Main) -> None:
     assert call("train", *TINY, "model/head=gp", "name=alone") == 0
     done = spawn(
         "train", "-m", *TINY, "model/head=gp,base_oc", f"hydra/launcher={launcher[0]}", *launcher[1:], cwd=workplace
@@ -42,7 +42,7 @@ def test_a_launcher_that_cannot_be_used_is_refused(
     assert not Path("outputs").exists()
 
 
-def test_gpus_are_those_that_may_be_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_visible_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0, GPU-7f")
     assert visible_gpus() == ["0", "GPU-7f"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -56,7 +56,7 @@ def test_gpus_are_those_that_may_be_seen(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert visible_gpus() == ["0", "1"]
 
 
-def test_a_gpu_is_lent_to_one_run_at_a_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_gpu_is_reserved_for_one_run_at_a_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with borrowed(["0", "1"], 1) as first, borrowed(["0", "1"], 1) as second:
         assert (first, second) == (["0"], ["1"])
@@ -135,7 +135,7 @@ def test_only_the_last_end_of_a_run_is_kept(tmp_path: Path) -> None:
     [("joblib", {"accelerator": "auto", "devices": 1}, 1), ("joblib", {"accelerator": "gpu", "devices": -1}, 2),
      ("joblib", {"accelerator": "cpu", "devices": 2}, 0), ("basic", {"accelerator": "gpu", "devices": -1}, 0)],
 )  # fmt: skip
-def test_runs_side_by_side_have_gpus_of_their_own(
+def test_parallel_runs_reserve_their_gpus(
     launcher: str, trainer: dict[str, object], wanted: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launching, "HydraConfig", Launched(launcher))

@@ -20,7 +20,7 @@ def weights(workplace: Path, run: str) -> str:
     return str(json.loads((workplace / "outputs" / run / "result.json").read_text())["weights_sha256"])
 
 
-def test_a_row_that_trains_nothing_tests_its_parents_network(workplace: Path, call: Main) -> None:
+def test_a_row_without_training_tests_the_network_of_its_parent(workplace: Path, call: Main) -> None:
     assert call("train", *TINY, "row=ohem") == 0
     assert call("train", *SCENES, "row=ms_flip", "parent=ohem", "schedule.max_steps=0", "inference=flip") == 0
     assert weights(workplace, "runs/ohem/seed-0") == weights(workplace, "runs/ms_flip/seed-0")
@@ -31,12 +31,14 @@ def test_a_row_that_trains_nothing_tests_its_parents_network(workplace: Path, ca
 
 def test_a_row_without_its_parent_is_refused(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("train", *TINY, "row=finetune", "parent=trainval") == 2
-    assert "starts from it, but it is waiting" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "outputs/runs/trainval/seed-0: " in error
+    assert "state is waiting" in error
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trainer", ["cpu", "ddp_cpu"])
-def test_a_run_that_is_asked_to_stop_loses_nothing(workplace: Path, trainer: str) -> None:
+def test_a_stopped_run_loses_nothing(workplace: Path, trainer: str) -> None:
     command = [*SCENES, f"trainer={trainer}", "schedule.max_steps=200", "schedule.checkpoint_every=200"]
     command += ["schedule.val_every=70", "model.head.dropout=0.3"]
     assert spawn("train", *command, "name=unbroken", cwd=workplace).returncode == 0
@@ -57,7 +59,7 @@ def test_a_run_that_is_asked_to_stop_loses_nothing(workplace: Path, trainer: str
 
 
 @pytest.mark.slow
-def test_all_processes_leave_a_validation(workplace: Path) -> None:
+def test_all_processes_exit_during_a_validation(workplace: Path) -> None:
     scenes = [option for option in TINY if not option.startswith(("dataset.num_images", "schedule.checkpoint_every"))]
     command = [*scenes, "trainer=ddp_cpu", "dataset.num_images={train:8,val:400}", "schedule.checkpoint_every=3"]
     arguments = [sys.executable, "-m", "ocnet_pl.command.train", *command]

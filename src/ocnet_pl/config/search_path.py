@@ -1,7 +1,7 @@
 """Folders of configuration files: the package's `conf/`, and before it those of the user.
 
 The user's folders are listed in the environment variable `OCNET_CONF`, which `--config-dir DIR` of every command
-extends: so the runs of a sweep, and whatever else a command starts, find the same files. Python files in them can be
+extends: so the runs of a sweep and all other processes of a command find the same files. Python files in them can be
 imported, after all installed packages: `_target_: my_head.MyHead` is the class of `DIR/my_head.py`.
 """
 

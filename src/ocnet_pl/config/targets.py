@@ -1,7 +1,7 @@
 """Classes and functions that `_target_` names: imported with a readable error, and restricted for checkpoints.
 
-`hydra.utils.instantiate` calls whatever a `_target_` says. A checkpoint is somebody else's file, so its targets are
-compared, place by place, with those of the config files; nothing else in it is interpreted.
+`hydra.utils.instantiate` calls any `_target_`. A checkpoint may come from a stranger, so its targets are compared,
+place by place, with those of the config files; nothing else in it is interpreted.
 """
 
 import re

@@ -52,7 +52,7 @@ def validate(
 
 
 def _folder_name(text: str) -> str:
-    """Check that a folder of this name lies where it is made, and can be typed, listed and printed."""
+    """Check that a name stays inside its folder, and can be typed, listed and printed."""
     if (
         not 0 < len(text.encode(errors="replace")) <= LONGEST_NAME
         or not text.isprintable()
@@ -118,7 +118,7 @@ def _check_types(config: DictConfig) -> None:
 
 
 _SWEEP = MappingProxyType({"dir": "${outputs}/${name}", "subdir": "${row}/seed-${seed}"})
-"""As in `conf/train.yaml`, before they are resolved for each run."""
+"""Directories of a sweep in `conf/train.yaml`, before they are resolved for each run."""
 
 
 def refuse_other_places(hydra: Any, run: Path | None = None) -> None:
@@ -178,7 +178,7 @@ def _refuse_other_kinds(config: DictConfig, overrides: Sequence[str], compose_ag
 
 
 def _other_kind(key: str, text: str, before: Any, after: Any) -> str:
-    """What is expected in place of a value of another kind than the files have; empty for one of the same kind."""
+    """The expected kind of value, if it differs from that of the files; else empty."""
     if isinstance(before, DictConfig) and not isinstance(after, DictConfig):
         group = key.replace(".", "/")
         if is_group(group):

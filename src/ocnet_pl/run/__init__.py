@@ -1,1 +1,1 @@
-"""One run: trained, saved, resumed, tested; and what it leaves in its directory."""
+"""One run: training, saving, resuming and testing, and the files in its directory."""

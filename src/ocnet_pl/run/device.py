@@ -1,4 +1,4 @@
-"""Where a command computes."""
+"""Device that a command computes on."""
 
 import torch
 
@@ -6,12 +6,12 @@ from ocnet_pl.errors import UserError
 
 
 def choose_device(name: str | None) -> torch.device:
-    """The one asked for, or else a GPU where there is one.
+    """The requested device, else a GPU if available, else the CPU.
 
     Raises:
-        UserError: a GPU is asked for where torch finds none.
+        UserError: a GPU is requested and torch finds none.
     """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
-        raise UserError("--device cuda: torch finds no CUDA device here; use --device cpu, or leave it out")
+        raise UserError("--device cuda: torch finds no CUDA device; use --device cpu, or leave it out")
     return torch.device(name or ("cuda" if available else "cpu"))

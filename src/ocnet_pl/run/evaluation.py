@@ -1,4 +1,4 @@
-"""Another test of a checkpoint: on another split, under another protocol, on another machine."""
+"""Evaluation of a checkpoint: on another split, under another protocol, on another machine."""
 
 import os
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from ocnet_pl.run.trainer import build_tester
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """Scores of a checkpoint, and whether they were kept.
+class EvaluatedCheckpoint:
+    """Scores of a checkpoint, and whether they were added to its run.
 
     Attributes:
         key: `<checkpoint>/<split>/<protocol>`.
         evaluation: the scores.
-        note: where they were kept, or why they were not.
+        note: file that the scores were added to, or the reason why not.
     """
 
     key: str
@@ -32,10 +32,10 @@ class Outcome:
     note: str
 
 
-def evaluate_checkpoint(path: Path, overrides: Sequence[str]) -> Outcome | None:
-    """Test a checkpoint and add the scores to its run's result, where they belong there.
+def evaluate_checkpoint(path: Path, overrides: Sequence[str]) -> EvaluatedCheckpoint | None:
+    """Test a checkpoint, and add the scores to its run's result if they have the run's settings and images.
 
-    Every process of a distributed test calls this; process 0 writes, and only it gets the outcome.
+    Every process of a distributed test calls this; process 0 writes, and only it gets the scores.
 
     Raises:
         UserError: a checkpoint that cannot be read, or overrides that do not fit it.
@@ -59,26 +59,26 @@ def evaluate_checkpoint(path: Path, overrides: Sequence[str]) -> Outcome | None:
         return None
     reason = reason or ("" if tested.whole else f"not added: {len(tested.names)} of {len(images.keys)} images tested")
     if reason:
-        return Outcome(key, tested.evaluation(), reason)
+        return EvaluatedCheckpoint(key, tested.evaluation(), reason)
     with run.claimed():
         result = Result.read(run.result)
         evaluation = tested.keep(run.counts(key))
         replace(result, evaluations={**result.evaluations, key: evaluation}).write(run.result)
-    return Outcome(key, evaluation, f"added to {run.result}")
+    return EvaluatedCheckpoint(key, evaluation, f"added to {run.result}")
 
 
 def _why_not_kept(
     run: RunDirectory, restored: Restored, overrides: Sequence[str], images: Fingerprint, key: str
 ) -> str:
     if not run.result.is_file():
-        return "not kept: the checkpoint lies in no finished run"
+        return "not kept: the checkpoint is not in the directory of a finished run"
     if not os.access(run.path, os.W_OK):
         return f"not added to {run.result}: the folder cannot be written; change its permissions and evaluate again"
     trained = _identity(carried_config(restored.checkpoint), restored.checkpoint.config)
     trained["inference"] = _usual_protocol(restored, overrides)
     now = plain(restored.config)
     if difference := config_difference(trained, _identity(now, now)):
-        return f"not added to {run.result}: tested with settings of its own ({'; '.join(difference[:3])})"
+        return f"not added to {run.result}: tested with other settings ({'; '.join(difference[:3])})"
     split = str(restored.config.split)
     recorded = recorded_images(run).get(split)
     result = Result.read(run.result)
@@ -87,18 +87,18 @@ def _why_not_kept(
     if known and images.sha256 not in known:
         return f"not added to {run.result}: tested on other images than the run's own {split!r} ({restored.data.root})"
     if key in result.evaluations:
-        return f"{run.result} has {key} already: kept as it was"
+        return f"{run.result} already has {key}: not changed"
     return ""
 
 
 def _identity(config: Plain, whole: Plain) -> Plain:
-    """What decides a score: network, data set, protocol and precision."""
+    """The settings that decide a score: network, data set, protocol and precision."""
     parts = {part: config[part] for part in ("dataset", "model", "inference")}
     return {**parts, "precision": whole.get("trainer", {}).get("precision")}
 
 
 def _usual_protocol(restored: Restored, overrides: Sequence[str]) -> Plain:
-    """What the name of a protocol stands for: the run's own settings of it, or else those of its file."""
+    """Settings of a protocol by its name: those of the run, or else those of its file."""
     checkpoint = restored.checkpoint
     if checkpoint.inference == restored.protocol:
         own: Plain = checkpoint.config["inference"]

@@ -1,4 +1,4 @@
-"""Where a number comes from: the code, the packages, the machine, the weights."""
+"""Provenance of a result: code, packages, machine and weights."""
 
 import hashlib
 import platform
@@ -24,7 +24,7 @@ PACKAGES = (
 
 
 def commit() -> str | None:
-    """Of the checkout that this code runs from; None when it is installed from a wheel."""
+    """Commit of the checkout that this code runs from; None when it is installed from a wheel."""
     source = Path(__file__).resolve().parent
     git = ["git", "-C", str(source)]
     try:
@@ -41,19 +41,19 @@ def commit() -> str | None:
 
 
 def packages() -> dict[str, str]:
-    """Versions of what decides numbers."""
+    """Versions of Python and of the packages that affect results."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
 def device_name(device: torch.device) -> str:
-    """For example `cuda: NVIDIA H200` or `cpu: x86_64, 2 threads`."""
+    """Name of a device, e.g. `cuda: NVIDIA H200` or `cpu: x86_64, 2 threads`."""
     if device.type == "cuda":
         return f"cuda: {torch.cuda.get_device_name(device)}"
     return f"{device.type}: {platform.machine()}, {torch.get_num_threads()} threads"
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: allocated on the GPU, or resident in this process."""
+    """Peak memory in bytes: allocated on the GPU, or resident in this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -61,7 +61,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def weights_sha256(network: nn.Module) -> str:
-    """Of every weight and statistic, by name."""
+    """Hash of all weights and norm statistics, in the order of their names."""
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode())
@@ -74,6 +74,6 @@ def weights_sha256(network: nn.Module) -> str:
 
 
 def parameter_counts(network: nn.Module) -> dict[str, int]:
-    """Weights by part: backbone, head, classifier, auxiliary, and their total."""
+    """Number of weights by part (backbone, head, classifier, auxiliary), and their total."""
     parts = {name: sum(p.numel() for p in part.parameters()) for name, part in network.named_children()}
     return {name: count for name, count in parts.items() if count} | {"total": sum(parts.values())}

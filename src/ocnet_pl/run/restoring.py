@@ -1,4 +1,4 @@
-"""Opening a checkpoint: its network, data set and protocol, under the overrides of a command."""
+"""Opening of a checkpoint: its network, data set and protocol, with the overrides of a command."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ from ocnet_pl.predictor import Predictor
 from ocnet_pl.record.identity import Plain
 
 GIVEN = "given"
-"""Option of a config group that stands for what the checkpoint carries."""
+"""Option of a config group: the group of the checkpoint."""
 
 GROUPS = ("model", "dataset", "inference")
-"""Config groups that come from the checkpoint unless they are overridden. Losses and optimizer are never built."""
+"""Config groups that come from the checkpoint unless overridden. Losses and optimizer are never built."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Restored:
 
     Attributes:
         checkpoint: content of the file.
-        predictor: the network in evaluation mode on its device, with the protocol that it is tested by.
+        predictor: the network in evaluation mode on its device, and its test protocol.
         data: the data set.
-        config: that network, data set and protocol were built from.
+        config: config that network, data set and protocol were built from.
         protocol: name of the protocol.
     """
 
@@ -50,10 +50,10 @@ def load(checkpoint: str | Path, device: str = "cpu") -> Predictor:
 
     Args:
         checkpoint: a `.ckpt` written by `ocnet-train`.
-        device: where to put it.
+        device: device of the network.
 
     Raises:
-        UserError: no such file, or not such a checkpoint.
+        UserError: the file does not exist, or is not such a checkpoint.
     """
     return restore(Path(checkpoint), device=torch.device(device)).predictor
 
@@ -66,13 +66,13 @@ def restore(
     command: str = "predict",
     root: Path | None = None,
 ) -> Restored:
-    """Open a checkpoint: the one way from a file to a network.
+    """Open a checkpoint: the only way from a file to a network.
 
     Args:
         path: the file.
-        overrides: words of the command line, e.g. `inference=flip`.
-        device: where the network goes; None: the CPU.
-        command: file in `conf/` that says what can be overridden.
+        overrides: as typed, e.g. `inference=flip`.
+        device: device of the network; None: the CPU.
+        command: file in `conf/` with the settings that can be overridden.
         root: folder of the data set, in place of the checkpoint's.
 
     Raises:
@@ -85,8 +85,8 @@ def restore(
     data = build_data(config)
     if checkpoint.classes != list(data.classes):
         raise UserError(
-            f"{path}: predicts {len(checkpoint.classes)} classes, {checkpoint.classes[0]} first, which are not those "
-            f"of {data.title}; leave dataset= out, or give a checkpoint that was trained on it"
+            f"{path}: predicts {len(checkpoint.classes)} classes ({checkpoint.classes[0]}, ...), not those of "
+            f"{data.title}; leave dataset= out, or give a checkpoint that was trained on it"
         )
     auxiliary = any(name.startswith("auxiliary.") for name in checkpoint.weights)
     network = build_network(config, len(checkpoint.classes), auxiliary=auxiliary)
@@ -96,9 +96,9 @@ def restore(
 
 
 def carried_config(checkpoint: Checkpoint) -> Plain:
-    """What a checkpoint says of its network, data set and protocol, without what only a training needs.
+    """Config of a checkpoint's network, data set and protocol, without the settings that only training needs.
 
-    Augmentation is not built, ImageNet weights are not loaded, and no cache is written where another machine had one.
+    Augmentation is not built, ImageNet weights are not loaded, and the cache of another machine is not used.
 
     Raises:
         UserError: the config names targets that no config file of this installation names.
@@ -117,7 +117,7 @@ def compose_again(checkpoint: Checkpoint, overrides: Sequence[str], command: str
     """The config of a command on a checkpoint, and the name of its protocol.
 
     Raises:
-        UserError: overrides that do not exist or do not fit the checkpoint, or targets that are not known.
+        UserError: overrides that do not exist or do not fit the checkpoint, or unknown targets.
     """
     overrides = _without_head(checkpoint, overrides)
     composed = partial(compose_with_choices, config_name=command, given=carried_config(checkpoint))
@@ -128,12 +128,12 @@ def compose_again(checkpoint: Checkpoint, overrides: Sequence[str], command: str
 
 
 def _without_head(checkpoint: Checkpoint, overrides: Sequence[str]) -> list[str]:
-    """The head is the checkpoint's; saying so again is allowed, saying another is not."""
+    """The overrides without the head, which must be that of the checkpoint."""
     head = checkpoint.head
     for override in overrides:
         if override.startswith("model/head=") and override != f"model/head={head}":
             raise UserError(
-                f"checkpoint={checkpoint.path}: is a network with the head {head}, not {override.split('=')[1]}; "
+                f"checkpoint={checkpoint.path}: has the head {head}, not {override.split('=')[1]}; "
                 "leave model/head out, or give a checkpoint of that head"
             )
     return [override for override in overrides if not override.startswith("model/head=")]

@@ -1,4 +1,4 @@
-"""Pictures of what a finished run predicts, small enough to keep beside every result."""
+"""Small images of a finished run's predictions, stored beside its result."""
 
 from pathlib import Path
 
@@ -15,9 +15,9 @@ MAX_WIDTH = 512
 
 
 def write_samples(predictor: Predictor, data: SegmentationDataModule, folder: Path, count: int = 1) -> list[str]:
-    """Draws the first `count` validation images: `<name>-{input,truth,prediction}.png`. Returns the names.
+    """Write the first `count` validation images as `<name>-{input,truth,prediction}.png`, and return the names.
 
-    Truth and prediction hold train ids under a palette, in which ignored pixels are black.
+    Truth and prediction hold train ids with a palette, in which ignored pixels are black.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names, colours = [], colour_table(data.palette)

@@ -1,4 +1,4 @@
-"""Test of a network on a split over all processes: the counts of every image, of which all scores are made."""
+"""Test of a network on a split over all processes: the counts of every image, from which scores are computed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from ocnet_pl.record.result import Evaluation
 
 @dataclass(frozen=True)
 class TestCounts:
-    """Outcome of a test, the same in every process.
+    """Counts of a test, the same in every process.
 
     Attributes:
         counts: true positives, false positives and false negatives of every tested image, (images, 3, K).
@@ -29,7 +29,7 @@ class TestCounts:
         split: fingerprint of the whole split.
         classes: names of the classes.
         absent_classes: rule of the mIoU.
-        trained_on: how many images of the split the network was trained on; None: not known.
+        trained_on: number of the split's images that the network was trained on; None: not known.
     """
 
     __test__ = False  # not a class of tests
@@ -49,7 +49,7 @@ class TestCounts:
         return len(self.names) == len(self.split.keys)
 
     def evaluation(self, kept: Path | None = None) -> Evaluation:
-        """The scores; `kept` is the file of the counts, if there is one."""
+        """The scores; `kept` is the file of the counts, if any."""
         return Evaluation.of_counts(
             self.counts,
             self.classes,
@@ -61,7 +61,7 @@ class TestCounts:
         )
 
     def keep(self, path: Path) -> Evaluation:
-        """Write the counts, in one process and beside the run's result."""
+        """Write the counts beside the run's result, in one process."""
         with whole_file(path) as file:
             np.savez_compressed(
                 file,
@@ -96,7 +96,7 @@ def test(
     module.tested = None
     trainer.test(module, dataloaders=data.evaluation_dataloader(split), verbose=False, weights_only=True)
     tested = module.tested
-    if tested is None:  # trainer.limit_test_batches=0 leaves the test out
+    if tested is None:  # trainer.limit_test_batches=0 skips the test
         tested = Counted.nothing(len(data.classes))
     index = tested.index.tolist()
     if len(set(index)) < len(index):

@@ -1,1 +1,1 @@
-"""Many runs from one command: planned, launched side by side, watched."""
+"""Sweeps: many runs from one command, planned, launched and summarised."""

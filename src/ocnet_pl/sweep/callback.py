@@ -28,25 +28,27 @@ from ocnet_pl.sweep.launching import CLUSTER_LAUNCHERS, START_VARIABLE, stop_on_
 
 
 @contextmanager
-def _no_way_on() -> Iterator[None]:
-    """Hydra goes on with a warning when a callback raises; what was not checked must not start."""
-    try:
-        with readable_config_errors():
-            yield
-    except UserError:
-        raise
-    except Exception:
-        traceback.print_exc()
-        raise SystemExit(1) from None
+def _ending_on_errors() -> Iterator[None]:
+    """End the process on any error: Hydra would continue with a warning, and start runs that were not checked."""
+    with one_line_errors("ocnet-train"):
+        try:
+            with readable_config_errors():
+                yield
+        except UserError:
+            raise
+        except Exception:
+            traceback.print_exc()
+            raise SystemExit(1) from None
 
 
 class SweepCallback(Callback):
-    """Checks of a run, or of all runs of a sweep, before anything starts, and the summary of a sweep."""
+    """Checks a run, or all runs of a sweep, before anything starts, and summarises a sweep at its end."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Before Hydra makes the run's directory, which a wrong name would put anywhere."""
-        with one_line_errors("ocnet-train"), _no_way_on():
-            HydraConfig.instance().set_config(config)  # for the name of the row; Hydra does so a moment later
+        """Check a run before Hydra makes its directory, which a wrong name would put anywhere."""
+        with _ending_on_errors():
+            # private: Hydra sets its config only after this; the name of the row needs it.
+            HydraConfig.instance().set_config(config)
             refuse_other_places(config.hydra, run_directory(config))
             validate(config, typed_overrides(config.hydra))
             refuse_other_group(config.trainer.devices, config.trainer.num_nodes)
@@ -55,8 +57,10 @@ class SweepCallback(Callback):
             run.create()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        with one_line_errors("ocnet-train"), _no_way_on():
-            _refuse_missing_cluster(config.hydra.runtime.choices["hydra/launcher"])
+        """Plan and check all runs of a sweep."""
+        with _ending_on_errors():
+            launcher = config.hydra.runtime.choices["hydra/launcher"]
+            _refuse_missing_cluster(launcher)
             refuse_other_places(config.hydra)
             params = config.hydra.sweeper.get("params") or {}
             self.runs = expand([*(f"{key}={value}" for key, value in params.items()), *typed_overrides(config.hydra)])
@@ -72,13 +76,13 @@ class SweepCallback(Callback):
             for sweep, runs in self.sweeps.items():
                 add_start(sweep, [RunDirectory(run.directory) for run in runs], start)
                 print(f"{len(runs)} runs in {sweep}; output: console.log in their directories", flush=True)
-            self.end_listening = stop_on_interrupt(config.hydra.runtime.choices["hydra/launcher"])
+            self.end_listening = stop_on_interrupt(launcher)
             _pass_on(config, {START_VARIABLE: start, CONF_VARIABLE: os.environ.get(CONF_VARIABLE, "")})
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Ends the process with exit code 1 when a run failed."""
+        """Print the summary; end with exit code 1 if a run is not finished."""
         self.end_listening()
-        with one_line_errors("ocnet-train"), _no_way_on():
+        with _ending_on_errors():
             states = [RunDirectory(run.directory).state() for run in self.runs]
             counts = ", ".join(f"{states.count(state)} {state}" for state in State if state in states)
             print(f"{', '.join(map(str, self.sweeps))}: {counts}", flush=True)
@@ -88,12 +92,12 @@ class SweepCallback(Callback):
             for problem in problems:
                 print(f"  {problem}", flush=True)
             if problems or any(state in (State.FAILED, State.BROKEN, State.WAITING) for state in states):
-                print("  the same command again runs just what is missing", flush=True)
+                print("  rerun the same command to train the missing runs", flush=True)
                 raise SystemExit(1)
 
 
 def _problem(planned: PlannedRun, state: State) -> str:
-    """What is wrong with a run at the end of its sweep, with its log; empty if nothing is."""
+    """The error of a run at the end of its sweep, with its log; empty without one."""
     run = RunDirectory(planned.directory)
     try:
         if state is State.FAILED:
@@ -115,11 +119,11 @@ def _refuse_changed_data(runs: Sequence[PlannedRun]) -> None:
         UserError: the data set holds other images now.
     """
     begun = [run for run in runs if (run.directory / DATA).is_file()]
+    if not begun:
+        return
     by_data: dict[str, list[PlannedRun]] = defaultdict(list)
     for run in begun:
         by_data[json.dumps([run.config["dataset"], run.config["evaluate_on"]], sort_keys=True)].append(run)
-    if not begun:
-        return
     from ocnet_pl.record.images import refuse_other_images
     from ocnet_pl.run.training import prepare_data
 
@@ -130,18 +134,21 @@ def _refuse_changed_data(runs: Sequence[PlannedRun]) -> None:
 
 
 def _pass_on(config: DictConfig, environment: Mapping[str, str]) -> None:
-    """Set environment variables in every run of this sweep, whatever launcher starts it, on whatever machine."""
+    """Set environment variables in every run of this sweep, under any launcher and on any machine."""
     for name, value in environment.items():
         quoted = value.replace("\\", "\\\\").replace("'", "\\'")
         config.hydra.overrides.hydra.append(f"+hydra.job.env_set.{name}='{quoted}'")
 
 
 def _refuse_missing_cluster(launcher: str) -> None:
-    cluster = launcher in CLUSTER_LAUNCHERS
-    if cluster and find_spec("hydra_plugins.hydra_submitit_launcher") is None:
-        raise UserError(f"hydra/launcher={launcher}: is an extra; install it: pip install 'ocnet_pl[slurm]'")
-    if cluster and shutil.which("srun") is None:
+    if launcher not in CLUSTER_LAUNCHERS:
+        return
+    if find_spec("hydra_plugins.hydra_submitit_launcher") is None:
         raise UserError(
-            f"hydra/launcher={launcher}: there is no srun on this machine; start the sweep where SLURM jobs are "
-            "submitted, or try it here with hydra/launcher=submitit_local"
+            f"hydra/launcher={launcher}: needs an optional package; install it with: pip install 'ocnet_pl[slurm]'"
+        )
+    if shutil.which("srun") is None:
+        raise UserError(
+            f"hydra/launcher={launcher}: no srun on this machine; start the sweep on a machine that submits SLURM "
+            "jobs, or test it here with hydra/launcher=submitit_local"
         )

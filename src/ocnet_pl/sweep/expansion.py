@@ -1,12 +1,13 @@
-"""All runs of a sweep, composed before the first of them starts, and what is refused then."""
+"""Expansion of a sweep into runs, composed and checked before the first one starts."""
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # private: Hydra's own expansion of a sweep
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
@@ -20,7 +21,7 @@ from ocnet_pl.record.identity import Plain
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a sweep: what to override, and where it goes."""
+    """One run of a sweep: its overrides, directory and config."""
 
     overrides: tuple[str, ...]
     directory: Path
@@ -28,35 +29,33 @@ class PlannedRun:
 
 
 def expand(overrides: Sequence[str]) -> list[PlannedRun]:
-    """All runs of a sweep, composed, in the order in which they start.
+    """Compose and check all runs of a sweep, in the order in which they start.
 
     Args:
-        overrides: as typed, those of the experiment's sweeper first; the last of a setting counts. Interpolations are
-            those of each run.
+        overrides: as typed, those of the experiment's sweeper first; the last one of a setting counts. Interpolations
+            are resolved for each run.
 
     Raises:
-        UserError: a run that cannot be composed or that no run can be, or two that would share a directory.
+        UserError: a run that cannot be composed or trained, or two runs that would share a directory.
     """
     with readable_config_errors(sweeps=True):
-        hydra = GlobalHydra.instance().hydra  # while a command is at work it knows what glob(*) stands for
+        hydra = GlobalHydra.instance().hydra  # private: while a command is at work, it expands glob(*)
         loader = None if hydra is None else hydra.config_loader
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
         (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     composed = [compose(*job) for job in jobs]
     runs = []
     seen: set[str] = set()
-    for job, one in zip(jobs, composed, strict=True):
-        # Composition takes a while, and the runs of a sweep have most overrides in common.
-        validate(one, () if seen.issuperset(job) else job)
+    for job, config in zip(jobs, composed, strict=True):
+        validate(config, () if seen.issuperset(job) else job)  # which composes again: once for each override
         seen.update(job)
-        config = plain(one)
-        runs.append(PlannedRun(tuple(job), run_directory(one), config))
+        runs.append(PlannedRun(tuple(job), run_directory(config), plain(config)))
     _refuse_shared_directories(runs)
     return runs
 
 
 def run_directory(config: DictConfig) -> Path:
-    """Where the run of a config lies."""
+    """Directory of the run of a config."""
     return Path(config.outputs, config.name, str(config.row), f"seed-{config.seed}")
 
 
@@ -67,20 +66,16 @@ def _refuse_shared_directories(runs: Sequence[PlannedRun]) -> None:
     for directory, sharing in by_directory.items():
         if len(sharing) == 1:
             continue
-        settings = [dict(override.lstrip("+").split("=", 1) for override in run.overrides if "=" in override)
-                    for run in sharing]  # fmt: skip
+        typed = [[override.lstrip("+").partition("=") for override in run.overrides] for run in sharing]
+        settings = [{key: value for key, _, value in words} for words in typed]
         swept = [key for key in settings[0] if len({one.get(key) for one in settings}) > 1]
         if not swept:
-            raise UserError(f"{directory}: planned {len(sharing)} times by this sweep; give every value once")
-        parts = [f"{_short(key)}-{_interpolation(key)}" for key in swept]
+            raise UserError(f"{directory}: planned {len(sharing)} times by this sweep; list every value once")
+        parts = [f"{re.split(r'[./]', key.partition('@')[0])[-1]}-{_interpolation(key)}" for key in swept]
         raise UserError(
             f"{len(sharing)} runs of this sweep would share {directory}: give every row its own name, "
             f"e.g. 'row={'-'.join(parts)}'"
         )
-
-
-def _short(key: str) -> str:
-    return key.rsplit(".", 1)[-1].rsplit("/", 1)[-1].split("@")[0]
 
 
 def _interpolation(key: str) -> str:
@@ -91,7 +86,7 @@ def refuse_missing_parents(runs: Sequence[PlannedRun]) -> None:
     """Check that every parent is finished, being trained, or part of the same sweep.
 
     Raises:
-        UserError: it is none of these, or a row starts from itself, directly or through other rows.
+        UserError: a parent is none of these, or a row starts from itself, directly or through other rows.
     """
     configs = {run.directory: run.config for run in runs}
     for run in runs:
@@ -101,18 +96,18 @@ def refuse_missing_parents(runs: Sequence[PlannedRun]) -> None:
         parent = RunDirectory(run.directory).sibling(run.config["parent"])
         if parent.path not in configs and parent.state() not in (State.DONE, State.RUNNING):
             raise UserError(
-                f"{run.directory} starts from {parent.path}, which is {parent.state()} and not part of this sweep: "
+                f"{run.directory}: starts from {parent.path}, which is {parent.state()} and not part of this sweep; "
                 f"train it first (ocnet-train experiment={parent.path.parents[1].name}), or add its row to this sweep"
             )
 
 
 def refuse_circle(directory: Path, config: Plain, coming: Mapping[Path, Plain] = MappingProxyType({})) -> None:
-    """Follow a run's parents to the first that has none.
+    """Follow a run's parents until a run without a parent.
 
     Args:
-        directory: of the run.
-        config: of the run.
-        coming: configs of other runs that are started with it; those of all others are in their directories.
+        directory: directory of the run.
+        config: config of the run.
+        coming: configs of other runs of the same sweep; those of all others are read from their directories.
 
     Raises:
         UserError: the run starts from itself, directly or through other rows.

@@ -1,4 +1,4 @@
-"""The GPUs of this machine, lent to runs that go side by side."""
+"""GPUs of this machine, reserved for runs that are trained at the same time."""
 
 import os
 import subprocess
@@ -12,28 +12,28 @@ from filelock import FileLock, Timeout
 
 
 def visible_gpus() -> list[str]:
-    """As `CUDA_VISIBLE_DEVICES` names them, else as the driver numbers them; empty where there is none."""
+    """Names in `CUDA_VISIBLE_DEVICES`, else the driver's indices; empty without a GPU."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is None:
         query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
         try:
-            told = subprocess.run(query, capture_output=True, text=True, check=True, timeout=60).stdout
+            listed = subprocess.run(query, capture_output=True, text=True, check=True, timeout=60).stdout
         except (OSError, subprocess.SubprocessError):
             return []
-        named = ",".join(told.split())
+        named = ",".join(listed.split())
     return [name for name in (part.strip() for part in named.split(",")) if name not in ("", "-1")]
 
 
 @contextmanager
 def borrowed(gpus: Sequence[str], count: int, *, every: float = 1.0) -> Iterator[list[str]]:
-    """Waits until so many of the GPUs are lent to nobody, and keeps them from others until the end of the block.
+    """Wait until enough GPUs are free, and reserve them until the end of the block.
 
-    A lock file for each in the system's temporary folder: a borrower that is killed gives its GPUs back.
+    Each GPU has a lock file in the system's temporary folder: a process that is killed releases its GPUs.
 
     Args:
-        gpus: to choose from.
-        count: how many; at most all of them.
-        every: seconds between looks.
+        gpus: GPUs to choose from.
+        count: number of GPUs; at most all of them.
+        every: seconds between attempts.
     """
     while True:
         with ExitStack() as locks:

@@ -1,4 +1,4 @@
-"""One run of a sweep: a fresh process in its own directory, skipped when done, resumed when interrupted."""
+"""Start of one run of a sweep in a fresh process: skipped when done, resumed when interrupted."""
 
 import os
 import re
@@ -25,16 +25,16 @@ from ocnet_pl.record.sealed import write_json
 from ocnet_pl.sweep.gpus import borrowed, visible_gpus
 
 CLUSTER_LAUNCHERS = ("slurm", "submitit_slurm")
-"""Under which a run is a job of its own, queued again when it is preempted."""
+"""Launchers that make every run a job, which is queued again when it is preempted."""
 
 START_VARIABLE = "OCNET_START"
 """Environment variable: identity of the command that started the sweep, as in `sweep.json`."""
 
 
 def start_run(config: DictConfig, overrides: Sequence[str]) -> float | None:
-    """Trains one run of a sweep in a process of its own, unless it is finished.
+    """Train one run of a sweep in a process of its own, unless it is finished.
 
-    A failure costs this run only: it is kept in the run's directory and reported at the end of the sweep.
+    A failure ends this run only: it is recorded in the run's directory and reported at the end of the sweep.
 
     Returns:
         The validation mIoU, for sweepers that search; None without one.
@@ -44,31 +44,33 @@ def start_run(config: DictConfig, overrides: Sequence[str]) -> float | None:
     try:
         return _start(run, config, overrides)
     except UserError as error:
-        _tell(run, f"not started: {error}")
+        _report(run, f"not started: {error}")
     except OSError as error:  # a full disk takes neither a log nor a failure; the other runs go on
-        _tell(run, f"cannot write in its directory: {error.strerror}")
+        _report(run, f"cannot write in its directory: {error.strerror}")
     return None
 
 
 def _start(run: RunDirectory, config: DictConfig, overrides: Sequence[str]) -> float | None:
     start = os.environ.get(START_VARIABLE, "")
     if run not in runs_of_start(run.path.parents[1], start):
-        raise UserError("this sweep planned other runs; name=, row= and seed= must not depend on time or machine")
+        raise UserError(
+            "the sweep did not plan this run; use values of name=, row= and seed= that do not depend on time or machine"
+        )
     run.refuse_other_config(plain(config))
     state, began = run.state(), time.monotonic()
     if state is State.DONE:
-        _tell(run, "already finished, skipped")
+        _report(run, "already finished, skipped")
         return _score(run, config)
     if state is State.RUNNING:
-        _tell(run, "is being trained by another process, skipped")
+        _report(run, "is being trained by another process, skipped")
         return None
     run.create()
     if reason := _wait_for_parent(run, config.parent, start):
         write_json(run.failure, {"error": reason, "traceback": ""})
         _record_end(run, start)
-        _tell(run, f"not started: {reason}")
+        _report(run, f"not started: {reason}")
         return None
-    _tell(run, "resumes" if run.last_checkpoint.is_file() else "starts")
+    _report(run, "resumes" if run.last_checkpoint.is_file() else "starts")
     try:
         with borrowed(visible_gpus(), _gpus_wanted(config)) as gpus:
             code = _train_in_fresh_process(run, overrides, gpus)
@@ -79,23 +81,23 @@ def _start(run: RunDirectory, config: DictConfig, overrides: Sequence[str]) -> f
     state = run.state()
     outcome = f"{state} in {time.monotonic() - began:.0f} s"
     if state is not State.DONE:
-        _tell(run, f"{outcome}; see {run.console}")
+        _report(run, f"{outcome}; see {run.console}")
         return None
     score = _score(run, config)
-    _tell(run, f"{outcome}, mIoU {score:.1%}")
+    _report(run, f"{outcome}, mIoU {score:.1%}")
     return score
 
 
 def stop_on_interrupt(launcher: str) -> Callable[[], object]:
-    """Let Ctrl-C end a sweep as SIGTERM ends a run: its runs save after their step.
+    """Make Ctrl-C end a sweep as SIGTERM ends a run: its runs finish their step and save.
 
-    Without this the launcher's workers, and with them their runs, would be killed.
+    Otherwise the launcher's workers, and with them their runs, would be killed.
 
     Args:
-        launcher: Hydra's name of it.
+        launcher: name of the launcher in Hydra.
 
     Returns:
-        A function that ends this.
+        A function that restores the previous handler.
     """
 
     def stop(signum: int, frame: FrameType | None) -> None:
@@ -114,12 +116,12 @@ _PATIENCE = 120.0
 
 
 def _wait_for_parent(run: RunDirectory, row: str | None, start: str, *, every: float = 2.0) -> str:
-    """Waits while the run that this one starts from is being trained, by whomever; says why it cannot start, if so."""
+    """Wait until the parent of a run is trained, by any process; return why the run cannot start, or ""."""
     if row is None:
         return ""
     parent = run.sibling(row)
     if _comes(parent, run, start):
-        _tell(run, f"waits for {row}")
+        _report(run, f"waits for {row}")
     while _comes(parent, run, start):
         time.sleep(every)
     return "" if parent.state() is State.DONE else f"its parent {parent.path} is {parent.state()}"
@@ -128,17 +130,17 @@ def _wait_for_parent(run: RunDirectory, row: str | None, start: str, *, every: f
 def _comes(parent: RunDirectory, run: RunDirectory, start: str) -> bool:
     """Return whether the parent is being trained, or will be by this start of the sweep."""
     state, launcher = parent.state(), HydraConfig.get().runtime.choices["hydra/launcher"]
-    if state in (State.RUNNING, State.DONE) or launcher == "basic":  # one after another it would have started
+    if state in (State.RUNNING, State.DONE) or launcher == "basic":  # it runs one after another: the parent came before
         return state is State.RUNNING
     if parent not in runs_of_start(run.path.parents[1], start):
         return False
     if state is State.BROKEN and launcher in CLUSTER_LAUNCHERS:
         return True  # preempted
-    return not _end_of(parent, start).exists()  # an earlier start's failure is what this one makes good
+    return not _end_of(parent, start).exists()  # this start repeats what failed in an earlier one
 
 
 def _end_of(run: RunDirectory, start: str) -> Path:
-    """An empty file, there when an attempt of this start ended; it fits on a full disk."""
+    """An empty file, made when an attempt of this start ends; it fits on a full disk."""
     return run.path / f".ended-{start}"
 
 
@@ -148,10 +150,10 @@ def _record_end(run: RunDirectory, start: str) -> None:
     _end_of(run, start).touch()
 
 
-def _tell(run: RunDirectory, what: str) -> None:
+def _report(run: RunDirectory, event: str) -> None:
     planned = planned_runs(run.path.parents[1])
     progress = f"[{sum(r.result.is_file() for r in planned)}/{len(planned)} done] " if planned else ""
-    print(f"{progress}{run.path.parent.name}/{run.path.name} {what}", flush=True)
+    print(f"{progress}{run.path.parent.name}/{run.path.name} {event}", flush=True)
 
 
 def _score(run: RunDirectory, config: DictConfig) -> float:
@@ -161,9 +163,9 @@ def _score(run: RunDirectory, config: DictConfig) -> float:
 
 
 def _gpus_wanted(config: DictConfig) -> int:
-    """How many GPUs a run must have for itself: where several runs share this machine, else none in particular."""
-    side_by_side = HydraConfig.get().runtime.choices["hydra/launcher"] == "joblib"
-    if not side_by_side or config.trainer.accelerator == "cpu":
+    """Number of GPUs to reserve for a run; 0 if no other run of the sweep shares this machine."""
+    parallel = HydraConfig.get().runtime.choices["hydra/launcher"] == "joblib"
+    if not parallel or config.trainer.accelerator == "cpu":
         return 0
     devices = config.trainer.devices
     return devices if isinstance(devices, int) and devices > 0 else len(visible_gpus())
@@ -191,7 +193,7 @@ def _train_in_fresh_process(run: RunDirectory, overrides: Sequence[str], gpus: S
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends a run and all its ranks: first asked, then made to."""
+    """End a run and all its ranks: with SIGTERM, later with SIGKILL."""
     for sign, patience in ((signal.SIGTERM, _PATIENCE), (signal.SIGKILL, 5)):
         try:
             os.killpg(process.pid, sign)
@@ -202,7 +204,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _record_failure(run: RunDirectory, code: int) -> None:
-    """For a run that could not say itself what it died of."""
+    """Record the failure of a run that could not do so itself."""
     if run.failure.is_file():
         return
     how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

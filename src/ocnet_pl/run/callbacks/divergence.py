@@ -1,4 +1,4 @@
-"""Stop of a diverged training, before its weights replace a checkpoint."""
+"""Stop a diverged training before its weights replace a checkpoint."""
 
 from typing import Any
 
@@ -10,20 +10,20 @@ from torch import Tensor
 from ocnet_pl.errors import UserError
 
 _REMEDY = (
-    "lower schedule.lr, clip with +trainer.gradient_clip_val=1, or look at the class weights and the labels "
+    "lower schedule.lr, clip with +trainer.gradient_clip_val=1, or check the class weights and the labels "
     "(ocnet-data check); the last checkpoint is of an earlier step"
 )
 
 
 class StopOnDivergence(Callback):
-    """Ends a run in one line at the first loss or weight that is not finite.
+    """Ends a run with one line at the first loss or weight that is not finite.
 
-    One process on a CPU looks after every step. Elsewhere looking costs a synchronisation: losses are remembered on
-    the device, and looked at every few steps. Weights are looked at whenever a checkpoint is about to be written, so
-    that no checkpoint of a diverged network exists, and none is tested.
+    A single process on a CPU checks the loss after every step. Elsewhere a check costs a synchronisation: losses are
+    kept on the device and checked every few steps. Weights are checked before a checkpoint is written, so that no
+    checkpoint of a diverged network exists, and none is tested.
 
     Args:
-        every: steps between two looks.
+        every: steps between two checks.
     """
 
     def __init__(self, every: int) -> None:

@@ -1,4 +1,4 @@
-"""A validation that a run did not come to is made up for before its next step."""
+"""On resume, run the validation that the interrupted run missed."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from pytorch_lightning.callbacks import Callback
 
 
 class MissedValidation(Callback):
-    """Where a run broke off between a checkpoint and the validation of the same step, the resumed one validates first.
+    """Validates first when a run was interrupted between a checkpoint and the validation of the same step.
 
-    Lightning goes on with the next step, or ends: the curve would lack a point, and `best.ckpt` a candidate.
+    Lightning would continue with the next step, or end: the curve would lack a point, and `best.ckpt` a candidate.
 
     Args:
-        every: so many steps are validated.
+        every: steps between two validations.
     """
 
     def __init__(self, every: int) -> None:
@@ -31,14 +31,14 @@ class MissedValidation(Callback):
         step, self.validated = checkpoint["global_step"], checkpoint.get("validated", 0)
         self.missed = step % self.every == 0 and self.validated < step
         if self.missed:
-            # With all its steps done, the loop would not even begin.
+            # private: the loop of a run that has done all its steps would not start.
             trainer.fit_loop.epoch_loop.max_steps += 1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self.missed:
             return
         trainer.fit_loop.epoch_loop.max_steps -= 1
-        # As Lightning does it after a step (`_TrainingEpochLoop.on_advance_end`).
+        # private: the same calls as in Lightning after a step (`_TrainingEpochLoop.on_advance_end`).
         loop = trainer.fit_loop.epoch_loop.val_loop
         loop.restarting = False
         trainer.validating = True

@@ -1,4 +1,4 @@
-"""The progress bar of a training: loss, learning rate, images a second, time left."""
+"""Progress bar of a training: loss, learning rate, images per second, remaining time."""
 
 import sys
 import time
@@ -9,11 +9,11 @@ from pytorch_lightning.callbacks import TQDMProgressBar
 
 
 class TrainingProgress(TQDMProgressBar):
-    """Counts optimizer batches over the whole training, from where a resume starts.
+    """Counts optimizer batches over the whole training, also after a resume.
 
     Args:
-        batch_size: global images a step.
-        max_steps: of the training; off a terminal the bar shows itself about twenty times.
+        batch_size: images per step, over all processes.
+        max_steps: steps of the training; without a terminal the bar is printed about twenty times.
     """
 
     def __init__(self, batch_size: int, max_steps: int) -> None:
@@ -24,7 +24,7 @@ class TrainingProgress(TQDMProgressBar):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         self._started = (time.monotonic(), trainer.global_step)
-        self._count_from_here(trainer)  # a resume starts within the epoch, and Lightning announces no epoch then
+        self._count_from_here(trainer)  # on a resume within the epoch Lightning starts no epoch
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         self._count_from_here(trainer)

@@ -18,13 +18,13 @@ from ocnet_pl.process import EXIT_STOPPED, is_process_zero
 class StopAfterStep(Callback):
     """On SIGTERM (launcher, cluster), SIGUSR2 (submitit before a time limit) or Ctrl-C: finish the step, save, exit.
 
-    A second Ctrl-C ends the process at once; what was saved before is whole.
+    A second Ctrl-C ends the process at once; earlier checkpoints stay intact.
 
-    Saving inside a handler can tear a checkpoint; here the handler only raises a flag, on which all processes agree
-    at the end of the step. It takes the place of Lightning's handler, which would also break off a validation.
+    The handler does not save, because an interrupted save breaks a checkpoint: it sets a flag, on which all processes
+    agree at the end of the step. It replaces Lightning's handler, which would also interrupt a validation.
 
     Args:
-        checkpoint: where to save.
+        checkpoint: file to save to.
         signals: the signals to react to.
     """
 
@@ -35,7 +35,7 @@ class StopAfterStep(Callback):
     ) -> None:
         self.checkpoint = checkpoint
         self.signals = signals
-        self.asked = False
+        self.requested = False
         self.exit_code = EXIT_STOPPED
         self.leaving = False
         self._start = self._saved = 0
@@ -72,7 +72,7 @@ class StopAfterStep(Callback):
         self._saved = trainer.global_step
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
-        if self._saved == trainer.global_step:  # `MissedValidation` repeats it; else it is finished first
+        if self._saved == trainer.global_step:  # then `MissedValidation` repeats it; else it is finished first
             self._leave_now(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -86,55 +86,36 @@ class StopAfterStep(Callback):
         self._leave_now(trainer)
 
     def _leave_now(self, trainer: pl.Trainer) -> None:
-        """Between two images: processes may have different numbers of them, so they cannot agree, and each is told."""
-        if not self.asked:
+        """Leave between two images; every process gets a signal, because their numbers of images differ."""
+        if not self.requested:
             return
-        launcher = trainer.strategy.launcher
-        if launcher is not None and trainer.is_global_zero:  # else a cluster or torchrun asks every process
+        launcher = trainer.strategy.launcher  # private: `kill` ends the other ranks
+        if launcher is not None and trainer.is_global_zero:  # else a cluster or torchrun signals every process
             launcher.kill(signal.SIGTERM)
         self.leaving = True
         self._leave(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
-        self.leaving = trainer.strategy.reduce_boolean_decision(self.asked, all=False)
-        if self.leaving and trainer.global_step > self._start:  # else it would stand in for a log that is begun anew
+        self.leaving = trainer.strategy.reduce_boolean_decision(self.requested, all=False)
+        if self.leaving and trainer.global_step > self._start:  # else the resumed run would take its log for complete
             trainer.save_checkpoint(self.checkpoint)
 
     def _leave(self, trainer: pl.Trainer) -> None:
-        """Not before here: Lightning logs a step after its end."""
+        """Exit; not earlier, because Lightning logs a step after its end."""
         if self.leaving:
-            # Lightning kills process 0 when another ends with a code: only process 0 tells.
+            # Lightning kills process 0 when another ends with a code: only process 0 reports.
             raise SystemExit(self.exit_code if trainer.is_global_zero else 0)
 
     def _listen(self, signals: Collection[signal.Signals]) -> None:
         for sign in signals:
-            self._before.setdefault(sign, signal.signal(sign, self._ask))
+            self._before.setdefault(sign, signal.signal(sign, self._request))
 
-    def _ask(self, signum: int, frame: FrameType | None) -> None:
+    def _request(self, signum: int, frame: FrameType | None) -> None:
         if signum == signal.SIGINT:
-            if self.asked:
+            if self.requested:
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
                 signal.raise_signal(signal.SIGINT)
             self.exit_code = EXIT_INTERRUPTED
-            if is_process_zero():  # unbuffered: the signal may have come in the middle of a print
-                os.write(2, b"\nfinishing the step and saving; Ctrl-C again ends at once\n")
-        self.asked = True
-
-
-class SameConfigEverywhere(Callback):
-    """Compares the config's hash over all processes before the first step: mixed gradients would look like training.
-
-    Args:
-        config_hash: of this process.
-    """
-
-    def __init__(self, config_hash: str) -> None:
-        self.config_hash = config_hash
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        first = trainer.strategy.broadcast(self.config_hash)
-        if trainer.strategy.reduce_boolean_decision(first != self.config_hash, all=False):
-            raise RuntimeError(
-                f"process {trainer.global_rank} has the config {self.config_hash}, process 0 has {first}: "
-                "one process group trains one run"
-            )
+            if is_process_zero():  # unbuffered: the signal may interrupt a print
+                os.write(2, b"\nfinishing the step and saving; press Ctrl-C again to end at once\n")
+        self.requested = True
