@@ -1,12 +1,10 @@
 """Checks of constructor arguments and other values of the user; errors are one line."""
 
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Annotated, Any, ParamSpec
 
-import numpy as np
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, validate_call
 from pydantic_core import ErrorDetails
 
@@ -56,7 +54,8 @@ def checked(init: Callable[P, None]) -> Callable[P, None]:
         except ValidationError as error:
             if error.title != getattr(validated, "__qualname__", ""):
                 raise  # of a call within the constructor
-            raise _refusal(error, list(inspect.signature(init).parameters), given) from None
+            names = list(inspect.signature(init).parameters)
+            raise _refusal(error, names, dict(zip(names, arguments, strict=False)) | given) from None
 
     return checking
 
@@ -66,34 +65,9 @@ def refuse(argument: str, value: Any, expected: str) -> ArgumentError:
     return ArgumentError(f"{argument}={_short(value)}: expected {expected}")
 
 
-def expect(setting: str, value: Any, holds: bool, expected: str) -> None:
-    """Check a value for which `holds` must be true.
-
-    Raises:
-        UserError: `holds` is false; the message names the setting, its value and what is expected.
-    """
-    if not holds:
-        raise UserError(f"{setting}={_short(value)}: {expected} is expected")
-
-
-def is_whole(value: Any, least: int) -> bool:
-    """Test for an integer of at least `least`; 2.0 and true are not integers."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= least)
-
-
-def is_number(value: Any) -> bool:
-    """Test for a finite number of at least 0."""
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and bool(0 <= value < math.inf)
-
-
 def is_list(value: Any) -> bool:
     """Test for a sequence of values; a word is not a list."""
     return isinstance(value, Sequence) and not isinstance(value, str)
-
-
-def is_size(value: Any) -> bool:
-    """Test for [height, width], both at least 1."""
-    return is_list(value) and len(value) == 2 and all(is_whole(side, 1) for side in value)
 
 
 def written(value: Any) -> str:

@@ -3,21 +3,20 @@
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, open_dict
-from torch import Tensor, nn
+from omegaconf import DictConfig
+from torch import Tensor
 
 from ocnet_pl.config.construct import construct, construct_with, signature
 from ocnet_pl.config.targets import import_target
 from ocnet_pl.dataset.data_module import SegmentationDataModule
-from ocnet_pl.errors import UserError
 from ocnet_pl.inference import AtTestSize, Protocol
 from ocnet_pl.model.backbone import map_size
-from ocnet_pl.model.contract import ends_in_logits, head_levels, reads_auxiliary
+from ocnet_pl.model.contract import head_levels, reads_auxiliary
 from ocnet_pl.model.network import AUXILIARY_LEVEL, Network
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.randomness import derive_seed
 
-_HEAD_KEYS = ("label", "backbone_stride", "auxiliary_weight")
+HEAD_KEYS = ("label", "backbone_stride", "auxiliary_weight")
 """Keys of a head's YAML that are not arguments of its class; `conf/` reads the last two as defaults of its own."""
 
 
@@ -45,10 +44,10 @@ def build_network(config: DictConfig, num_classes: int, *, auxiliary: bool = Tru
     torch.manual_seed(derive_seed(config.seed, "head"))
     channels = dict(zip(levels, backbone.feature_info.channels(), strict=True))
     read = tuple(channels[level] for level in head_levels(head_class))
-    facts = {"in_channels": read[0] if len(read) == 1 else read, "num_classes": num_classes}
+    facts: dict[str, Any] = {"in_channels": read[0] if len(read) == 1 else read, "num_classes": num_classes}
     if "map_size" in signature(config.model.head):
         facts["map_size"] = map_size(backbone, config.dataset.get("crop_size"))
-    head = build_head(config.model.head, **facts)
+    head = construct_with(config.model.head, HEAD_KEYS, **facts)
     torch.manual_seed(derive_seed(config.seed, "classifier"))
     parts = {"backbone": backbone, "head": head, "levels": levels, "auxiliary": auxiliary}
     network: Network = construct(config.model, num_classes=num_classes, **parts, _recursive_=False)
@@ -57,21 +56,6 @@ def build_network(config: DictConfig, num_classes: int, *, auxiliary: bool = Tru
     if config.compile:
         network.compile_parts()
     return network
-
-
-def build_head(node: DictConfig, **facts: Any) -> nn.Module:
-    """Head of its config node, given the facts (`in_channels`, `num_classes`, `map_size`) that its signature names."""
-    own = node.copy()
-    with open_dict(own):
-        for key in _HEAD_KEYS:
-            own.pop(key, None)
-    own._set_parent(node._get_parent())  # errors name the place in the whole config
-    head: nn.Module = construct_with(own, **facts)
-    if not ends_in_logits(head) and not hasattr(head, "out_channels"):
-        raise UserError(
-            f"model.head: {node._target_} has no out_channels; set it in its constructor to the channels of its output"
-        )
-    return head
 
 
 def build_protocol(config: DictConfig, data: SegmentationDataModule) -> Protocol:
@@ -83,8 +67,8 @@ def build_module(config: DictConfig, data: SegmentationDataModule) -> Segmentati
     """LightningModule of network, losses, optimizer and test protocol."""
     weighted = config.loss.class_weights and data.class_weights
     weight = torch.tensor(data.class_weights, dtype=torch.float32) if weighted else None
-    about_data = {"protocol": build_protocol(config, data), "absent_classes": data.absent_classes}
-    return build_bare_module(config, len(data.classes), weight=weight, **about_data)
+    protocol, absent = build_protocol(config, data), data.absent_classes
+    return build_bare_module(config, len(data.classes), weight=weight, protocol=protocol, absent_classes=absent)
 
 
 def build_bare_module(
@@ -100,7 +84,7 @@ def build_bare_module(
     """
     network = build_network(config, num_classes, auxiliary=bool(config.loss.auxiliary_weight))
     torch.manual_seed(derive_seed(config.seed, "losses"))
-    facts = {"weight": weight, "num_classes": num_classes}
+    facts: dict[str, Any] = {"weight": weight, "num_classes": num_classes}
     return SegmentationModule(
         network=network,
         loss=construct_with(config.loss.main, **facts),

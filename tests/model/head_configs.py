@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ocnet_pl.build import build_head
+from ocnet_pl.build import HEAD_KEYS
 from ocnet_pl.config.compose import compose, heads
+from ocnet_pl.config.construct import construct_with
 from ocnet_pl.model.contract import Attending, head_levels, reads_auxiliary
 
 
@@ -17,7 +18,7 @@ def head(name: str, in_channels: int = 16, num_classes: int = 5, **overrides: An
         node[key] = value
     levels = head_levels(build_class(name))
     channels: Any = in_channels if len(levels) == 1 else tuple(in_channels for _ in levels)
-    return build_head(node, in_channels=channels, num_classes=num_classes, map_size=(12, 18))
+    return construct_with(node, HEAD_KEYS, in_channels=channels, num_classes=num_classes, map_size=(12, 18))
 
 
 def build_class(name: str) -> type:

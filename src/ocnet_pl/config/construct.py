@@ -1,11 +1,12 @@
 """Objects from config nodes: Hydra's `instantiate`, with one-line errors that name the key."""
 
 import inspect
+from collections.abc import Iterable
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from ocnet_pl.arguments import ArgumentError
 from ocnet_pl.config.targets import import_target
@@ -34,10 +35,15 @@ def construct(node: DictConfig, **arguments: Any) -> Any:
         raise UserError(f"{place or 'config'}: {cause}") from error
 
 
-def construct_with(node: DictConfig, **facts: Any) -> Any:
-    """Object of a node, with those of the facts that the signature of its class names."""
+def construct_with(node: DictConfig, ignored: Iterable[str] = (), **facts: Any) -> Any:
+    """Object of a node, without its keys `ignored`, given those of the facts that its class's signature names."""
     named = signature(node)
-    return construct(node, **{name: fact for name, fact in facts.items() if name in named})
+    own = node.copy()
+    with open_dict(own):
+        for key in ignored:
+            own.pop(key, None)
+    own._set_parent(node._get_parent())  # private: errors name the key in the whole config
+    return construct(own, **{name: fact for name, fact in facts.items() if name in named})
 
 
 def signature(node: DictConfig) -> set[str]:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ocnet_pl.arguments import ArgumentError
 from ocnet_pl.model.contract import Outputs, Supervised, ends_in_logits, head_levels, reads_auxiliary
 from ocnet_pl.model.layers import Normalize, conv_norm_act, upsample
 
@@ -58,6 +59,8 @@ class Network(nn.Module):
         self.head = head
         self.classifier: nn.Module = nn.Identity()
         if not ends_in_logits(head):
+            if not hasattr(head, "out_channels"):
+                raise ArgumentError(f"head: {type(head).__name__} has no out_channels; set it to its output's channels")
             self.classifier = nn.Conv2d(head.out_channels, num_classes, 1)  # type: ignore[arg-type]
         self.auxiliary: nn.Module | None = None
         if auxiliary:

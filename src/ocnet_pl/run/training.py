@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
@@ -76,6 +77,24 @@ class _Prepared:
     trainer: Trainer
     timer: Timer
     resumes: bool
+
+
+def train_once(config: DictConfig, directory: Path, choices: dict[str, str | None], overrides: list[str]) -> None:
+    """Train the run of a directory, unless it is already finished; process 0 prints which.
+
+    Raises:
+        UserError: as `train`, or the finished run had another config or other images.
+    """
+    run = RunDirectory(directory)
+    finished = run.result.is_file()  # no process waits for the others then
+    if not finished:
+        train(config, run, choices, overrides)
+    if is_process_zero():
+        if finished:
+            run.refuse_other_config(plain(config))
+            refuse_changed_data(config, run)
+        message = f"{run.path}: already finished; delete it or choose another name= to train again"
+        print(message if finished else f"finished: {run.result}")
 
 
 def train(config: DictConfig, run: RunDirectory, choices: dict[str, str | None], overrides: list[str]) -> None:
