@@ -256,7 +256,7 @@ def test_an_input_image_is_never_overwritten(
         (["in", "inference=sliding_windows"], "did you mean inference=sliding?"),
         (["in", "model/head=gp"], "head base_oc, not gp"),
         (["in", "trainer=cpu"], "trainer"),
-        (["in", "dataset=lip"], "are not those of LIP"),
+        (["in", "dataset=lip"], "not those of LIP"),
         (["split=val", "dataset.root=/nowhere"], "expected the official tree"),
         (["in", "--out", "in/a/x.png"], "cannot be written"),
     ],

@@ -119,6 +119,8 @@ def readable_config_errors(
 
         def bare(name: str) -> DictConfig:
             chosen = [override for override in overrides if is_group(override) and "," not in override]
-            return compose(*(chosen if name == command else ()), config_name=name)
+            # Where nothing but groups was chosen, one of them is the wrong override.
+            keep = name == command and len(chosen) < len(overrides)
+            return compose(*(chosen if keep else ()), config_name=name)
 
         raise UserError(explain(error, sweeps=sweeps, command=command, bare=bare)) from error
