@@ -2,12 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from golden_systems import (
+    SEEN,
+    assert_gradient,
+    exchanged,
+    golden_file,
+    leaky,
+    norms_and_activations,
+    ours,
+    removed,
+    set_to,
+    shifted,
+    with_weights,
+)
 from torch import Tensor, nn
 
 from ocnet_pl.build import build_network
@@ -18,8 +29,6 @@ from ocnet_pl.model.head import danet, upernet
 from ocnet_pl.model.head.danet import ChannelAttention, DANet, PositionAttention
 from ocnet_pl.model.head.upernet import UPerNet
 from ocnet_pl.model.layers import conv_norm_act
-
-GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 class System(nn.Module):
@@ -75,29 +84,6 @@ CASES = {
 OUTPUTS = [("upernet", "logits"), *(("danet", output) for output in ("sum", "position", "channel"))]
 
 
-def ours(name: str, prefixes: dict[str, str]) -> str:
-    for theirs, mine in prefixes.items():
-        if name.startswith(f"{theirs}."):
-            name = mine + name.removeprefix(theirs)
-            break
-    return name.replace("_conv.", ".")
-
-
-def golden_file(case: str, prefix: str = "") -> dict[str, Tensor]:
-    with np.load(GOLDEN / f"{case}.npz") as file:
-        return {
-            name.removeprefix(prefix): torch.from_numpy(file[name]) for name in file.files if name.startswith(prefix)
-        }
-
-
-def with_weights(module: nn.Module, golden: dict[str, Tensor], prefixes: dict[str, str]) -> nn.Module:
-    weights = {ours(n.removeprefix("param/"), prefixes): t for n, t in golden.items() if n.startswith("param/")}
-    own = module.state_dict()
-    missing = module.load_state_dict({n: t.view(own[n].shape) for n, t in weights.items()}, strict=False)
-    assert all(name.endswith("num_batches_tracked") for name in missing.missing_keys)
-    return module
-
-
 def load(case: str) -> tuple[System, dict[str, Tensor], list[Tensor]]:
     golden = golden_file(case)
     system = System(CASES[case].build())
@@ -141,11 +127,6 @@ def test_all_gradients(case: str) -> None:
         assert_gradient(system.get_parameter(ours(name, CASES[case].names)).grad, theirs)
 
 
-def assert_gradient(gradient: Tensor | None, theirs: Tensor) -> None:
-    assert gradient is not None
-    assert (gradient - theirs.view(gradient.shape)).abs().max() <= 1e-4 * theirs.abs().max()
-
-
 @pytest.mark.parametrize(("prefix", "build"), [("pam/", lambda: PositionAttention(16, 2)), ("cam/", ChannelAttention)])
 def test_each_attention_alone(prefix: str, build: Callable[[], nn.Module]) -> None:
     golden = golden_file("danet", prefix)
@@ -160,45 +141,20 @@ def test_each_attention_alone(prefix: str, build: Callable[[], nn.Module]) -> No
 
 # Any change would be seen.
 
-LAYERS = [
-    (case, name, position)
-    for case in CASES
-    for name, part in CASES[case].build().named_modules()
-    if isinstance(part, nn.Sequential)
-    for position in (1, 2)
-]
+LAYERS = [(case, *place) for case in CASES for place in norms_and_activations(CASES[case].build())]
 PARAMETERS = [(case, name) for case in CASES for name, _ in CASES[case].build().named_parameters()]
-SEEN = 1e-4
 
 
-@pytest.mark.parametrize(("case", "layer", "position"), LAYERS)
-def test_a_missing_norm_or_activation_would_be_seen(case: str, layer: str, position: int) -> None:
-    def remove(head: nn.Module) -> None:
-        head.get_submodule(layer)[position] = nn.Identity()  # type: ignore[operator]
-
-    assert max(distances(case, training=False, change=remove)) > SEEN
+@pytest.mark.parametrize(("case", "layer", "index"), LAYERS)
+def test_a_missing_norm_or_activation_would_be_seen(case: str, layer: str, index: int) -> None:
+    assert max(distances(case, training=False, change=removed(layer, index))) > SEEN
 
 
 @pytest.mark.parametrize(("case", "parameter"), PARAMETERS)
 def test_every_weight_would_be_seen(case: str, parameter: str) -> None:
-    def shift(head: nn.Module) -> None:
-        with torch.no_grad():
-            weight = head.get_parameter(parameter)
-            weight.copy_(weight.roll(1, -1) if weight.ndim > 1 and weight.shape[-1] > 1 else weight * 1.3 + 0.2)
-
     # A bias of the keys shifts all similarities of a query alike, which the softmax cancels.
     expected = parameter != "position_attention.key.bias"
-    assert (max(distances(case, training=False, change=shift)) > SEEN) is expected
-
-
-def leaky(head: nn.Module) -> None:
-    for module in head.modules():
-        if isinstance(module, nn.LeakyReLU):
-            module.negative_slope = 0.01
-
-
-def set_to(name: str, value: object) -> Callable[[nn.Module], None]:
-    return lambda head: setattr(head, name, value)
+    assert (max(distances(case, training=False, change=shifted(parameter))) > SEEN) is expected
 
 
 def rolled(layer: str) -> Callable[[nn.Module], None]:
@@ -208,15 +164,6 @@ def rolled(layer: str) -> Callable[[nn.Module], None]:
         weight = head.get_parameter(f"{layer}.0.weight")
         with torch.no_grad():
             weight.copy_(weight.roll(6, 1))
-
-    return change
-
-
-def exchanged(first: str, second: str) -> Callable[[nn.Module], None]:
-    def change(head: nn.Module) -> None:
-        one, other = head.get_submodule(first), head.get_submodule(second)
-        head.set_submodule(first, other)
-        head.set_submodule(second, one)
 
     return change
 
