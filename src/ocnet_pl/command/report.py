@@ -15,6 +15,7 @@ EPILOG = """\
 examples:
   ocnet-report outputs/demo                        the table
   ocnet-report outputs/demo --status               progress of every run, while the sweep is running
+  ocnet-report outputs/demo --baseline ppm         differences to PPM instead of the baseline
   ocnet-report --score table2/ohem=78.9            record a test-server score for row ohem of outputs/table2
   ocnet-report outputs/table1 --publish experiments
                                                    writes experiments/table1.md and .svg, ready to commit"""
@@ -30,6 +31,9 @@ def main() -> None:
         default=Path("outputs"),
         metavar="DIR",
         help="directory of one or more sweeps (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--baseline", metavar="ROW", help="compare the other rows with this one (default: baseline, or the paper's first)"
     )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(
@@ -57,12 +61,12 @@ def main() -> None:
         elif arguments.score:
             score(arguments.directory, arguments.score)
         else:
-            damaged = report(arguments.directory, arguments.publish)
+            damaged = report(arguments.directory, arguments.publish, arguments.baseline)
     if damaged:
         sys.exit(1)
 
 
-def report(directory: Path, publish: Path | None = None) -> bool:
+def report(directory: Path, publish: Path | None = None, baseline: str | None = None) -> bool:
     """Write and print every table below a directory; return whether a file was damaged."""
     from rich.console import Console
 
@@ -70,7 +74,7 @@ def report(directory: Path, publish: Path | None = None) -> bool:
     from ocnet_pl.report.terminal import plain, print_table
     from ocnet_pl.table import find_tables
 
-    tables, others = find_tables(directory)
+    tables, others = find_tables(directory, baseline=baseline)
     contents = {path: text for table in tables for path, text in table_files(table, table.folder).items()}
     if publish is not None:
         contents |= published_files(tables, publish)

@@ -13,6 +13,9 @@ from ocnet_pl.table import Row, Table
 PAPER = "paper"
 """Heading of the paper's numbers, which follow ours."""
 
+OWN_RECIPE = "Published, own recipe"
+"""Heading of numbers that authors published under recipes of their own."""
+
 _COSTS: dict[str, Callable[[Cost], float | None]] = {
     "Params (M)": lambda cost: cost.parameters / 1e6,
     "GMACs": lambda cost: cost.multiply_adds / 1e9,
@@ -62,6 +65,8 @@ def report_columns(table: Table) -> list[ReportColumn]:
             columns.append(ReportColumn(PAPER, partial(_paper, place), main))
     if table.baseline:
         columns.append(ReportColumn("Difference", partial(_difference, table), essential=True))
+    if any(row.own_recipe for row in table.rows):
+        columns.append(ReportColumn(OWN_RECIPE, _own_recipe))
     if any(row.context for row in table.rows):
         columns.append(ReportColumn("Attention on own class (%)", lambda row: _on_own_class(row.context)))
     if table.profiled:
@@ -112,6 +117,11 @@ def _difference(table: Table, row: Row) -> Entry:
         notes.append("one seed")
     low, middle, high = (100 * value for value in (cell.interval.low, cell.interval.difference, cell.interval.high))
     return Entry(f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]", ", ".join(notes))
+
+
+def _own_recipe(row: Row) -> Entry:
+    """`78.60 (test, train-fine)`."""
+    return Entry(NONE) if row.own_recipe is None else Entry(f"{row.own_recipe[0]:.2f}", row.own_recipe[1])
 
 
 def _on_own_class(context: OnOwnClass | None) -> Entry:

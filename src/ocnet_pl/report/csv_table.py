@@ -49,6 +49,8 @@ def _lines(table: Table, row: Row, significant: Sequence[Mapping[str, bool]]) ->
         if isinstance(column, BestValidationColumn):
             steps = mean_sd([best[0] for result in row.results.values() if (best := best_validation(result))])
             yield source | {"metric": "best_step"} | _over_seeds(steps)
+    if row.own_recipe:
+        yield {"evaluation": "published", "metric": "own_recipe", "mean": row.own_recipe[0]}
     for metric, share in (("own", row.context.share), ("uniform", row.context.uniform)) if row.context else ():
         yield {"evaluation": "context", "metric": metric, **_over_seeds(share.in_percent())}
     for metric, value in asdict(row.cost).items() if row.cost and table.profiled else ():

@@ -33,9 +33,10 @@ NAMES = {
 """Names of config keys for readers; other keys are shown as they are."""
 
 
-def in_words(deviation: Deviation) -> str:
-    """`steps 300 in PPM, ASPP (paper: 40000)`."""
-    says = "overridden" if deviation.paper is None else f"paper: {_value(deviation.paper)}"
+def in_words(deviation: Deviation, source: str = "the paper") -> str:
+    """`steps 300 in PPM, ASPP (paper: 40000)`; `source` is whose value stands in brackets."""
+    theirs = f"{source.removeprefix('the ')}: {_value(deviation.paper)}"
+    says = "overridden" if deviation.paper is None else theirs
     whose = f" in {deviation.runs}" if deviation.runs else ""
     return f"{NAMES.get(deviation.key, deviation.key)} {_value(deviation.ours)}{whose} ({says})"
 

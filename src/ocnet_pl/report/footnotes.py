@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator
 
 from ocnet_pl.record.costs import PROFILE, cost_file
+from ocnet_pl.report.cells import OWN_RECIPE
 from ocnet_pl.report.deviations import in_words
 from ocnet_pl.statistics import Interval
 from ocnet_pl.table import Row, Table
@@ -24,10 +25,12 @@ def remarks(table: Table) -> list[str]:
     """Deviations and warnings, one per line."""
     lines = []
     if table.imitates and table.deviations:
-        lines.append(f"Deviations from the paper ({table.imitates}): {'; '.join(map(in_words, table.deviations))}.")
+        words = "; ".join(in_words(deviation, table.protocol_of) for deviation in table.deviations)
+        lines.append(f"Deviations from {table.protocol_of} ({table.imitates}): {words}.")
     elif table.imitates:
         lines.append(
-            "No deviations from the paper's protocol (experiments/paper.yaml); docs/choices.md has what it leaves open."
+            f"No deviations from the protocol of {table.protocol_of} (experiments/paper.yaml); docs/choices.md has what "
+            "it leaves open."
         )
     lines += [f"Seeds averaged in one row differ: {words}." for words in table.unlike]
     lines += [f"Rehearsal, not in the table: {run.name} ({'; '.join(run.rehearsal)})." for run in table.rehearsals]
@@ -86,6 +89,11 @@ def _sentences(table: Table) -> Iterator[str]:
         protocols = {row.label: {result.protocol for result in row.results.values()} for row in table.rows}
         words = "; ".join(f"{label} {' and '.join(sorted(of))}" for label, of in protocols.items() if of)
         yield f"Test protocols by row: {words}."
+    if any(row.own_recipe for row in table.rows):
+        yield (
+            f'"{OWN_RECIPE}": number of the authors, in brackets its conditions. Recipe, data, protocol and often backbone '
+            "are others, so it must not be compared with ours."
+        )
     if any(row.context for row in table.rows):
         yield (
             "Attention on own class: share of a pixel's attention that falls on its own class, mean over classes "

@@ -24,11 +24,15 @@ def read_tables(folder: Path) -> list[Table]:
     return find_tables(folder)[0]
 
 
-def find_tables(folder: Path) -> tuple[list[Table], Notes]:
+def find_tables(folder: Path, *, baseline: str | None = None) -> tuple[list[Table], Notes]:
     """Read a table for every sweep below a folder, and notes on files that belong to none of them.
 
+    Args:
+        folder: any folder.
+        baseline: name of the row that the others are compared with; None for that of the paper's table.
+
     Raises:
-        UserError: no such folder, no readable finished run in it, or a folder inside a sweep.
+        UserError: no such folder, no readable finished run in it, a folder inside a sweep, or no such baseline.
     """
     refuse_missing(folder)
     found = find_results(folder)
@@ -44,7 +48,7 @@ def find_tables(folder: Path) -> tuple[list[Table], Notes]:
                 f"{folder}: a part of the sweep {sweep}, and a table needs all of it; run ocnet-report {sweep}"
             )
     tables = [
-        make_table(name, of_sweep, _part(found, partial(_is_of, sweep=sweep)))
+        make_table(name, of_sweep, _part(found, partial(_is_of, sweep=sweep)), baseline=baseline)
         for (sweep, name), of_sweep in sweeps.items()
     ]
     return tables, Notes.of(_part(found, lambda path: not any(_is_of(path, sweep) for sweep, _ in sweeps)))

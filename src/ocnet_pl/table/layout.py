@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ocnet_pl.errors import UserError
 from ocnet_pl.record.context import OnOwnClass, measure_beside
 from ocnet_pl.record.costs import Cost, find_costs
 from ocnet_pl.record.directory import RunDirectory
@@ -28,13 +29,19 @@ REHEARSAL = "rehearsal"
 """State of a run that did not make all steps, or did not see or count all images."""
 
 
-def make_table(name: str, results: Sequence[Result], found: FoundResults | None = None) -> Table:
+def make_table(
+    name: str, results: Sequence[Result], found: FoundResults | None = None, *, baseline: str | None = None
+) -> Table:
     """Lay out a sweep: rows in the paper's order, then by name; differences to the baseline if the sweep has one.
 
     Args:
         name: name of the sweep.
         results: results of its finished runs.
         found: damaged results and copies in its folder.
+        baseline: name of the row that the others are compared with; None for that of the paper's table.
+
+    Raises:
+        UserError: the sweep has no row of that name.
     """
     folder = results[0].sweep
     shown = results  # gives the columns of a table that has only rehearsals
@@ -46,7 +53,7 @@ def make_table(name: str, results: Sequence[Result], found: FoundResults | None 
     paper = published()[imitates] if imitates else {}
     missing = _missing(folder, results, found, notes) | {(r.row, r.seed): REHEARSAL for r in rehearsals}
     ours = list(_rows(folder, results, missing, paper.get("rows", {}), notes))
-    base = next((row for row in ours if row.name == paper.get("baseline", "baseline")), None)
+    base = _baseline(folder, ours, baseline or paper.get("baseline", "baseline"), chosen=baseline is not None)
     rows = ours + [Row("", others["label"], {}, {}) for others in paper.get("published", [])]
     printed = [paper.get("rows", {}).get(row.name, {}) for row in ours] + paper.get("published", [])
     scores: list[Score] = notes.readable(lambda: newest_scores(folder, results), [])
@@ -66,6 +73,7 @@ def make_table(name: str, results: Sequence[Result], found: FoundResults | None 
         rows=rows,
         baseline=base.name if base else None,
         imitates=imitates,
+        protocol_of=paper.get("protocol_of", "the paper"),
         deviations=deviations(paper, by_label),
         unlike=[*unlike_seeds(by_label), *unlike_images(by_label)],
         scores=scores,
@@ -74,6 +82,14 @@ def make_table(name: str, results: Sequence[Result], found: FoundResults | None 
     )
     _stand_in(table)
     return table
+
+
+def _baseline(folder: Path, rows: Sequence[Row], name: str, *, chosen: bool) -> Row | None:
+    """Row of that name; None without one, unless it was chosen."""
+    found = next((row for row in rows if row.name == name), None)
+    if found is None and chosen:
+        raise UserError(f"--baseline {name}: {folder} has no such row; its rows: {', '.join(row.name for row in rows)}")
+    return found
 
 
 def _title(name: str, imitates: str | None, paper: Mapping[str, Any]) -> str:
@@ -97,11 +113,15 @@ def _rows(
         finished = {r.seed: r for r in results if r.row == name}
         unfinished = {seed: state for (row, seed), state in missing.items() if row == name}
         head = next((r.head for r in finished.values()), name)
-        label = published_rows.get(name, {}).get("label") or _label(name, head, list(finished.values()))
+        published_row = published_rows.get(name, {})
+        label = published_row.get("label") or _label(name, head, list(finished.values()))
         ancestors = [ancestor for result in finished.values() for ancestor in lineage(result, notes)]
         measures = [notes.readable(partial(measure_beside, result), None) for result in finished.values()]
         context = OnOwnClass.over_seeds([measure for measure in measures if measure])
-        yield Row(name, label, finished, unfinished, ancestors, cost=costs.get(head), context=context)
+        own_recipe = tuple(published_row["own_recipe"]) if "own_recipe" in published_row else None
+        yield Row(
+            name, label, finished, unfinished, ancestors, own_recipe=own_recipe, cost=costs.get(head), context=context
+        )
 
 
 def _label(name: str, head: str, results: Sequence[Result]) -> str:

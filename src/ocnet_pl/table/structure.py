@@ -86,6 +86,8 @@ class Row:
             incomplete run.
         lineage: the finished runs and their ancestors, of this sweep or another.
         cells: one cell per column of the table.
+        own_recipe: what the authors of the row's system published under a recipe of their own, if the table shows it:
+            number in per cent, and its conditions.
         cost: cost of the row's head; None if it was not profiled.
         context: attention on the own class; None if it was not measured.
     """
@@ -96,6 +98,7 @@ class Row:
     unfinished: dict[int, str]
     lineage: list[Result] = field(default_factory=list)
     cells: list[Cell] = field(default_factory=list)
+    own_recipe: tuple[float, str] | None = None
     cost: Cost | None = None
     context: OnOwnClass | None = None
 
@@ -112,7 +115,8 @@ class Table:
         rows: our rows, then the paper's others.
         baseline: name of the row that the others are compared with; None without one.
         imitates: name of the paper's table that the sweep repeats; None if it repeats none.
-        deviations: differences from the protocol of that table.
+        protocol_of: whose protocol that is, in words: "the paper", or another for tables that the paper lacks.
+        deviations: differences from that protocol.
         unlike: differences between runs that are averaged, in words.
         scores: scores of a test server, the latest of every run.
         rehearsals: incomplete runs, which are listed below the table and in no cell.
@@ -126,6 +130,7 @@ class Table:
     rows: list[Row]
     baseline: str | None
     imitates: str | None = None
+    protocol_of: str = "the paper"
     deviations: list[Deviation] = field(default_factory=list)
     unlike: list[str] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
