@@ -50,6 +50,16 @@ def upsample(features: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(features, tuple(size), mode="bilinear", align_corners=True)
 
 
+def tokens(features: Tensor) -> Tensor:
+    """Positions as rows, contiguous, as attention reads them. (B, C, H, W) -> (B, H * W, C)."""
+    return features.flatten(2).transpose(1, 2).contiguous()
+
+
+def image_of(rows: Tensor, size: Sequence[int]) -> Tensor:
+    """The inverse of `tokens`. (B, H * W, C) -> (B, C, H, W)."""
+    return rows.transpose(1, 2).unflatten(2, tuple(size))
+
+
 def without_autocast(features: Tensor) -> AbstractContextManager[object]:
     """Context in which matrix products on the device of these features keep the precision of their inputs."""
     device = features.device.type
