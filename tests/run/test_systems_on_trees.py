@@ -1,0 +1,32 @@
+"""Compared systems on miniature trees of ADE20K and LIP, tested with windows, scales and mirror images."""
+
+from pathlib import Path
+
+import pytest
+from conftest import SHORT, Main
+from test_systems import SYSTEMS, run_of
+from trees import ade20k_tree, lip_tree
+
+from ocnet_pl.record.result import Result
+
+SIZES = [(40, 60), (30, 70), (60, 40), (80, 50)]
+ON = {
+    "ade20k": (
+        ade20k_tree,
+        ("dataset.short_sides=[24,40]", "dataset.max_long_side=80", "dataset.test_short_side=30"),
+        ("inference=sliding", "inference.window=[32,48]", "inference.stride=[24,32]"),
+    ),
+    "lip": (lip_tree, ("dataset.size=[48,48]", "dataset.crop_size=[48,48]"), ("inference=multi_scale",)),
+}
+"""Tree, protocol of the data set at its size, test protocol."""
+
+
+@pytest.mark.parametrize("dataset", ON)
+@pytest.mark.parametrize("head", SYSTEMS)
+def test_a_system_trains_and_is_tested(head: str, dataset: str, workplace: Path, call: Main) -> None:
+    tree, small, protocol = ON[dataset]
+    root = tree(workplace / "data", train=SIZES, val=SIZES[:2])
+    data = (f"dataset={dataset}", f"dataset.root={root}", "dataset.num_workers=0", *small)
+    assert call("train", *SHORT, *data, *protocol, f"model/head={head}", "schedule.batch_size=2") == 0
+    (evaluation,) = Result.read(run_of("runs", head).result).evaluations.values()
+    assert 0 <= evaluation.miou <= 1
