@@ -37,6 +37,13 @@ def maps(built: nn.Module, size: tuple[int, int], in_channels: int = 16, batch: 
     return [torch.randn(batch, in_channels, *size, generator=generator) for _ in head_levels(built)]
 
 
+def named(built: nn.Module, size: tuple[int, int], batch: int = 2, num_classes: int = 5) -> dict[str, Any]:
+    """Random inputs of a head by name."""
+    generator = torch.Generator().manual_seed(2)
+    shape = (batch, num_classes, *size)
+    return {"auxiliary": torch.randn(shape, generator=generator)} if reads_auxiliary(built) else {}
+
+
 ATTENDING = [name for name in heads() if is_attending(name)]
 CLASSES = {name: build_class(name) for name in heads()}
 PLAIN = [name for name, of in CLASSES.items() if len(head_levels(of)) == 1 and not reads_auxiliary(of)]

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from head_configs import CLASSES, head, maps
+from head_configs import CLASSES, head, maps, named
 from torch import Tensor, nn
 
 from ocnet_pl.config.compose import compose, heads
-from ocnet_pl.model.contract import Supervised, ends_in_logits, reads_auxiliary
+from ocnet_pl.model.contract import Supervised, ends_in_logits
 
 Weights = dict[str, Tensor]
 
@@ -138,10 +138,9 @@ def test_head_keeps_the_contract(name: str, in_channels: int) -> None:
     """Any number of channels, and the width that it announces."""
     built = head(name, in_channels).eval()
     inputs = maps(built, (9, 13), in_channels)
-    named = {"auxiliary": torch.randn(2, 5, 9, 13)} if reads_auxiliary(built) else {}
     width = 5 if ends_in_logits(built) else built.out_channels
     with torch.no_grad():
-        assert built(*inputs, **named).shape[:2] == (2, width)
+        assert built(*inputs, **named(built, (9, 13))).shape[:2] == (2, width)
 
 
 @pytest.mark.parametrize("name", [name for name, of in CLASSES.items() if hasattr(of, "supervised")])
@@ -150,8 +149,8 @@ def test_supervised_gives_the_map_of_forward(name: str) -> None:
     assert isinstance(built, Supervised)
     inputs = maps(built, (9, 13))
     with torch.no_grad():
-        features, extras = built.supervised(*inputs)
-        torch.testing.assert_close(features, built(*inputs))
+        features, extras = built.supervised(*inputs, **named(built, (9, 13)))
+        torch.testing.assert_close(features, built(*inputs, **named(built, (9, 13))))
     assert extras
 
 

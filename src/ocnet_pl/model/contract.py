@@ -106,5 +106,8 @@ class Attention(Protocol):
 class Attending(Protocol):
     """Head whose attention can be shown, of whatever kind."""
 
-    def attended(self, *maps: Tensor) -> list[tuple[Attention, Tensor]]:
-        """Attention maps in the order in which they are shown, each with the features that it receives in `forward`."""
+    def attended(self, *maps: Tensor, **named: Tensor) -> list[tuple[Attention, Tensor]]:
+        """Attention maps in the order in which they are shown, each with the features that it receives in `forward`.
+
+        The inputs are those of `forward`, with `auxiliary=` for heads that read it.
+        """

@@ -43,11 +43,31 @@ def conv_norm_act(
     )
 
 
+def two_layer_transform(
+    in_channels: int, out_channels: int, *, bias: bool = True, negative_slope: float = 0.01
+) -> nn.Sequential:
+    """Two 1x1 conv-norm-act, as for query and key in ISA and OCR."""
+    return nn.Sequential(
+        conv_norm_act(in_channels, out_channels, bias=bias, negative_slope=negative_slope),
+        conv_norm_act(out_channels, out_channels, bias=bias, negative_slope=negative_slope),
+    )
+
+
 def upsample(features: Tensor, size: Sequence[int]) -> Tensor:
     """Bilinear upsampling with aligned corners, as in the authors' code. (B, C, h, w) -> (B, C, *size)."""
     if tuple(features.shape[-2:]) == tuple(size):
         return features
     return F.interpolate(features, tuple(size), mode="bilinear", align_corners=True)
+
+
+def tokens(features: Tensor) -> Tensor:
+    """Positions as rows, contiguous, as attention reads them. (B, C, H, W) -> (B, H * W, C)."""
+    return features.flatten(2).transpose(1, 2).contiguous()
+
+
+def image_of(rows: Tensor, size: Sequence[int]) -> Tensor:
+    """The inverse of `tokens`. (B, H * W, C) -> (B, C, H, W)."""
+    return rows.transpose(1, 2).unflatten(2, tuple(size))
 
 
 def without_autocast(features: Tensor) -> AbstractContextManager[object]:

@@ -73,9 +73,8 @@ class Network(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """RGB in 0..255, (B, 3, H, W), bytes or floats -> logits (B, num_classes, H, W)."""
-        maps = self.maps(image)
-        features = self.head(*self._inputs(maps), **self._auxiliary_input(maps))
-        return upsample(self.classifier(features), image.shape[-2:])
+        inputs, named = self.head_inputs(image)
+        return upsample(self.classifier(self.head(*inputs, **named)), image.shape[-2:])
 
     def supervised(self, image: Tensor) -> Outputs:
         """Outputs of a forward pass in training; image as in `forward`."""
@@ -98,9 +97,10 @@ class Network(nn.Module):
         maps: list[Tensor] = self.backbone(self.normalize(image))
         return maps
 
-    def head_inputs(self, image: Tensor) -> list[Tensor]:
-        """Maps that the head reads, (B, C, h, w) each."""
-        return self._inputs(self.maps(image))
+    def head_inputs(self, image: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Inputs of the head: the maps that it reads, (B, C, h, w) each, and those by name."""
+        maps = self.maps(image)
+        return self._inputs(maps), self._auxiliary_input(maps)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Parameter groups `backbone` and `head` (everything else), for recipes with two learning rates."""
