@@ -21,6 +21,8 @@ from ocnet_pl.record.result import Result
 
 TERMS = {
     "danet": {"main", "position", "channel"},
+    "encnet": {"main", "presence"},
+    "encnet_lateral": {"main", "presence"},
     "psanet": {"main"},
     "upernet": {"main"},
 }
@@ -102,9 +104,16 @@ def test_systems_are_profiled(workplace: Path, call: Main) -> None:
     fast = ("--backbone", "tiny", "--size", "64", "--repeats", "1", "--device", "cpu", "--classes", "5")
     assert call("profile", *fast, "--heads", *SYSTEMS, "--explicit-attention") == 0
     costs = {(cost.head, cost.attention): cost for cost in read_costs(workplace / "outputs" / "profile.csv")}
-    assert set(costs) == {("danet", "mapless"), ("danet", "explicit"), ("psanet", ""), ("upernet", "")}
+    assert set(costs) == {
+        ("danet", "mapless"),
+        ("danet", "explicit"),
+        ("encnet", ""),
+        ("encnet_lateral", ""),
+        ("psanet", ""),
+        ("upernet", ""),
+    }
     assert costs["danet", "mapless"].multiply_adds == costs["danet", "explicit"].multiply_adds
-    assert {cost.label for cost in costs.values()} == {"DANet", "PSANet", "UPerNet"}
+    assert {cost.label for cost in costs.values()} == {"DANet", "EncNet", "EncNet lateral", "PSANet", "UPerNet"}
     assert all(cost.forward_ms and cost.train_step_ms for cost in costs.values())
 
 
@@ -122,4 +131,4 @@ def test_systems_are_explored_and_reported(workplace: Path, call: Main, capsys: 
 
     assert call("report", "outputs/runs") == 0
     table = Path("outputs/runs/table.md").read_text()
-    assert {"DANet", "PSANet", "UPerNet"} <= {cell.strip() for cell in table.split("|")}
+    assert {"DANet", "EncNet", "EncNet lateral", "PSANet", "UPerNet"} <= {cell.strip() for cell in table.split("|")}
