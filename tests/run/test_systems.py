@@ -21,6 +21,7 @@ from ocnet_pl.record.result import Result
 
 TERMS = {
     "danet": {"main", "position", "channel"},
+    "denseaspp": {"main"},
     "encnet": {"main", "presence"},
     "encnet_lateral": {"main", "presence"},
     "psanet": {"main"},
@@ -113,7 +114,14 @@ def test_systems_are_profiled(workplace: Path, call: Main) -> None:
         ("upernet", ""),
     }
     assert costs["danet", "mapless"].multiply_adds == costs["danet", "explicit"].multiply_adds
-    assert {cost.label for cost in costs.values()} == {"DANet", "EncNet", "EncNet lateral", "PSANet", "UPerNet"}
+    assert {cost.label for cost in costs.values()} == {
+        "DANet",
+        "DenseASPP",
+        "EncNet",
+        "EncNet lateral",
+        "PSANet",
+        "UPerNet",
+    }
     assert all(cost.forward_ms and cost.train_step_ms for cost in costs.values())
 
 
@@ -131,4 +139,6 @@ def test_systems_are_explored_and_reported(workplace: Path, call: Main, capsys: 
 
     assert call("report", "outputs/runs") == 0
     table = Path("outputs/runs/table.md").read_text()
-    assert {"DANet", "EncNet", "EncNet lateral", "PSANet", "UPerNet"} <= {cell.strip() for cell in table.split("|")}
+    assert {"DANet", "DenseASPP", "EncNet", "EncNet lateral", "PSANet", "UPerNet"} <= {
+        cell.strip() for cell in table.split("|")
+    }
