@@ -93,9 +93,11 @@ def test_the_bare_mask_operator() -> None:
     for direction in psanet.DIRECTIONS:
         branch = PointwiseSpatialAttention(3, 35, (5, 7), direction)
         branch.attention, branch.logits = nn.Identity(), nn.Identity()
-        pairs = branch._pairs(golden["x_5x7_of_3x4"])
+        branch.shrink = 1
+        given = golden["x_5x7_of_3x4"]
+        logits = branch._logits(given, branch.pairs(given))
         theirs = golden[direction].flatten(2)
-        assert torch.equal(pairs if direction == "collect" else pairs.transpose(1, 2), theirs)
+        assert torch.equal(logits if direction == "collect" else logits.transpose(1, 2), theirs)
 
 
 # Any change would be seen.
@@ -261,12 +263,13 @@ def test_crops_windows_and_whole_images(size: tuple[int, int]) -> None:
 
 def test_no_map_of_full_size_is_stored() -> None:
     head = PSANet(4, (33, 33), 4).train()
-    sizes: list[int] = []
+    saved: dict[int, Tensor] = {}
 
     def seen(tensor: Tensor) -> Tensor:
-        sizes.append(tensor.numel())
+        saved[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(seen, lambda tensor: tensor):
         head(torch.randn(2, 4, 33, 33)).sum().backward()
-    assert max(sizes) <= 2 * (33 * 33) * (17 * 17), "at most the logits of the mask"
+    assert max(tensor.numel() for tensor in saved.values()) <= 2 * (33 * 33) * (17 * 17), "the logits of the mask"
+    assert sum(tensor.dtype == torch.int64 for tensor in saved.values()) == 1, "both branches share their table"

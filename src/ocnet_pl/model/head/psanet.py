@@ -19,6 +19,9 @@ Direction = Literal["collect", "distribute"]
 
 DIRECTIONS: tuple[Direction, Direction] = ("collect", "distribute")
 
+Pairs = tuple[Tensor, Tensor | None]
+"""Channel of A_i that holds the logit of j, [j, i], (N, N); and the pairs beyond the mask, None if there are none."""
+
 UNCROPPED_MASK = (59, 59)
 """Mask where images are not cropped: that of 473x473 crops, which have maps of 60x60."""
 
@@ -67,9 +70,10 @@ class PointwiseSpatialAttention(nn.Module):
         self.attention = conv_norm_act(channels, channels, bias=False, negative_slope=negative_slope)
         self.logits = nn.Conv2d(channels, mask_size[0] * mask_size[1], 1, bias=False)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, pairs: Pairs | None = None) -> Tensor:
+        """(B, in, H, W) -> (B, channels, h, w); `pairs` for the size, to share them among branches."""
         reduced = self.reduced(features)
-        weights = self._pairs(reduced).softmax(1 if self.name == "collect" else 2)
+        weights = self._logits(reduced, pairs or self.pairs(features)).softmax(1 if self.name == "collect" else 2)
         if self.name == "distribute":
             weights = weights.transpose(1, 2)
         return (reduced.flatten(2) @ weights).unflatten(2, reduced.shape[2:])
@@ -81,12 +85,30 @@ class PointwiseSpatialAttention(nn.Module):
     def size(self, features: Tensor) -> Size:
         return shrunk(features.shape[2:], self.shrink)
 
+    def pairs(self, features: Tensor) -> Pairs:
+        """Pairs of the shrunk map's positions, for features (B, in, H, W)."""
+        size = self.size(features)
+        if self.compact:
+            if size != self.mask_size:
+                raise UserError(
+                    f"PSANet with compact=true: its map is {self.mask_size[0]}x{self.mask_size[1]}, not "
+                    f"{size[0]}x{size[1]}; test with inference=sliding"
+                )
+            positions = torch.arange(size[0] * size[1], device=features.device)
+            return positions[:, None].expand(-1, len(positions)), None
+        (down, far_down), (across, far_across) = (
+            _offsets(side, offsets, features.device) for side, offsets in zip(size, self.mask_size, strict=True)
+        )
+        channel = down[:, None, :, None] * self.mask_size[1] + across[:, None, :]
+        fits = all(side <= offsets // 2 + 1 for side, offsets in zip(size, self.mask_size, strict=True))
+        far = None if fits else far_down[:, None, :, None] | far_across[:, None, :]
+        return channel.flatten(2).flatten(0, 1), None if far is None else far.flatten(2).flatten(0, 1)
+
     def rows(self, features: Tensor, points: Tensor) -> Tensor:
         reduced = self.reduced(features)
         hidden, (x, y) = self.attention(reduced), points.T
-        size = self.size(features)
+        size, (channel, far) = self.size(features), self.pairs(features)
         at = y * size[1] + x
-        channel, far = self._channels(size, reduced.device)
         if self.name == "collect":  # the logits that the points themselves predict
             logits = self.logits(hidden[:, :, y, x].unsqueeze(3))[0, :, :, 0]
             logits, far = logits.gather(0, channel[:, at]).T, None if far is None else far[:, at].T
@@ -104,33 +126,14 @@ class PointwiseSpatialAttention(nn.Module):
         )
         return down[:, None] & across
 
-    def _pairs(self, reduced: Tensor) -> Tensor:
+    def _logits(self, reduced: Tensor, pairs: Pairs) -> Tensor:
         """Logits of all pairs, [:, j, i] = A_i[j - i]. (B, channels, h, w) -> (B, N, N)."""
-        height, width = reduced.shape[2:]
-        channel, far = self._channels((height, width), reduced.device)
+        channel, far = pairs
         logits = self.logits(self.attention(reduced)).flatten(2)
         return self._without(logits.gather(1, channel.expand(len(logits), -1, -1)), far)
 
     def _without(self, logits: Tensor, far: Tensor | None) -> Tensor:
         return logits if far is None else logits.masked_fill(far, 0.0 if self.weigh_far_pairs else -torch.inf)
-
-    def _channels(self, size: Size, device: torch.device) -> tuple[Tensor, Tensor | None]:
-        """Channel of A_i that holds the logit of j, [j, i], (N, N); and the pairs beyond the mask, None if none is."""
-        if self.compact:
-            if size != self.mask_size:
-                raise UserError(
-                    f"PSANet with compact=true: its map is {self.mask_size[0]}x{self.mask_size[1]}, not "
-                    f"{size[0]}x{size[1]}; test with inference=sliding"
-                )
-            positions = torch.arange(size[0] * size[1], device=device)
-            return positions[:, None].expand(-1, len(positions)), None
-        (down, far_down), (across, far_across) = (
-            _offsets(side, offsets, device) for side, offsets in zip(size, self.mask_size, strict=True)
-        )
-        channel = down[:, None, :, None] * self.mask_size[1] + across[:, None, :]
-        fits = all(side <= offsets // 2 + 1 for side, offsets in zip(size, self.mask_size, strict=True))
-        far = None if fits else far_down[:, None, :, None] | far_across[:, None, :]
-        return channel.flatten(2).flatten(0, 1), None if far is None else far.flatten(2).flatten(0, 1)
 
 
 class PSANet(nn.Module):
@@ -192,7 +195,9 @@ class PSANet(nn.Module):
 
     def with_context(self, features: Tensor) -> Tensor:
         """Features and what they receive, (B, in, H, W) -> (B, 2 in, H, W)."""
-        context = self.project(torch.cat([branch(features) for branch in self.branches.values()], 1))
+        branches = [*self.branches.values()]
+        pairs = branches[0].pairs(features)  # type: ignore[operator]
+        context = self.project(torch.cat([branch(features, pairs) for branch in branches], 1))
         return torch.cat([features, upsample(context, features.shape[2:])], 1)
 
     def attended(self, features: Tensor) -> list[tuple[Attention, Tensor]]:
