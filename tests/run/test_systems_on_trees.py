@@ -7,6 +7,7 @@ from conftest import SHORT, Main
 from test_systems import SYSTEMS, run_of
 from trees import ade20k_tree, lip_tree
 
+from ocnet_pl.config.compose import compose
 from ocnet_pl.config.search_path import options
 from ocnet_pl.record.result import Result
 
@@ -39,9 +40,13 @@ RECIPES = [name for name in options("experiment") if name in SYSTEMS]
 
 @pytest.mark.parametrize("head", RECIPES)
 def test_its_own_recipe_trains(head: str, cityscapes_tree: Path, workplace: Path, call: Main) -> None:
-    data = (f"dataset.root={cityscapes_tree}", "dataset.num_workers=0", "dataset.crop_size=[32,64]")
-    recipe = (f"experiment={head}", *data, "schedule.batch_size=2", "schedule.max_steps=2")
-    small = [option for option in SHORT if not option.startswith(("dataset", "schedule=", "schedule.max_steps"))]
-    assert call("train", *small, *recipe, "hydra.mode=RUN") == 0
+    if compose(f"experiment={head}").dataset._target_.endswith("ADE20K"):
+        tree, small, _ = ON["ade20k"]
+        data = (f"dataset.root={tree(workplace / 'data', train=SIZES, val=SIZES[:2])}", *small)
+    else:
+        data = (f"dataset.root={cityscapes_tree}", "dataset.crop_size=[32,64]")
+    recipe = (f"experiment={head}", *data, "dataset.num_workers=0", "schedule.batch_size=2", "schedule.max_steps=2")
+    own = [option for option in SHORT if not option.startswith(("dataset", "schedule=", "schedule.max_steps"))]
+    assert call("train", *own, *recipe, "hydra.mode=RUN") == 0
     result = Result.read(run_of(head, head).result)
     assert result.steps == 2

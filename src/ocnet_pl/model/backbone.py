@@ -50,6 +50,39 @@ def create_backbone(
     Raises:
         ArgumentError: unknown name, impossible stride, or weights that cannot be loaded.
     """
+    try:
+        backbone = timm_stages(
+            model_name,
+            pretrained=pretrained,
+            weights=weights,
+            levels=levels,
+            output_stride=output_stride,
+            **timm_arguments,
+        )
+    except (AssertionError, TypeError) as error:  # timm raises either for a stride that it cannot build
+        raise ArgumentError(
+            f"output_stride={output_stride}: timm cannot build {model_name} at this stride "
+            f"({str(error) or 'use 8, 16 or 32'})"
+        ) from error
+    _require_stride(backbone, model_name, output_stride)
+    if dilate_first_block:
+        _dilate_first_blocks(backbone, output_stride)
+    stem_pool = getattr(backbone, "maxpool", None)
+    if ceil_mode and isinstance(stem_pool, nn.MaxPool2d):
+        stem_pool.ceil_mode = True
+    if grad_checkpointing:
+        recompute_activations(backbone)
+    return backbone
+
+
+def timm_stages(
+    model_name: str, *, pretrained: bool, weights: str | None, levels: Sequence[int], **timm_arguments: Any
+) -> nn.Module:
+    """timm network that returns its stages, with the weights that are asked for; arguments as for `create_backbone`.
+
+    Raises:
+        ArgumentError: unknown name, or weights that cannot be loaded.
+    """
     if weights is not None and not Path(weights).is_file():
         raise ArgumentError(f"weights={weights}: no such file; give a file of ImageNet weights or leave it null")
     if not timm.is_model(model_name):
@@ -65,7 +98,6 @@ def create_backbone(
                 pretrained=pretrained or weights is not None,
                 features_only=True,
                 out_indices=tuple(levels),
-                output_stride=output_stride,
                 **timm_arguments,
             )
     except (OSError, RuntimeError) as error:
@@ -76,21 +108,13 @@ def create_backbone(
             f"pretrained: ImageNet weights of {model_name} cannot be loaded ({reason}): connect once so that timm can "
             "cache them, or give a local file with weights=FILE, or train from scratch with pretrained=false"
         ) from error
-    except (AssertionError, TypeError) as error:  # timm raises either for a stride that it cannot build
-        raise ArgumentError(
-            f"output_stride={output_stride}: timm cannot build {model_name} at this stride "
-            f"({str(error) or 'use 8, 16 or 32'})"
-        ) from error
-    _require_stride(backbone, model_name, output_stride)
-    if dilate_first_block:
-        _dilate_first_blocks(backbone, output_stride)
-    stem_pool = getattr(backbone, "maxpool", None)
-    if ceil_mode and isinstance(stem_pool, nn.MaxPool2d):
-        stem_pool.ceil_mode = True
-    if grad_checkpointing:
-        backbone.set_grad_checkpointing(True)  # type: ignore[operator]
-        _count_statistics_once(backbone)
     return backbone
+
+
+def recompute_activations(backbone: nn.Module) -> None:
+    """Switch on gradient checkpointing, which leaves the running statistics as they are without it."""
+    backbone.set_grad_checkpointing(True)  # type: ignore[operator]
+    _count_statistics_once(backbone)
 
 
 def map_size(backbone: nn.Module, crop_size: Sequence[int] | None) -> Size | None:
