@@ -62,7 +62,7 @@ def test_channels_last_is_the_same_network() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler for the CPU")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::UserWarning:torch")
-@pytest.mark.parametrize("head", ["base_oc", "danet", "upernet"])
+@pytest.mark.parametrize("head", ["base_oc", "danet", "depthseg", "upernet"])
 def test_compile_is_the_same_network(head: str) -> None:
     plain, compiled = step(f"model/head={head}"), step(f"model/head={head}", "compile=true")
     assert compiled[1].keys() == plain[1].keys(), "names of the weights stay"
