@@ -59,12 +59,17 @@ def test_channels_last_is_the_same_network() -> None:
     torch.testing.assert_close(last[2], plain[2], rtol=1e-3, atol=1e-5)
 
 
+OVERRIDES = {"depthseg": ["model.head.dropout=0"]}
+"""Compiled code draws the dropout of single values from another generator; that of channels from the same."""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler for the CPU")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::UserWarning:torch")
 @pytest.mark.parametrize("head", ["base_oc", "danet", "depthseg", "upernet"])
 def test_compile_is_the_same_network(head: str) -> None:
-    plain, compiled = step(f"model/head={head}"), step(f"model/head={head}", "compile=true")
+    overrides = [f"model/head={head}", *OVERRIDES.get(head, [])]
+    plain, compiled = step(*overrides), step(*overrides, "compile=true")
     assert compiled[1].keys() == plain[1].keys(), "names of the weights stay"
     assert compiled[0] == pytest.approx(plain[0], rel=1e-5)
     torch.testing.assert_close(compiled[1], plain[1], rtol=1e-3, atol=1e-5)
