@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from head_configs import tree
 from torch import Tensor, nn
 
 from ocnet_pl.build import build_bare_module, build_network
@@ -14,7 +15,7 @@ TINY = ("model/backbone=tiny", "model.head.out_channels=16", "model.auxiliary_ch
 
 def step(*overrides: str, autocast: bool = False) -> tuple[float, dict[str, Tensor], dict[str, Tensor]]:
     """Loss, gradients and weights with statistics after one training step from the same start."""
-    module = build_bare_module(compose(*TINY, *overrides), 5).train()
+    module = build_bare_module(compose(*TINY, *overrides), 5, class_tree=tree(5)).train()
     network = module.network
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (3, 3, 64, 96), generator=generator, dtype=torch.uint8)
@@ -66,7 +67,7 @@ OVERRIDES = {"depthseg": ["model.head.dropout=0"]}
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler for the CPU")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::UserWarning:torch")
-@pytest.mark.parametrize("head", ["base_oc", "danet", "depthseg", "upernet"])
+@pytest.mark.parametrize("head", ["base_oc", "danet", "depthseg", "dsspn", "upernet"])
 def test_compile_is_the_same_network(head: str) -> None:
     overrides = [f"model/head={head}", *OVERRIDES.get(head, [])]
     plain, compiled = step(*overrides), step(*overrides, "compile=true")

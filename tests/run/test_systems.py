@@ -22,6 +22,7 @@ from ocnet_pl.record.result import Result
 TERMS = {
     "danet": {"main", "position", "channel"},
     "depthseg": {"main", "loop0", "loop1"},
+    "dsspn": {"main", "neurons"},
     "upernet": {"main"},
 }
 """Loss terms of each system; the auxiliary loss is added where its weight is set."""
@@ -102,9 +103,9 @@ def test_systems_are_profiled(workplace: Path, call: Main) -> None:
     fast = ("--backbone", "tiny", "--size", "64", "--repeats", "1", "--device", "cpu", "--classes", "5")
     assert call("profile", *fast, "--heads", *SYSTEMS, "--explicit-attention") == 0
     costs = {(cost.head, cost.attention): cost for cost in read_costs(workplace / "outputs" / "profile.csv")}
-    assert set(costs) == {("danet", "mapless"), ("danet", "explicit"), ("depthseg", ""), ("upernet", "")}
+    assert set(costs) == {("danet", "mapless"), ("danet", "explicit"), ("depthseg", ""), ("dsspn", ""), ("upernet", "")}
     assert costs["danet", "mapless"].multiply_adds == costs["danet", "explicit"].multiply_adds
-    assert {cost.label for cost in costs.values()} == {"DANet", "DepthSeg", "UPerNet"}
+    assert {cost.label for cost in costs.values()} == {"DANet", "DepthSeg", "DSSPN (our reading)", "UPerNet"}
     assert all(cost.forward_ms and cost.train_step_ms for cost in costs.values())
 
 
@@ -122,4 +123,4 @@ def test_systems_are_explored_and_reported(workplace: Path, call: Main, capsys: 
 
     assert call("report", "outputs/runs") == 0
     table = Path("outputs/runs/table.md").read_text()
-    assert {"DANet", "DepthSeg", "UPerNet"} <= {cell.strip() for cell in table.split("|")}
+    assert {"DANet", "DepthSeg", "DSSPN (our reading)", "UPerNet"} <= {cell.strip() for cell in table.split("|")}

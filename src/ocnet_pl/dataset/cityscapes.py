@@ -1,6 +1,6 @@
 """Cityscapes (Cordts et al. 2016), in the official folders."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +11,7 @@ from torchvision.datasets import Cityscapes as Official
 
 from ocnet_pl.arguments import Name, checked
 from ocnet_pl.dataset.data_module import SegmentationDataModule
-from ocnet_pl.dataset.labels import decoding_table
+from ocnet_pl.dataset.labels import decoding_table, grouped
 from ocnet_pl.dataset.listing import files_below, is_file
 from ocnet_pl.dataset.reading import Bytes, Pair, read_16_bit
 from ocnet_pl.dataset.samples import SegmentationDataset
@@ -51,6 +51,7 @@ class Cityscapes(SegmentationDataModule):
         0.9539, 0.9843, 1.1116, 0.9037, 1.0865, 1.0955, 1.0865, 1.1529, 1.0507,
     )  # fmt: skip
     table: Bytes = decoding_table({c.id % 256: IGNORE if c.ignore_in_eval else c.train_id for c in Official.classes})
+    class_tree: Mapping[str, Sequence[int]] | None = MappingProxyType(grouped([c.category for c in _TRAINED]))
     published_counts: Mapping[str, int] = MappingProxyType(
         {"train": 2975, "val": 500, "test": 1525, "train_extra": 19998}
     )
