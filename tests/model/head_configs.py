@@ -11,6 +11,11 @@ from ocnet_pl.config.construct import construct_with
 from ocnet_pl.model.contract import Attending, head_levels, reads_auxiliary
 
 
+def tree(num_classes: int) -> dict[str, range]:
+    """Groups of classes of a data set with so many: pairs, and what is left."""
+    return {str(first): range(first, min(first + 2, num_classes)) for first in range(0, num_classes, 2)}
+
+
 def head(name: str, in_channels: int = 16, num_classes: int = 5, **overrides: Any) -> nn.Module:
     """A head; one that reads several levels gets narrower maps at earlier ones."""
     node = compose(f"model/head={name}").model.head
@@ -18,7 +23,8 @@ def head(name: str, in_channels: int = 16, num_classes: int = 5, **overrides: An
         node[key] = value
     levels = head_levels(build_class(name))
     channels: Any = in_channels if len(levels) == 1 else tuple(in_channels for _ in levels)
-    return construct_with(node, HEAD_KEYS, in_channels=channels, num_classes=num_classes, map_size=(12, 18))
+    facts = {"num_classes": num_classes, "map_size": (12, 18), "class_tree": tree(num_classes)}
+    return construct_with(node, HEAD_KEYS, in_channels=channels, **facts)
 
 
 def build_class(name: str) -> type:

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from head_configs import tree
 from torch import Tensor, nn
 
 from ocnet_pl.build import build_bare_module, build_network
@@ -14,7 +15,7 @@ TINY = ("model/backbone=tiny", "model.head.out_channels=16", "model.auxiliary_ch
 
 def step(*overrides: str, autocast: bool = False) -> tuple[float, dict[str, Tensor], dict[str, Tensor]]:
     """Loss, gradients and weights with statistics after one training step from the same start."""
-    module = build_bare_module(compose(*TINY, *overrides), 5).train()
+    module = build_bare_module(compose(*TINY, *overrides), 5, class_tree=tree(5)).train()
     network = module.network
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (3, 3, 64, 96), generator=generator, dtype=torch.uint8)
@@ -59,7 +60,10 @@ def test_channels_last_is_the_same_network() -> None:
     torch.testing.assert_close(last[2], plain[2], rtol=1e-3, atol=1e-5)
 
 
-OVERRIDES = {"encnet": ["model.head.dropout=0"]}
+OVERRIDES = {
+    "depthseg": ["model.head.dropout=0"],
+    "encnet": ["model.head.dropout=0"],
+}
 """Compiled code draws the dropout of single values from another generator; that of channels from the same."""
 
 
@@ -68,7 +72,7 @@ OVERRIDES = {"encnet": ["model.head.dropout=0"]}
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::UserWarning:torch")
 @pytest.mark.parametrize(
     "head",
-    ["base_oc", "ccnet", "danet", "denseaspp", "encnet", "isa", "non_local", "ocr", "psanet", "upernet"],
+    ["base_oc", "ccnet", "danet", "denseaspp", "depthseg", "dsspn", "encnet", "isa", "non_local", "ocr", "psanet", "upernet"],
 )
 def test_compile_is_the_same_network(head: str) -> None:
     overrides = [f"model/head={head}", *OVERRIDES.get(head, [])]

@@ -24,6 +24,8 @@ TERMS = {
     "ccnet": {"main"},
     "danet": {"main", "position", "channel"},
     "denseaspp": {"main"},
+    "depthseg": {"main", "loop0", "loop1"},
+    "dsspn": {"main", "neurons"},
     "encnet": {"main", "presence"},
     "isa": {"main"},
     "non_local": {"main"},

@@ -68,27 +68,18 @@ def read_targets(targets: Targets, pair: Pair, label: Bytes, table: Bytes) -> di
     Raises:
         UserError: a target that cannot be read, or has another size, type or number that is not finite.
     """
-    read = {name: _read(name, target, pair, label.shape) for name, target in targets.items()}
+    read = {name: read_target(name, target, pair, label.shape) for name, target in targets.items()}
     if COVERED in albumentations_kinds(targets):
         read[COVERED] = np.full(label.shape, _source_id(table), np.uint8)
     return read
 
 
-def finished_targets(targets: Targets, sample: Mapping[str, Any], table: Bytes) -> dict[str, Array]:
-    """Targets of a transformed sample: masks filled where they have no source, keypoints outside made invisible.
+def read_target(name: str, target: Target, pair: Pair, size: tuple[int, ...]) -> Array:
+    """Read one target of an image whose label has a size (H, W).
 
     Raises:
-        UserError: a transform changed the size or type of a target.
+        UserError: it cannot be read, or has another size, type or number that is not finite.
     """
-    return {name: _finished(name, target, sample, table) for name, target in targets.items()}
-
-
-def _source_id(table: Bytes) -> int:
-    """Stored id that is not ignored, so that no transform pads labels with it."""
-    return int(np.flatnonzero(table != IGNORE)[0])
-
-
-def _read(name: str, target: Target, pair: Pair, size: tuple[int, ...]) -> Array:
     try:
         array = np.asarray(target.read(pair))
     except UserError:
@@ -109,6 +100,20 @@ def _read(name: str, target: Target, pair: Pair, size: tuple[int, ...]) -> Array
     if not np.isfinite(array).all():
         raise UserError(f"{pair[0]}: target {name!r} contains NaN or infinity; replace them with a number")
     return array
+
+
+def finished_targets(targets: Targets, sample: Mapping[str, Any], table: Bytes) -> dict[str, Array]:
+    """Targets of a transformed sample: masks filled where they have no source, keypoints outside made invisible.
+
+    Raises:
+        UserError: a transform changed the size or type of a target.
+    """
+    return {name: _finished(name, target, sample, table) for name, target in targets.items()}
+
+
+def _source_id(table: Bytes) -> int:
+    """Stored id that is not ignored, so that no transform pads labels with it."""
+    return int(np.flatnonzero(table != IGNORE)[0])
 
 
 def _finished(name: str, target: Target, sample: Mapping[str, Any], table: Bytes) -> Array:

@@ -1,6 +1,6 @@
 """Contracts between the network and its parts: heads, outputs that only training uses, attention that can be shown."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -10,6 +10,9 @@ from ocnet_pl.resizing import Size
 Batch = Mapping[str, Tensor]
 """`image` (B, 3, H, W) uint8; `label` (B, H, W) uint8, 255 is ignored; `index` (B,), the image's index in the set; and
 the targets that a data set adds, by name."""
+
+ClassTree = Mapping[str, Sequence[int]]
+"""Train ids of each group of classes, by the group's name; every class is in one group."""
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """(logits (B, K, H, W), labels (B, H, W)) -> scalar."""
@@ -36,7 +39,8 @@ class Head(Protocol):
 
     * `in_channels`: channels of the map that the head reads; a tuple if it reads several maps;
     * `num_classes`: number of classes;
-    * `map_size`: (h, w) of the last map on training crops; None where images are not cropped.
+    * `map_size`: (h, w) of the last map on training crops; None where images are not cropped;
+    * `class_tree`: groups of the data set's classes; a data set without them is refused.
 
     Attributes (all but the first have a default):
         out_channels: channels of the map that `forward` returns; the network's classifier reads it.

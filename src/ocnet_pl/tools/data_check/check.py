@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
@@ -15,7 +16,7 @@ from ocnet_pl.dataset.overlap import same_content
 from ocnet_pl.dataset.reading import Pair
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
-from ocnet_pl.tools.data_check.inspection import Facts, inspect_pair
+from ocnet_pl.tools.data_check.inspection import Facts, inspect_pair, inspect_targets
 from ocnet_pl.tools.data_check.parallel import in_processes
 from ocnet_pl.tools.data_check.report import SEVERITIES, Finding, Report, Severity, Split
 
@@ -52,7 +53,7 @@ def check(data: SegmentationDataModule, workers: int, advance: Callable[[int, in
     Args:
         data: the data set.
         workers: number of processes.
-        advance: callback, called with (pairs newly done, all pairs).
+        advance: callback, called with (pairs newly done, all pairs); a pair with targets counts twice.
 
     Raises:
         UserError: no split can be listed.
@@ -71,10 +72,15 @@ def check(data: SegmentationDataModule, workers: int, advance: Callable[[int, in
         findings.append(Finding("warning", "validation on training images", data.val_split, "", message))
     everything = [pair for pairs in listed.values() for pair in pairs]
     inspect = partial(inspect_pair, table=data.table, mirror_pairs=data.mirror_pairs)
+    targeted = {pair for pair in everything if data.targets and pair[0] in trained}  # only training reads targets
+    total = len(everything) + len(targeted)
     facts: list[Facts] = []
     for found in in_processes(inspect, everything, workers):
         facts.append(found)
-        advance(1, len(everything))
+        advance(1, total)
+    inspected = [(pair, fact) for pair, fact in zip(everything, facts, strict=True) if pair in targeted]
+    for _ in _inspect_targets(data, inspected, workers):
+        advance(1, total)
     splits: dict[str, _Inspected] = {}
     for name, pairs in listed.items():
         of_split, facts = facts[: len(pairs)], facts[len(pairs) :]
@@ -91,6 +97,17 @@ def check(data: SegmentationDataModule, workers: int, advance: Callable[[int, in
         seconds=time.perf_counter() - begin,
         workers=workers,
     )
+
+
+def _inspect_targets(data: SegmentationDataModule, inspected: list[tuple[Pair, Facts]], workers: int) -> Iterator[None]:
+    """Add problems of targets to the facts. In threads: readers are the user's own code, unknown to new processes."""
+
+    def inspect(both: tuple[Pair, Facts]) -> None:
+        pair, facts = both
+        inspect_targets(pair, facts, data.targets)
+
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(inspect, inspected)
 
 
 def _listed(data: SegmentationDataModule, findings: list[Finding]) -> Listed:
