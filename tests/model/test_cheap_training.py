@@ -72,7 +72,20 @@ OVERRIDES = {
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::UserWarning:torch")
 @pytest.mark.parametrize(
     "head",
-    ["base_oc", "ccnet", "danet", "denseaspp", "depthseg", "dsspn", "encnet", "isa", "non_local", "ocr", "psanet", "upernet"],
+    [
+        "base_oc",
+        "ccnet",
+        "danet",
+        "denseaspp",
+        "depthseg",
+        "dsspn",
+        "encnet",
+        "isa",
+        "non_local",
+        "ocr",
+        "psanet",
+        "upernet",
+    ],
 )
 def test_compile_is_the_same_network(head: str) -> None:
     overrides = [f"model/head={head}", *OVERRIDES.get(head, [])]
