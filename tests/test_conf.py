@@ -69,6 +69,13 @@ def test_module_builds_with_every_loss(option: str) -> None:
     build_module(config, build_data(config))
 
 
+def test_the_recipe_of_aaf() -> None:
+    config = compose("experiment=aaf")
+    assert (config.name, config.row, config.loss.auxiliary_weight) == ("aaf", "aaf", 0)
+    assert config.inference.window == config.dataset.crop_size == [720, 720]
+    assert config.schedule.lr_scheduler.total_iters == 90_000
+
+
 @pytest.mark.parametrize("option", [o for o in options("experiment") if o.startswith("table")])
 def test_headers_of_tables_give_command_cost_and_numbers_to_expect(option: str) -> None:
     header = (config_dir() / "experiment" / f"{option}.yaml").read_text().split("defaults:")[0]

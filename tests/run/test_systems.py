@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import TINY, Main, spawn
 
 from ocnet_pl.module import SegmentationModule
@@ -19,9 +20,16 @@ from ocnet_pl.record.costs import read_costs
 from ocnet_pl.record.directory import RunDirectory
 from ocnet_pl.record.result import Result
 
-TERMS = {"danet": {"main", "position", "channel"}, "upernet": {"main"}}
+TERMS = {"aaf": {"main", "affinity"}, "danet": {"main", "position", "channel"}, "upernet": {"main"}}
 """Loss terms of each system; the auxiliary loss is added where its weight is set."""
+OPTIONS = {"aaf": ("model/head=ppm", "loss=aaf", "row=aaf")}
+"""Options that choose a system which is not a head alone."""
 SYSTEMS = sorted(TERMS)
+HEADS = [system for system in SYSTEMS if system not in OPTIONS]
+
+
+def chosen(system: str) -> tuple[str, ...]:
+    return OPTIONS.get(system, (f"model/head={system}",))
 
 
 def run_of(name: str, head: str) -> RunDirectory:
@@ -41,7 +49,7 @@ def assert_same(head: str, *names: str) -> None:
 def test_a_resumed_run_is_bit_for_bit_the_same(
     head: str, extra: tuple[str, ...], workplace: Path, call: Main, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = (*TINY, f"model/head={head}", *extra)
+    command = (*TINY, *chosen(head), *extra)
     assert call("train", *command, "name=whole") == 0
     usual = SegmentationModule.training_step
 
@@ -55,12 +63,17 @@ def test_a_resumed_run_is_bit_for_bit_the_same(
         assert call("train", *command, "name=stopped") == EXIT_STOPPED
     assert call("train", *command, "name=stopped") == 0
     assert_same(head, "whole", "stopped")
+    whole, stopped = (torch.load(run_of(name, head).last_checkpoint) for name in ("whole", "stopped"))
+    assert whole["state_dict"].keys() == stopped["state_dict"].keys()
+    assert all(torch.equal(whole["state_dict"][key], tensor) for key, tensor in stopped["state_dict"].items())
+    if learned := [tensor for key, tensor in whole["state_dict"].items() if key.startswith("additional_losses.")]:
+        assert all(tensor.any() for tensor in learned), "weights of a loss start at 0"
 
 
 @pytest.mark.parametrize("auxiliary", [0, 0.4])
 @pytest.mark.parametrize("head", SYSTEMS)
 def test_the_loss_is_the_sum_of_its_logged_terms(head: str, auxiliary: float, workplace: Path, call: Main) -> None:
-    assert call("train", *TINY, f"model/head={head}", f"loss.auxiliary_weight={auxiliary}") == 0
+    assert call("train", *TINY, *chosen(head), f"loss.auxiliary_weight={auxiliary}") == 0
     curves = Result.read(run_of("runs", head).result).curves
     terms = TERMS[head] | ({"auxiliary"} if auxiliary else set())
     assert {name.removeprefix("train/") for name in curves if name.startswith("train/")} == terms | {"loss"}
@@ -72,7 +85,7 @@ def test_the_loss_is_the_sum_of_its_logged_terms(head: str, auxiliary: float, wo
 @pytest.mark.slow
 @pytest.mark.parametrize("head", SYSTEMS)
 def test_two_processes_stop_and_resume(head: str, workplace: Path) -> None:
-    command = [*TINY, f"model/head={head}", "trainer=ddp_cpu", "schedule.max_steps=30"]
+    command = [*TINY, *chosen(head), "trainer=ddp_cpu", "schedule.max_steps=30"]
     done = spawn("train", *command, "name=whole", cwd=workplace)
     assert done.returncode == 0, done.stderr
     process = subprocess.Popen(
@@ -96,7 +109,7 @@ def test_two_processes_stop_and_resume(head: str, workplace: Path) -> None:
 
 def test_systems_are_profiled(workplace: Path, call: Main) -> None:
     fast = ("--backbone", "tiny", "--size", "64", "--repeats", "1", "--device", "cpu", "--classes", "5")
-    assert call("profile", *fast, "--heads", *SYSTEMS, "--explicit-attention") == 0
+    assert call("profile", *fast, "--heads", *HEADS, "--explicit-attention") == 0
     costs = {(cost.head, cost.attention): cost for cost in read_costs(workplace / "outputs" / "profile.csv")}
     assert set(costs) == {("danet", "mapless"), ("danet", "explicit"), ("upernet", "")}
     assert costs["danet", "mapless"].multiply_adds == costs["danet", "explicit"].multiply_adds
@@ -106,7 +119,7 @@ def test_systems_are_profiled(workplace: Path, call: Main) -> None:
 
 def test_systems_are_explored_and_reported(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
     for head in SYSTEMS:
-        assert call("train", *TINY, f"model/head={head}", "schedule.max_steps=1") == 0
+        assert call("train", *TINY, *chosen(head), "schedule.max_steps=1") == 0
     paths = {head: str(run_of("runs", head).last_checkpoint) for head in SYSTEMS}
     capsys.readouterr()
     assert call("explore", "measure", *paths.values(), "--pixels", "2", "--device", "cpu") == 0
@@ -118,4 +131,4 @@ def test_systems_are_explored_and_reported(workplace: Path, call: Main, capsys: 
 
     assert call("report", "outputs/runs") == 0
     table = Path("outputs/runs/table.md").read_text()
-    assert {"DANet", "UPerNet"} <= {cell.strip() for cell in table.split("|")}
+    assert {"aaf", "DANet", "UPerNet"} <= {cell.strip() for cell in table.split("|")}
