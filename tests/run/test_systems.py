@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from conftest import TINY, Main, spawn
 
+from ocnet_pl.config.compose import compose
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.process import EXIT_STOPPED
 from ocnet_pl.record.context import ContextMeasure
@@ -20,7 +22,12 @@ from ocnet_pl.record.costs import read_costs
 from ocnet_pl.record.directory import RunDirectory
 from ocnet_pl.record.result import Result
 
-TERMS = {"aaf": {"main", "affinity"}, "danet": {"main", "position", "channel"}, "upernet": {"main"}}
+TERMS = {
+    "aaf": {"main", "affinity"},
+    "danet": {"main", "position", "channel"},
+    "duc": {"main"},
+    "upernet": {"main"},
+}
 """Loss terms of each system; the auxiliary loss is added where its weight is set."""
 OPTIONS = {"aaf": ("model/head=ppm", "loss=aaf", "row=aaf")}
 """Options that choose a system which is not a head alone."""
@@ -28,8 +35,11 @@ SYSTEMS = sorted(TERMS)
 HEADS = [system for system in SYSTEMS if system not in OPTIONS]
 
 
-def chosen(system: str) -> tuple[str, ...]:
-    return OPTIONS.get(system, (f"model/head={system}",))
+def chosen(system: str, scenes: Sequence[str] = TINY) -> list[str]:
+    """A training of seconds; a head that ends in logits has no width."""
+    head, *others = OPTIONS.get(system, (f"model/head={system}",))
+    wide = "out_channels" in compose(head).model.head
+    return [option for option in scenes if wide or not option.startswith("model.head.out_channels")] + [head, *others]
 
 
 def run_of(name: str, head: str) -> RunDirectory:
@@ -49,7 +59,7 @@ def assert_same(head: str, *names: str) -> None:
 def test_a_resumed_run_is_bit_for_bit_the_same(
     head: str, extra: tuple[str, ...], workplace: Path, call: Main, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = (*TINY, *chosen(head), *extra)
+    command = (*chosen(head), *extra)
     assert call("train", *command, "name=whole") == 0
     usual = SegmentationModule.training_step
 
@@ -73,7 +83,7 @@ def test_a_resumed_run_is_bit_for_bit_the_same(
 @pytest.mark.parametrize("auxiliary", [0, 0.4])
 @pytest.mark.parametrize("head", SYSTEMS)
 def test_the_loss_is_the_sum_of_its_logged_terms(head: str, auxiliary: float, workplace: Path, call: Main) -> None:
-    assert call("train", *TINY, *chosen(head), f"loss.auxiliary_weight={auxiliary}") == 0
+    assert call("train", *chosen(head), f"loss.auxiliary_weight={auxiliary}") == 0
     curves = Result.read(run_of("runs", head).result).curves
     terms = TERMS[head] | ({"auxiliary"} if auxiliary else set())
     assert {name.removeprefix("train/") for name in curves if name.startswith("train/")} == terms | {"loss"}
@@ -85,7 +95,7 @@ def test_the_loss_is_the_sum_of_its_logged_terms(head: str, auxiliary: float, wo
 @pytest.mark.slow
 @pytest.mark.parametrize("head", SYSTEMS)
 def test_two_processes_stop_and_resume(head: str, workplace: Path) -> None:
-    command = [*TINY, *chosen(head), "trainer=ddp_cpu", "schedule.max_steps=30"]
+    command = [*chosen(head), "trainer=ddp_cpu", "schedule.max_steps=30"]
     done = spawn("train", *command, "name=whole", cwd=workplace)
     assert done.returncode == 0, done.stderr
     process = subprocess.Popen(
@@ -111,15 +121,15 @@ def test_systems_are_profiled(workplace: Path, call: Main) -> None:
     fast = ("--backbone", "tiny", "--size", "64", "--repeats", "1", "--device", "cpu", "--classes", "5")
     assert call("profile", *fast, "--heads", *HEADS, "--explicit-attention") == 0
     costs = {(cost.head, cost.attention): cost for cost in read_costs(workplace / "outputs" / "profile.csv")}
-    assert set(costs) == {("danet", "mapless"), ("danet", "explicit"), ("upernet", "")}
+    assert set(costs) == {("danet", "mapless"), ("danet", "explicit"), ("duc", ""), ("upernet", "")}
     assert costs["danet", "mapless"].multiply_adds == costs["danet", "explicit"].multiply_adds
-    assert {cost.label for cost in costs.values()} == {"DANet", "UPerNet"}
+    assert {cost.label for cost in costs.values()} == {"DANet", "DUC-HDC", "UPerNet"}
     assert all(cost.forward_ms and cost.train_step_ms for cost in costs.values())
 
 
 def test_systems_are_explored_and_reported(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
     for head in SYSTEMS:
-        assert call("train", *TINY, *chosen(head), "schedule.max_steps=1") == 0
+        assert call("train", *chosen(head), "schedule.max_steps=1") == 0
     paths = {head: str(run_of("runs", head).last_checkpoint) for head in SYSTEMS}
     capsys.readouterr()
     assert call("explore", "measure", *paths.values(), "--pixels", "2", "--device", "cpu") == 0
@@ -131,4 +141,4 @@ def test_systems_are_explored_and_reported(workplace: Path, call: Main, capsys: 
 
     assert call("report", "outputs/runs") == 0
     table = Path("outputs/runs/table.md").read_text()
-    assert {"aaf", "DANet", "UPerNet"} <= {cell.strip() for cell in table.split("|")}
+    assert {"aaf", "DANet", "DUC-HDC", "UPerNet"} <= {cell.strip() for cell in table.split("|")}

@@ -26,6 +26,7 @@ def create_backbone(
     levels: Sequence[int] = (-2, -1),
     output_stride: int = 8,
     dilate_first_block: bool = True,
+    block_dilations: Mapping[str, Sequence[int]] | None = None,
     ceil_mode: bool = True,
     grad_checkpointing: bool = False,
     **timm_arguments: Any,
@@ -42,13 +43,15 @@ def create_backbone(
         output_stride: stride of the last stage: 8 (the paper), 16 or 32.
         dilate_first_block: dilate the first block of a dilated stage like the others (authors' code); timm gives it the
             dilation of the previous stage. ResNets only.
+        block_dilations: dilations of the blocks of a stage, by its name (`layer3`, `layer4`), in place of one for all;
+            a list that is too short begins again. ResNets only.
         ceil_mode: round sizes up in the stem's max-pool (authors' code): 1024x2048 gives 129x257, not 128x256.
             ResNets only.
         grad_checkpointing: recompute activations in the backward pass: less memory, more time.
         timm_arguments: passed on to `timm.create_model`.
 
     Raises:
-        ArgumentError: unknown name, impossible stride, or weights that cannot be loaded.
+        ArgumentError: unknown name, impossible stride, missing stage, or weights that cannot be loaded.
     """
     if weights is not None and not Path(weights).is_file():
         raise ArgumentError(f"weights={weights}: no such file; give a file of ImageNet weights or leave it null")
@@ -84,6 +87,11 @@ def create_backbone(
     _require_stride(backbone, model_name, output_stride)
     if dilate_first_block:
         _dilate_first_blocks(backbone, output_stride)
+    for name, dilations in (block_dilations or {}).items():
+        if not dilations:
+            raise ArgumentError(f"block_dilations.{name}=[]: expected at least one dilation")
+        for index, block in enumerate(_stage(backbone, name, f"block_dilations.{name}: {model_name}")):
+            _dilate(block, dilations[index % len(dilations)])
     stem_pool = getattr(backbone, "maxpool", None)
     if ceil_mode and isinstance(stem_pool, nn.MaxPool2d):
         stem_pool.ceil_mode = True
@@ -164,6 +172,22 @@ def _dilate_first_blocks(backbone: nn.Module, output_stride: int) -> None:
     """Set the dilation of every 3x3 convolution of a dilated ResNet stage to that of the stage: 2, then 4."""
     stages = {8: {"layer3": 2, "layer4": 4}, 16: {"layer4": 2}}.get(output_stride, {})
     for name, dilation in stages.items():
-        for conv in getattr(backbone, name, nn.Module()).modules():
-            if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
-                conv.dilation = conv.padding = (dilation, dilation)
+        _dilate(getattr(backbone, name, nn.Module()), dilation)
+
+
+def _dilate(part: nn.Module, dilation: int) -> None:
+    for conv in part.modules():
+        if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
+            conv.dilation = conv.padding = (dilation, dilation)
+
+
+def _stage(backbone: nn.Module, name: str, subject: str) -> nn.Sequential:
+    """Stage of a ResNet by its name.
+
+    Raises:
+        ArgumentError: the network has no such stage; the message begins with the subject.
+    """
+    stage = getattr(backbone, name, None)
+    if not name.startswith("layer") or not isinstance(stage, nn.Sequential):
+        raise ArgumentError(f"{subject} has no stage {name}; use a ResNet, whose stages are layer1 to layer4")
+    return stage
