@@ -37,7 +37,7 @@ def test_option_composes_and_its_target_exists(group: str, option: str) -> None:
         assert callable(get_object(node._target_))
 
 
-VARIANTS = {"asp_oc_2019": "asp_oc"}
+VARIANTS = {"asp_oc_2019": "asp_oc", "sac": "baseline"}
 """Heads whose YAML is a variant of another file's class."""
 
 

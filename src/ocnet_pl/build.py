@@ -16,7 +16,7 @@ from ocnet_pl.model.network import AUXILIARY_LEVEL, Network
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.randomness import derive_seed
 
-HEAD_KEYS = ("label", "backbone_stride", "backbone_dilations", "auxiliary_weight")
+HEAD_KEYS = ("label", "backbone_stride", "backbone_dilations", "backbone_scale_adaptive", "auxiliary_weight")
 """Keys of a head's YAML that are not arguments of its class; `conf/` reads all but the first as defaults of its own."""
 
 

@@ -26,6 +26,7 @@ TERMS = {
     "aaf": {"main", "affinity"},
     "danet": {"main", "position", "channel"},
     "duc": {"main"},
+    "sac": {"main"},
     "upernet": {"main"},
 }
 """Loss terms of each system; the auxiliary loss is added where its weight is set."""
@@ -121,9 +122,9 @@ def test_systems_are_profiled(workplace: Path, call: Main) -> None:
     fast = ("--backbone", "tiny", "--size", "64", "--repeats", "1", "--device", "cpu", "--classes", "5")
     assert call("profile", *fast, "--heads", *HEADS, "--explicit-attention") == 0
     costs = {(cost.head, cost.attention): cost for cost in read_costs(workplace / "outputs" / "profile.csv")}
-    assert set(costs) == {("danet", "mapless"), ("danet", "explicit"), ("duc", ""), ("upernet", "")}
+    assert set(costs) == {("danet", "mapless"), ("danet", "explicit"), ("duc", ""), ("sac", ""), ("upernet", "")}
     assert costs["danet", "mapless"].multiply_adds == costs["danet", "explicit"].multiply_adds
-    assert {cost.label for cost in costs.values()} == {"DANet", "DUC-HDC", "UPerNet"}
+    assert {cost.label for cost in costs.values()} == {"DANet", "DUC-HDC", "SAC (our reading)", "UPerNet"}
     assert all(cost.forward_ms and cost.train_step_ms for cost in costs.values())
 
 
@@ -141,4 +142,4 @@ def test_systems_are_explored_and_reported(workplace: Path, call: Main, capsys: 
 
     assert call("report", "outputs/runs") == 0
     table = Path("outputs/runs/table.md").read_text()
-    assert {"aaf", "DANet", "DUC-HDC", "UPerNet"} <= {cell.strip() for cell in table.split("|")}
+    assert {"aaf", "DANet", "DUC-HDC", "SAC (our reading)", "UPerNet"} <= {cell.strip() for cell in table.split("|")}

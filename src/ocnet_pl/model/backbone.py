@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ocnet_pl.arguments import ArgumentError
+from ocnet_pl.model.scale_adaptive import ScaleAdaptiveConv2d
 from ocnet_pl.resizing import Size
 
 
@@ -27,6 +28,7 @@ def create_backbone(
     output_stride: int = 8,
     dilate_first_block: bool = True,
     block_dilations: Mapping[str, Sequence[int]] | None = None,
+    scale_adaptive: Sequence[str] | None = None,
     ceil_mode: bool = True,
     grad_checkpointing: bool = False,
     **timm_arguments: Any,
@@ -45,6 +47,8 @@ def create_backbone(
             dilation of the previous stage. ResNets only.
         block_dilations: dilations of the blocks of a stage, by its name (`layer3`, `layer4`), in place of one for all;
             a list that is too short begins again. ResNets only.
+        scale_adaptive: stages whose 3x3 convolutions choose their dilation at every position (`scale_adaptive.py`).
+            ResNets only.
         ceil_mode: round sizes up in the stem's max-pool (authors' code): 1024x2048 gives 129x257, not 128x256.
             ResNets only.
         grad_checkpointing: recompute activations in the backward pass: less memory, more time.
@@ -92,6 +96,10 @@ def create_backbone(
             raise ArgumentError(f"block_dilations.{name}=[]: expected at least one dilation")
         for index, block in enumerate(_stage(backbone, name, f"block_dilations.{name}: {model_name}")):
             _dilate(block, dilations[index % len(dilations)])
+    for name in scale_adaptive or ():
+        for block in _stage(backbone, name, f"scale_adaptive=[{name}]: {model_name}"):
+            for place, conv in _convolutions(block):
+                block.set_submodule(place, ScaleAdaptiveConv2d(conv))
     stem_pool = getattr(backbone, "maxpool", None)
     if ceil_mode and isinstance(stem_pool, nn.MaxPool2d):
         stem_pool.ceil_mode = True
@@ -176,9 +184,13 @@ def _dilate_first_blocks(backbone: nn.Module, output_stride: int) -> None:
 
 
 def _dilate(part: nn.Module, dilation: int) -> None:
-    for conv in part.modules():
-        if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
-            conv.dilation = conv.padding = (dilation, dilation)
+    for _, conv in _convolutions(part):
+        conv.dilation = conv.padding = (dilation, dilation)
+
+
+def _convolutions(part: nn.Module) -> list[tuple[str, nn.Conv2d]]:
+    """3x3 convolutions of a network, with their names."""
+    return [(n, m) for n, m in part.named_modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
 
 
 def _stage(backbone: nn.Module, name: str, subject: str) -> nn.Sequential:
