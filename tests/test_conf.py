@@ -37,7 +37,7 @@ def test_option_composes_and_its_target_exists(group: str, option: str) -> None:
         assert callable(get_object(node._target_))
 
 
-VARIANTS = {"asp_oc_2019": "asp_oc", "encnet_lateral": "encnet"}
+VARIANTS = {"aaf": "ppm", "asp_oc_2019": "asp_oc", "encnet_lateral": "encnet", "sac": "baseline"}
 """Heads whose YAML is a variant of another file's class."""
 
 
@@ -67,6 +67,13 @@ def test_dataset_builds_without_touching_the_disk(option: str) -> None:
 def test_module_builds_with_every_loss(option: str) -> None:
     config = compose(f"loss={option}", "model/backbone=tiny", "model.head.out_channels=8")
     build_module(config, build_data(config))
+
+
+def test_the_recipe_of_aaf() -> None:
+    config = compose("experiment=aaf")
+    assert (config.name, config.row, config.loss.auxiliary_weight) == ("aaf", "aaf", 0)
+    assert config.inference.window == config.dataset.crop_size == [720, 720]
+    assert config.schedule.lr_scheduler.total_iters == 90_000
 
 
 @pytest.mark.parametrize("option", [o for o in options("experiment") if o.startswith("table")])

@@ -17,8 +17,10 @@ from ocnet_pl.model.network import AUXILIARY_LEVEL, Network
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.randomness import derive_seed
 
-HEAD_KEYS = ("label", "backbone_stride", "auxiliary_weight")
-"""Keys of a head's YAML that are not arguments of its class; `conf/` reads the last two as defaults of its own."""
+HEAD_KEYS = (
+    "label", "backbone_stride", "backbone_dilations", "backbone_scale_adaptive", "auxiliary_weight", "additional_losses",
+)  # fmt: skip
+"""Keys of a head's YAML that are not arguments of its class; `conf/` reads all but the first as defaults of its own."""
 
 
 def build_data(config: DictConfig) -> SegmentationDataModule:

@@ -27,6 +27,13 @@ def head(name: str, in_channels: int = 16, num_classes: int = 5, **overrides: An
     return construct_with(node, HEAD_KEYS, in_channels=channels, **facts)
 
 
+def narrow(name: str, channels: int) -> tuple[str, ...]:
+    """The override for a narrow head; a head that ends in logits has no width."""
+    return (
+        (f"model.head.out_channels={channels}",) if "out_channels" in compose(f"model/head={name}").model.head else ()
+    )
+
+
 def build_class(name: str) -> type:
     from hydra.utils import get_class
 

@@ -15,7 +15,8 @@ TINY = ("model/backbone=tiny", "model.head.out_channels=16", "model.auxiliary_ch
 
 def step(*overrides: str, autocast: bool = False) -> tuple[float, dict[str, Tensor], dict[str, Tensor]]:
     """Loss, gradients and weights with statistics after one training step from the same start."""
-    module = build_bare_module(compose(*TINY, *overrides), 5, class_tree=tree(5)).train()
+    options = [o for o in TINY if "model/head=duc" not in overrides or not o.startswith("model.head.out_channels")]
+    module = build_bare_module(compose(*options, *overrides), 5, class_tree=tree(5)).train()
     network = module.network
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (3, 3, 64, 96), generator=generator, dtype=torch.uint8)
@@ -70,23 +71,7 @@ OVERRIDES = {
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler for the CPU")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::UserWarning:torch")
-@pytest.mark.parametrize(
-    "head",
-    [
-        "base_oc",
-        "ccnet",
-        "danet",
-        "denseaspp",
-        "depthseg",
-        "dsspn",
-        "encnet",
-        "isa",
-        "non_local",
-        "ocr",
-        "psanet",
-        "upernet",
-    ],
-)
+@pytest.mark.parametrize("head", ["base_oc", "ccnet", "depthseg", "duc", "encnet", "ocr", "psanet", "sac", "upernet"])
 def test_compile_is_the_same_network(head: str) -> None:
     overrides = [f"model/head={head}", *OVERRIDES.get(head, [])]
     plain, compiled = step(*overrides), step(*overrides, "compile=true")

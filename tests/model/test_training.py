@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from head_configs import ATTENDING, head, maps, named, tree
+from head_configs import ATTENDING, head, maps, named, narrow, tree
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -26,7 +26,7 @@ def test_no_head_stores_the_map_at_769(name: str, precision: torch.dtype) -> Non
 
 @pytest.mark.parametrize("name", heads())
 def test_every_parameter_learns_under_bf16_autocast(name: str) -> None:
-    config = compose(f"model/head={name}", "model/backbone=tiny", "model.head.out_channels=16")
+    config = compose(f"model/head={name}", "model/backbone=tiny", *narrow(name, 16))
     module = build_bare_module(config, 4, class_tree=tree(4)).train()
     network = module.network
     for part in network.head.modules():

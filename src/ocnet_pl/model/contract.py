@@ -25,11 +25,13 @@ class Outputs(NamedTuple):
         logits: (B, num_classes, H, W).
         auxiliary: logits of the auxiliary classifier, of the same shape; None without that classifier.
         extras: outputs of the head that only its losses read.
+        map_logits: logits of the classifier at the size of its own map, (B, num_classes, h, w).
     """
 
     logits: Tensor
     auxiliary: Tensor | None
     extras: Mapping[str, Tensor]
+    map_logits: Tensor
 
 
 class Head(Protocol):
@@ -71,6 +73,30 @@ def reads_auxiliary(head: object) -> bool:
 def ends_in_logits(head: object) -> bool:
     """True for a head that returns logits."""
     return bool(getattr(head, "ends_in_logits", False))
+
+
+class AdditionalLoss(Protocol):
+    """Further loss of the classifier, an `nn.Module`: logits (B, K, h, w), labels (B, h, w) -> weighted scalar.
+
+    Its parameters are optimised with the learning rate of the backbone and without weight decay, and are saved and
+    resumed with the run. Each needs a gradient in every step (see `Supervised`).
+
+    Attributes (both have a default):
+        at_map_size: the loss reads the logits at the size of the classifier's own map, with labels subsampled to that
+            size; otherwise logits at the size of the labels.
+        progress: steps done, as a share of all steps; set before each step on a loss that has this attribute.
+    """
+
+    at_map_size: ClassVar[bool] = False
+    progress: float
+
+    def __call__(self, logits: Tensor, label: Tensor) -> Tensor:
+        """The loss, with its weight."""
+
+
+def at_map_size(loss: object) -> bool:
+    """True for a loss that reads the logits at the size of the classifier's own map."""
+    return bool(getattr(loss, "at_map_size", False))
 
 
 @runtime_checkable

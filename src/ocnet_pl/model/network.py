@@ -85,12 +85,13 @@ class Network(nn.Module):
             features, extras = self.head.supervised(*inputs, **named)
         else:
             features = self.head(*inputs, **named)
-        logits = upsample(self.classifier(features), size)
+        map_logits = self.classifier(features)
+        logits = upsample(map_logits, size)
         if self.auxiliary is None:
-            return Outputs(logits, None, extras)
+            return Outputs(logits, None, extras, map_logits)
         # After the head, so that dropout draws in this order.
         auxiliary = named["auxiliary"] if named else self._auxiliary(maps)
-        return Outputs(logits, upsample(auxiliary, size), extras)
+        return Outputs(logits, upsample(auxiliary, size), extras, map_logits)
 
     def maps(self, image: Tensor) -> list[Tensor]:
         """Stages `levels` of the backbone. RGB in 0..255, (B, 3, H, W) -> (B, C, h, w) each."""
