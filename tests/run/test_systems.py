@@ -52,6 +52,7 @@ SHOWN = {
 }
 """Systems that have attention to show, and the names of its maps."""
 
+
 def chosen(system: str, scenes: Sequence[str] = TINY) -> list[str]:
     """A training of seconds; a head that ends in logits has no width."""
     head = f"model/head={system}"

@@ -69,6 +69,7 @@ def image_of(rows: Tensor, size: Sequence[int]) -> Tensor:
     """The inverse of `tokens`. (B, H * W, C) -> (B, C, H, W)."""
     return rows.transpose(1, 2).unflatten(2, tuple(size))
 
+
 def subsample(label: Tensor, size: Sequence[int]) -> Tensor:
     """Nearest label of every position of a smaller map with aligned corners: `label[..., ::8, ::8]` of 769 for 97.
 
