@@ -8,7 +8,7 @@ from torch import nn
 from ocnet_pl.build import HEAD_KEYS
 from ocnet_pl.config.compose import compose, heads
 from ocnet_pl.config.construct import construct_with
-from ocnet_pl.model.contract import Attending, head_levels, reads_auxiliary
+from ocnet_pl.model.contract import Attending, head_levels, reads_auxiliary, reads_image
 
 
 def head(name: str, in_channels: int = 16, num_classes: int = 5, **overrides: Any) -> nn.Module:
@@ -35,6 +35,17 @@ def maps(built: nn.Module, size: tuple[int, int], in_channels: int = 16, batch: 
     """Random inputs of a head, all of one size."""
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(batch, in_channels, *size, generator=generator) for _ in head_levels(built)]
+
+
+def named_inputs(built: nn.Module, size: tuple[int, int], batch: int = 2, num_classes: int = 5) -> dict[str, Any]:
+    """Random inputs of a head by name, for maps of this size."""
+    generator = torch.Generator().manual_seed(2)
+    named = {}
+    if reads_auxiliary(built):
+        named["auxiliary"] = torch.randn(batch, num_classes, *size, generator=generator)
+    if reads_image(built):
+        named["image"] = torch.randn(batch, 3, *(8 * side for side in size), generator=generator)
+    return named
 
 
 ATTENDING = [name for name in heads() if is_attending(name)]

@@ -12,10 +12,10 @@ from ocnet_pl.config.compose import compose
 TINY = ("model/backbone=tiny", "model.head.out_channels=16", "model.auxiliary_channels=16")
 
 
-def step(*overrides: str, autocast: bool = False) -> tuple[float, dict[str, Tensor], dict[str, Tensor]]:
+def step(*overrides: str, autocast: bool = False, double: bool = False) -> tuple[float, dict[str, Tensor], dict[str, Tensor]]:
     """Loss, gradients and weights with statistics after one training step from the same start."""
     module = build_bare_module(compose(*TINY, *overrides), 5).train()
-    network = module.network
+    network = module.double().network if double else module.network
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (3, 3, 64, 96), generator=generator, dtype=torch.uint8)
     label = torch.randint(0, 5, (3, 64, 96), generator=generator)
@@ -62,9 +62,10 @@ def test_channels_last_is_the_same_network() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler for the CPU")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::UserWarning:torch")
-@pytest.mark.parametrize("head", ["base_oc", "danet", "upernet"])
+@pytest.mark.parametrize("head", ["base_oc", "bisenet", "danet", "upernet"])
 def test_compile_is_the_same_network(head: str) -> None:
-    plain, compiled = step(f"model/head={head}"), step(f"model/head={head}", "compile=true")
+    # Double precision: batch norm over the few values of pooled maps amplifies rounding.
+    plain, compiled = (step(f"model/head={head}", f"compile={on}", double=True) for on in ("false", "true"))
     assert compiled[1].keys() == plain[1].keys(), "names of the weights stay"
     assert compiled[0] == pytest.approx(plain[0], rel=1e-5)
     torch.testing.assert_close(compiled[1], plain[1], rtol=1e-3, atol=1e-5)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from head_configs import ATTENDING, head, maps
+from head_configs import ATTENDING, head, maps, named_inputs
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -17,11 +17,11 @@ FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
 @pytest.mark.parametrize("name", ATTENDING)
 def test_no_head_stores_the_map_at_769(name: str, precision: torch.dtype) -> None:
     built = head(name)
-    features = maps(built, (97, 97))
+    features, named = maps(built, (97, 97)), named_inputs(built, (97, 97))
     with sdpa_kernel(FUSED), torch.autocast("cpu", precision, enabled=precision != torch.float32):
-        built.train()(*features).mean().backward()
+        built.train()(*features, **named).mean().backward()
         with torch.no_grad():
-            built.eval()(*(one[:1] for one in features))
+            built.eval()(*(one[:1] for one in features), **{name: one[:1] for name, one in named.items()})
 
 
 @pytest.mark.parametrize("name", heads())

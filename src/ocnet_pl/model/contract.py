@@ -42,12 +42,14 @@ class Head(Protocol):
         out_channels: channels of the map that `forward` returns; the network's classifier reads it.
         levels: stages of the backbone that the head reads, counted from the last, which is -1.
         reads_auxiliary: `forward` also receives `auxiliary=`, the auxiliary classifier's logits (B, K, h, w).
+        reads_image: `forward` also receives `image=`, the normalised image (B, 3, H, W) that the backbone reads.
         ends_in_logits: `forward` returns logits; the network has no classifier.
     """
 
     out_channels: int
     levels: ClassVar[tuple[int, ...]] = (-1,)
     reads_auxiliary: ClassVar[bool] = False
+    reads_image: ClassVar[bool] = False
     ends_in_logits: ClassVar[bool] = False
 
     def forward(self, *maps: Tensor) -> Tensor:
@@ -64,6 +66,11 @@ def reads_auxiliary(head: object) -> bool:
     return bool(getattr(head, "reads_auxiliary", False))
 
 
+def reads_image(head: object) -> bool:
+    """True for a head that reads the normalised image."""
+    return bool(getattr(head, "reads_image", False))
+
+
 def ends_in_logits(head: object) -> bool:
     """True for a head that returns logits."""
     return bool(getattr(head, "ends_in_logits", False))
@@ -77,8 +84,8 @@ class Supervised(Protocol):
     labelled pixel is multiplied by 0, not left out.
     """
 
-    def supervised(self, *maps: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Map of `forward`, and the extra outputs by name."""
+    def supervised(self, *maps: Tensor, **named: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Map of `forward`, and the extra outputs by name; the arguments are those of `forward`."""
 
     def losses(self, extras: Mapping[str, Tensor], batch: Batch, criterion: Criterion) -> dict[str, Tensor]:
         """Weighted loss terms by name; `criterion` is the configured loss of auxiliary classifiers."""
@@ -106,5 +113,8 @@ class Attention(Protocol):
 class Attending(Protocol):
     """Head whose attention can be shown, of whatever kind."""
 
-    def attended(self, *maps: Tensor) -> list[tuple[Attention, Tensor]]:
-        """Attention maps in the order in which they are shown, each with the features that it receives in `forward`."""
+    def attended(self, *maps: Tensor, **named: Tensor) -> list[tuple[Attention, Tensor]]:
+        """Attention maps in the order in which they are shown, each with the features that it receives in `forward`.
+
+        The arguments are those of `forward`.
+        """

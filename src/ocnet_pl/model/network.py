@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ocnet_pl.arguments import ArgumentError
-from ocnet_pl.model.contract import Outputs, Supervised, ends_in_logits, head_levels, reads_auxiliary
+from ocnet_pl.model.contract import Outputs, Supervised, ends_in_logits, head_levels, reads_auxiliary, reads_image
 from ocnet_pl.model.layers import Normalize, conv_norm_act, upsample
 
 AUXILIARY_LEVEL = -2
@@ -73,14 +73,15 @@ class Network(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """RGB in 0..255, (B, 3, H, W), bytes or floats -> logits (B, num_classes, H, W)."""
-        maps = self.maps(image)
-        features = self.head(*self._inputs(maps), **self._auxiliary_input(maps))
+        inputs, named = self.head_inputs(image)
+        features = self.head(*inputs, **named)
         return upsample(self.classifier(features), image.shape[-2:])
 
     def supervised(self, image: Tensor) -> Outputs:
         """Outputs of a forward pass in training; image as in `forward`."""
-        maps, size = self.maps(image), image.shape[-2:]
-        inputs, named = self._inputs(maps), self._auxiliary_input(maps)
+        size, normalized = image.shape[-2:], self.normalize(image)
+        maps: list[Tensor] = self.backbone(normalized)
+        inputs, named = self._inputs(maps), self._named_inputs(maps, normalized)
         extras: Mapping[str, Tensor] = {}
         if isinstance(self.head, Supervised):
             features, extras = self.head.supervised(*inputs, **named)
@@ -90,7 +91,7 @@ class Network(nn.Module):
         if self.auxiliary is None:
             return Outputs(logits, None, extras)
         # After the head, so that dropout draws in this order.
-        auxiliary = named["auxiliary"] if named else self._auxiliary(maps)
+        auxiliary = named["auxiliary"] if "auxiliary" in named else self._auxiliary(maps)
         return Outputs(logits, upsample(auxiliary, size), extras)
 
     def maps(self, image: Tensor) -> list[Tensor]:
@@ -98,9 +99,11 @@ class Network(nn.Module):
         maps: list[Tensor] = self.backbone(self.normalize(image))
         return maps
 
-    def head_inputs(self, image: Tensor) -> list[Tensor]:
-        """Maps that the head reads, (B, C, h, w) each."""
-        return self._inputs(self.maps(image))
+    def head_inputs(self, image: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Maps that the head reads, (B, C, h, w) each, and its inputs by name."""
+        normalized = self.normalize(image)
+        maps: list[Tensor] = self.backbone(normalized)
+        return self._inputs(maps), self._named_inputs(maps, normalized)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Parameter groups `backbone` and `head` (everything else), for recipes with two learning rates."""
@@ -118,8 +121,9 @@ class Network(nn.Module):
     def _inputs(self, maps: Sequence[Tensor]) -> list[Tensor]:
         return [maps[self.levels.index(level)] for level in head_levels(self.head)]
 
-    def _auxiliary_input(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
-        return {"auxiliary": self._auxiliary(maps)} if reads_auxiliary(self.head) else {}
+    def _named_inputs(self, maps: Sequence[Tensor], normalized: Tensor) -> dict[str, Tensor]:
+        named = {"auxiliary": self._auxiliary(maps)} if reads_auxiliary(self.head) else {}
+        return named | ({"image": normalized} if reads_image(self.head) else {})
 
     def _auxiliary(self, maps: Sequence[Tensor]) -> Tensor:
         assert self.auxiliary is not None
