@@ -12,7 +12,9 @@ from ocnet_pl.config.compose import compose
 TINY = ("model/backbone=tiny", "model.head.out_channels=16", "model.auxiliary_channels=16")
 
 
-def step(*overrides: str, autocast: bool = False, double: bool = False) -> tuple[float, dict[str, Tensor], dict[str, Tensor]]:
+def step(
+    *overrides: str, autocast: bool = False, double: bool = False
+) -> tuple[float, dict[str, Tensor], dict[str, Tensor]]:
     """Loss, gradients and weights with statistics after one training step from the same start."""
     module = build_bare_module(compose(*TINY, *overrides), 5).train()
     network = module.double().network if double else module.network
@@ -62,7 +64,7 @@ def test_channels_last_is_the_same_network() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler for the CPU")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::UserWarning:torch")
-@pytest.mark.parametrize("head", ["base_oc", "bisenet", "danet", "upernet"])
+@pytest.mark.parametrize("head", ["base_oc", "bisenet", "danet", "dfn", "upernet"])
 def test_compile_is_the_same_network(head: str) -> None:
     # Double precision: batch norm over the few values of pooled maps amplifies rounding.
     plain, compiled = (step(f"model/head={head}", f"compile={on}", double=True) for on in ("false", "true"))
