@@ -8,7 +8,7 @@ from torch import nn
 from ocnet_pl.build import HEAD_KEYS
 from ocnet_pl.config.compose import compose, heads
 from ocnet_pl.config.construct import construct_with
-from ocnet_pl.model.contract import Attending, head_levels, reads_auxiliary
+from ocnet_pl.model.contract import Attending, head_levels, reads_auxiliary, reads_image
 
 
 def tree(num_classes: int) -> dict[str, range]:
@@ -50,11 +50,15 @@ def maps(built: nn.Module, size: tuple[int, int], in_channels: int = 16, batch: 
     return [torch.randn(batch, in_channels, *size, generator=generator) for _ in head_levels(built)]
 
 
-def named(built: nn.Module, size: tuple[int, int], batch: int = 2, num_classes: int = 5) -> dict[str, Any]:
-    """Random inputs of a head by name."""
+def named_inputs(built: nn.Module, size: tuple[int, int], batch: int = 2, num_classes: int = 5) -> dict[str, Any]:
+    """Random inputs of a head by name, for maps of this size."""
     generator = torch.Generator().manual_seed(2)
-    shape = (batch, num_classes, *size)
-    return {"auxiliary": torch.randn(shape, generator=generator)} if reads_auxiliary(built) else {}
+    named = {}
+    if reads_auxiliary(built):
+        named["auxiliary"] = torch.randn(batch, num_classes, *size, generator=generator)
+    if reads_image(built):
+        named["image"] = torch.randn(batch, 3, *(8 * side for side in size), generator=generator)
+    return named
 
 
 ATTENDING = [name for name in heads() if is_attending(name)]

@@ -13,11 +13,13 @@ from ocnet_pl.config.compose import compose
 TINY = ("model/backbone=tiny", "model.head.out_channels=16", "model.auxiliary_channels=16")
 
 
-def step(*overrides: str, autocast: bool = False) -> tuple[float, dict[str, Tensor], dict[str, Tensor]]:
+def step(
+    *overrides: str, autocast: bool = False, double: bool = False
+) -> tuple[float, dict[str, Tensor], dict[str, Tensor]]:
     """Loss, gradients and weights with statistics after one training step from the same start."""
     options = [o for o in TINY if "model/head=duc" not in overrides or not o.startswith("model.head.out_channels")]
     module = build_bare_module(compose(*options, *overrides), 5, class_tree=tree(5)).train()
-    network = module.network
+    network = module.double().network if double else module.network
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (3, 3, 64, 96), generator=generator, dtype=torch.uint8)
     label = torch.randint(0, 5, (3, 64, 96), generator=generator)
@@ -71,10 +73,13 @@ OVERRIDES = {
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler for the CPU")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::UserWarning:torch")
-@pytest.mark.parametrize("head", ["base_oc", "ccnet", "depthseg", "duc", "encnet", "ocr", "psanet", "sac", "upernet"])
+@pytest.mark.parametrize(
+    "head", ["base_oc", "bisenet", "ccnet", "depthseg", "dfn", "duc", "encnet", "ocr", "psanet", "sac", "upernet"]
+)
 def test_compile_is_the_same_network(head: str) -> None:
     overrides = [f"model/head={head}", *OVERRIDES.get(head, [])]
-    plain, compiled = step(*overrides), step(*overrides, "compile=true")
+    # Double precision: batch norm over the few values of pooled maps amplifies rounding.
+    plain, compiled = (step(*overrides, f"compile={on}", double=True) for on in ("false", "true"))
     assert compiled[1].keys() == plain[1].keys(), "names of the weights stay"
     assert compiled[0] == pytest.approx(plain[0], rel=1e-5)
     torch.testing.assert_close(compiled[1], plain[1], rtol=1e-3, atol=1e-5)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from head_configs import CLASSES, head, maps, named
+from head_configs import CLASSES, head, maps, named_inputs
 from torch import Tensor, nn
 
 from ocnet_pl.config.compose import compose, heads
@@ -138,19 +138,20 @@ def test_head_keeps_the_contract(name: str, in_channels: int) -> None:
     """Any number of channels, and the width that it announces."""
     built = head(name, in_channels).eval()
     inputs = maps(built, (9, 13), in_channels)
+    named = named_inputs(built, (9, 13))
     width = 5 if ends_in_logits(built) else built.out_channels
     with torch.no_grad():
-        assert built(*inputs, **named(built, (9, 13))).shape[:2] == (2, width)
+        assert built(*inputs, **named).shape[:2] == (2, width)
 
 
 @pytest.mark.parametrize("name", [name for name, of in CLASSES.items() if hasattr(of, "supervised")])
 def test_supervised_gives_the_map_of_forward(name: str) -> None:
     built = head(name).eval()
     assert isinstance(built, Supervised)
-    inputs = maps(built, (9, 13))
+    inputs, named = maps(built, (9, 13)), named_inputs(built, (9, 13))
     with torch.no_grad():
-        features, extras = built.supervised(*inputs, **named(built, (9, 13)))
-        torch.testing.assert_close(features, built(*inputs, **named(built, (9, 13))))
+        features, extras = built.supervised(*inputs, **named)
+        torch.testing.assert_close(features, built(*inputs, **named))
     assert extras
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from head_configs import ATTENDING, head, maps, named, narrow, tree
+from head_configs import ATTENDING, head, maps, named_inputs, narrow, tree
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -17,11 +17,11 @@ FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
 @pytest.mark.parametrize("name", ATTENDING)
 def test_no_head_stores_the_map_at_769(name: str, precision: torch.dtype) -> None:
     built = head(name)
-    features, auxiliary = maps(built, (97, 97)), named(built, (97, 97))
+    features, named = maps(built, (97, 97)), named_inputs(built, (97, 97))
     with sdpa_kernel(FUSED), torch.autocast("cpu", precision, enabled=precision != torch.float32):
-        built.train()(*features, **auxiliary).mean().backward()
+        built.train()(*features, **named).mean().backward()
         with torch.no_grad():
-            built.eval()(*(one[:1] for one in features), **{name: one[:1] for name, one in auxiliary.items()})
+            built.eval()(*(one[:1] for one in features), **{name: one[:1] for name, one in named.items()})
 
 
 @pytest.mark.parametrize("name", heads())
@@ -51,3 +51,17 @@ def test_every_parameter_learns_under_bf16_autocast(name: str) -> None:
         losses.append(loss.item())
     assert min(losses[-3:]) < 0.8 * losses[0]
     assert all(reached.values()), [parameter for parameter, is_reached in reached.items() if not is_reached]
+
+
+@pytest.mark.parametrize("name", heads())
+def test_a_crop_without_labels_gives_every_gradient(name: str) -> None:
+    """Another process of DDP waits for it."""
+    config = compose(f"model/head={name}", "model/backbone=tiny", *narrow(name, 16))
+    module = build_bare_module(config, 5, class_tree=tree(5)).train()
+    label = torch.full((2, 64, 96), 255, dtype=torch.uint8)
+    terms = module.terms({"image": torch.randint(256, (2, 3, 64, 96), dtype=torch.uint8), "label": label})
+    assert terms["main"] == 0
+    torch.stack(list(terms.values())).sum().backward()
+    for parameter_name, parameter in module.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name

@@ -24,10 +24,12 @@ from ocnet_pl.record.result import Result
 
 TERMS = {
     "aaf": {"main", "affinity"},
+    "bisenet": {"main", "context16", "context8"},
     "ccnet": {"main"},
     "danet": {"main", "position", "channel"},
     "denseaspp": {"main"},
     "depthseg": {"main", "loop0", "loop1"},
+    "dfn": {"main", *(f"smooth{one}" for one in (1, 2, 3)), *(f"border{one}" for one in (1, 2, 3, 4))},
     "dsspn": {"main", "neurons"},
     "duc": {"main"},
     "encnet": {"main", "presence"},

@@ -48,12 +48,14 @@ class Head(Protocol):
         out_channels: channels of the map that `forward` returns; the network's classifier reads it.
         levels: stages of the backbone that the head reads, counted from the last, which is -1.
         reads_auxiliary: `forward` also receives `auxiliary=`, the auxiliary classifier's logits (B, K, h, w).
+        reads_image: `forward` also receives `image=`, the normalised image (B, 3, H, W) that the backbone reads.
         ends_in_logits: `forward` returns logits; the network has no classifier.
     """
 
     out_channels: int
     levels: ClassVar[tuple[int, ...]] = (-1,)
     reads_auxiliary: ClassVar[bool] = False
+    reads_image: ClassVar[bool] = False
     ends_in_logits: ClassVar[bool] = False
 
     def forward(self, *maps: Tensor) -> Tensor:
@@ -68,6 +70,11 @@ def head_levels(head: object) -> tuple[int, ...]:
 def reads_auxiliary(head: object) -> bool:
     """True for a head that reads the logits of the auxiliary classifier."""
     return bool(getattr(head, "reads_auxiliary", False))
+
+
+def reads_image(head: object) -> bool:
+    """True for a head that reads the normalised image."""
+    return bool(getattr(head, "reads_image", False))
 
 
 def ends_in_logits(head: object) -> bool:
@@ -107,8 +114,8 @@ class Supervised(Protocol):
     labelled pixel is multiplied by 0, not left out.
     """
 
-    def supervised(self, *maps: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Map of `forward`, and the extra outputs by name."""
+    def supervised(self, *maps: Tensor, **named: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Map of `forward`, and the extra outputs by name; the arguments are those of `forward`."""
 
     def losses(self, extras: Mapping[str, Tensor], batch: Batch, criterion: Criterion) -> dict[str, Tensor]:
         """Weighted loss terms by name; `criterion` is the configured loss of auxiliary classifiers."""
@@ -139,5 +146,5 @@ class Attending(Protocol):
     def attended(self, *maps: Tensor, **named: Tensor) -> list[tuple[Attention, Tensor]]:
         """Attention maps in the order in which they are shown, each with the features that it receives in `forward`.
 
-        The inputs are those of `forward`, with `auxiliary=` for heads that read it.
+        The arguments are those of `forward`.
         """

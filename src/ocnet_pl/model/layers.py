@@ -15,6 +15,7 @@ def conv_norm_act(
     out_channels: int,
     kernel_size: int = 1,
     *,
+    stride: int = 1,
     dilation: int = 1,
     bias: bool = True,
     negative_slope: float = 0.01,
@@ -34,6 +35,7 @@ def conv_norm_act(
             in_channels,
             out_channels,
             kernel_size,
+            stride,
             padding=dilation * (kernel_size // 2),
             dilation=dilation,
             bias=bias,
@@ -82,6 +84,12 @@ def subsample(label: Tensor, size: Sequence[int]) -> Tensor:
         for source, target in zip(label.shape[-2:], size, strict=True)
     )
     return label[:, rows[:, None], columns]
+
+
+def initialize_he(module: nn.Module) -> None:
+    """Draw the weights of a convolution from He et al.'s normal distribution; for `nn.Module.apply`."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight)
 
 
 def without_autocast(features: Tensor) -> AbstractContextManager[object]:

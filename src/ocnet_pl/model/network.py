@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ocnet_pl.arguments import ArgumentError
-from ocnet_pl.model.contract import Outputs, Supervised, ends_in_logits, head_levels, reads_auxiliary
+from ocnet_pl.model.contract import Outputs, Supervised, ends_in_logits, head_levels, reads_auxiliary, reads_image
 from ocnet_pl.model.layers import Normalize, conv_norm_act, upsample
 
 AUXILIARY_LEVEL = -2
@@ -78,8 +78,9 @@ class Network(nn.Module):
 
     def supervised(self, image: Tensor) -> Outputs:
         """Outputs of a forward pass in training; image as in `forward`."""
-        maps, size = self.maps(image), image.shape[-2:]
-        inputs, named = self._inputs(maps), self._auxiliary_input(maps)
+        size, normalized = image.shape[-2:], self.normalize(image)
+        maps: list[Tensor] = self.backbone(normalized)
+        inputs, named = self._inputs(maps), self._named_inputs(maps, normalized)
         extras: Mapping[str, Tensor] = {}
         if isinstance(self.head, Supervised):
             features, extras = self.head.supervised(*inputs, **named)
@@ -90,7 +91,7 @@ class Network(nn.Module):
         if self.auxiliary is None:
             return Outputs(logits, None, extras, map_logits)
         # After the head, so that dropout draws in this order.
-        auxiliary = named["auxiliary"] if named else self._auxiliary(maps)
+        auxiliary = named["auxiliary"] if "auxiliary" in named else self._auxiliary(maps)
         return Outputs(logits, upsample(auxiliary, size), extras, map_logits)
 
     def maps(self, image: Tensor) -> list[Tensor]:
@@ -99,9 +100,10 @@ class Network(nn.Module):
         return maps
 
     def head_inputs(self, image: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Inputs of the head: the maps that it reads, (B, C, h, w) each, and those by name."""
-        maps = self.maps(image)
-        return self._inputs(maps), self._auxiliary_input(maps)
+        """Maps that the head reads, (B, C, h, w) each, and its inputs by name."""
+        normalized = self.normalize(image)
+        maps: list[Tensor] = self.backbone(normalized)
+        return self._inputs(maps), self._named_inputs(maps, normalized)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Parameter groups `backbone` and `head` (everything else), for recipes with two learning rates."""
@@ -119,8 +121,9 @@ class Network(nn.Module):
     def _inputs(self, maps: Sequence[Tensor]) -> list[Tensor]:
         return [maps[self.levels.index(level)] for level in head_levels(self.head)]
 
-    def _auxiliary_input(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
-        return {"auxiliary": self._auxiliary(maps)} if reads_auxiliary(self.head) else {}
+    def _named_inputs(self, maps: Sequence[Tensor], normalized: Tensor) -> dict[str, Tensor]:
+        named = {"auxiliary": self._auxiliary(maps)} if reads_auxiliary(self.head) else {}
+        return named | ({"image": normalized} if reads_image(self.head) else {})
 
     def _auxiliary(self, maps: Sequence[Tensor]) -> Tensor:
         assert self.auxiliary is not None
