@@ -51,3 +51,15 @@ def test_every_parameter_learns_under_bf16_autocast(name: str) -> None:
         losses.append(loss.item())
     assert min(losses[-3:]) < 0.8 * losses[0]
     assert all(reached.values()), [parameter for parameter, is_reached in reached.items() if not is_reached]
+
+
+@pytest.mark.parametrize("name", heads())
+def test_every_parameter_has_a_gradient_without_a_labelled_pixel(name: str) -> None:
+    """Another process would wait for it."""
+    config = compose(f"model/head={name}", "model/backbone=tiny", "model.head.out_channels=16")
+    module = build_bare_module(config, 4).train()
+    batch = {"image": torch.zeros(2, 3, 64, 64, dtype=torch.uint8), "label": torch.full((2, 64, 64), 255)}
+    loss = sum(module.terms(batch).values())
+    loss.backward()
+    assert loss == 0
+    assert not [name for name, parameter in module.network.named_parameters() if parameter.grad is None]

@@ -41,7 +41,8 @@ class Head(Protocol):
     Attributes (all but the first have a default):
         out_channels: channels of the map that `forward` returns; the network's classifier reads it.
         levels: stages of the backbone that the head reads, counted from the last, which is -1.
-        reads_auxiliary: `forward` also receives `auxiliary=`, the auxiliary classifier's logits (B, K, h, w).
+        reads_auxiliary: `forward` (and `supervised`, `attended`) also receives `auxiliary=`, the auxiliary classifier's
+            logits (B, K, h, w).
         ends_in_logits: `forward` returns logits; the network has no classifier.
     """
 
