@@ -64,7 +64,7 @@ def test_channels_last_is_the_same_network() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler for the CPU")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::UserWarning:torch")
-@pytest.mark.parametrize("head", ["base_oc", "bisenet", "danet", "dfn", "upernet"])
+@pytest.mark.parametrize("head", ["base_oc", "bisenet", "danet", "dfn", "refinenet", "upernet"])
 def test_compile_is_the_same_network(head: str) -> None:
     # Double precision: batch norm over the few values of pooled maps amplifies rounding.
     plain, compiled = (step(f"model/head={head}", f"compile={on}", double=True) for on in ("false", "true"))

@@ -23,6 +23,7 @@ TERMS = {
     "bisenet": {"main", "context16", "context8"},
     "danet": {"main", "position", "channel"},
     "dfn": {"main", *(f"smooth{one}" for one in (1, 2, 3)), *(f"border{one}" for one in (1, 2, 3, 4))},
+    "refinenet": {"main"},
     "upernet": {"main"},
 }
 """Loss terms of each system; the auxiliary loss is added where its weight is set."""
