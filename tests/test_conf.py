@@ -84,6 +84,25 @@ def test_headers_of_tables_give_command_cost_and_numbers_to_expect(option: str) 
     assert "experiments/paper.yaml" in header
 
 
+@pytest.mark.parametrize("option", ["bisenet", "dfn"])
+def test_a_systems_own_recipe_is_complete(option: str) -> None:
+    header = (config_dir() / "experiment" / f"{option}.yaml").read_text().split("defaults:")[0]
+    assert f"ocnet-train experiment={option}" in header
+    config = compose(f"experiment={option}")
+    assert config.name == config.row == option
+    assert config.model.head.label == compose(f"model/head={option}").model.head.label
+    assert (config.schedule.max_steps, config.schedule.batch_size, config.schedule.head_lr_factor) == (80000, 16, 10)
+    assert not config.loss.class_weights
+    assert config.inference.window == config.dataset.crop_size
+
+
+def test_bisenet_mines_a_sixteenth_of_the_pixels_on_every_classifier() -> None:
+    config = compose("experiment=bisenet")
+    height, width = config.dataset.crop_size
+    assert config.loss.main.min_kept == config.schedule.batch_size // 4 * height * width // 16
+    assert config.loss.auxiliary == config.loss.main
+
+
 def test_a_config_is_plain_values() -> None:
     config = plain(compose("model/head=gp"))
     assert config["row"] == "gp"

@@ -37,6 +37,7 @@ TERMS = {
     "non_local": {"main"},
     "ocr": {"main"},
     "psanet": {"main"},
+    "refinenet": {"main"},
     "sac": {"main"},
     "upernet": {"main"},
 }
