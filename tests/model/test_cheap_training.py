@@ -60,8 +60,10 @@ def test_channels_last_is_the_same_network() -> None:
     torch.testing.assert_close(last[2], plain[2], rtol=1e-3, atol=1e-5)
 
 
-OVERRIDES = {"depthseg": ["model.head.dropout=0"]}
-"""Compiled code draws the dropout of single values from another generator; that of channels from the same."""
+OVERRIDES = {"depthseg": ["model.head.dropout=0"], "dsspn": ["seed=1"]}
+"""Compiled code draws the dropout of single values from another generator; that of channels from the same. With seed 0
+an activation of dsspn is so close to 0 that rounding decides its sign: there compiled code agrees with float64, and plain
+code does not."""
 
 
 @pytest.mark.slow
