@@ -62,8 +62,8 @@ def test_channels_last_is_the_same_network() -> None:
 
 OVERRIDES = {"depthseg": ["model.head.dropout=0"], "dsspn": ["seed=1"]}
 """Compiled code draws the dropout of single values from another generator; that of channels from the same. With seed 0
-an activation of dsspn is so close to 0 that rounding decides its sign: there compiled code agrees with float64, and plain
-code does not."""
+an activation of dsspn is so close to 0 that rounding decides its sign: there compiled code agrees with float64, and
+plain code does not."""
 
 
 @pytest.mark.slow
