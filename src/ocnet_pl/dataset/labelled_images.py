@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from ocnet_pl.dataset.fingerprint import fingerprint
+from ocnet_pl.dataset.fingerprint import fingerprint, target_fingerprint
 from ocnet_pl.dataset.labels import encoding_table
 from ocnet_pl.dataset.listing import is_file
 from ocnet_pl.dataset.reading import Bytes, Pair, read_label, refuse_missing_label
@@ -35,6 +35,8 @@ class LabelledImages(ABC):
     """Rule of the mIoU for classes that occur neither in truth nor prediction."""
     targets: Targets = MappingProxyType({})
     """Targets that training samples carry beside the label, by name."""
+    train_split: str = "train"
+    """Split for training; only its samples have targets."""
     pad_multiple: int = 1
     """Factor of both sides of training batches."""
 
@@ -87,12 +89,19 @@ class LabelledImages(ABC):
         return height, width
 
     def fingerprints(self, splits: Iterable[str]) -> dict[str, Fingerprint]:
-        """Identity of the images of some splits.
+        """Identity of the images of some splits, and of the targets of the training split: `train: pose`.
+
+        Targets have entries of their own: a run with other targets is trained on the same images.
 
         Raises:
             UserError: files that are missing or cannot be read.
         """
-        return {split: fingerprint(self.pairs(split), self.root) for split in dict.fromkeys(splits)}
+        pairs = {split: self.pairs(split) for split in dict.fromkeys(splits)}
+        found = {split: fingerprint(of_split, self.root) for split, of_split in pairs.items()}
+        for name, target in self.targets.items():
+            if target.source is not None and (trained := pairs.get(self.train_split)) is not None:
+                found[f"{self.train_split}: {name}"] = target_fingerprint(trained, self.root, target.source)
+        return found
 
     def submission_name(self, image: Path) -> str:
         """File name that the test server expects for the prediction of an image."""

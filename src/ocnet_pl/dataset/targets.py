@@ -1,7 +1,7 @@
 """Named targets beside the label: masks and keypoints that follow scale, crop, flip and augmentation."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -25,16 +25,26 @@ class Target:
 
     Attributes:
         kind: "mask": an array (H, W) of the image's size, uint8, uint16 or float32, resized by nearest neighbour;
-            "keypoints": an array (N, 3) of x, y and visibility, x and y in pixels of the image file.
+            "keypoints": an array (N, 3) of x, y and visibility, x and y in pixels of the image file. Points of
+            visibility 0 are missing, and their x and y may be NaN.
         read: (image file, label file) -> array.
         fill: value of a mask where the sample has no source, e.g. padding.
         mirror_pairs: indices of keypoints that a horizontal flip exchanges, e.g. left and right wrist.
+        names: names of the keypoints, for readers.
+        limbs: pairs of keypoints that pictures join by a line.
+        parts: train ids of the label on which a keypoint lies, by its index, for keypoints with a side.
+        source: (image file, label file) -> what an image's target is read from, for the fingerprint of a run; None: the
+            fingerprint does not contain the target.
     """
 
     kind: Literal["mask", "keypoints"]
     read: Callable[[Pair], Array]
     fill: float = 0
     mirror_pairs: Sequence[tuple[int, int]] = ()
+    names: Sequence[str] = ()
+    limbs: Sequence[tuple[int, int]] = ()
+    parts: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    source: Callable[[Pair], bytes] | None = None
 
 
 Targets = Mapping[str, Target]
@@ -75,12 +85,25 @@ def read_targets(targets: Targets, pair: Pair, label: Bytes, table: Bytes) -> di
 
 
 def finished_targets(targets: Targets, sample: Mapping[str, Any], table: Bytes) -> dict[str, Array]:
-    """Targets of a transformed sample: masks filled where they have no source, keypoints outside made invisible.
+    """Targets of a transformed sample: masks filled where they have no source, keypoints (x, y, visible) float32.
+
+    A keypoint that is missing or lies outside the sample has NaN, NaN and 0.
 
     Raises:
         UserError: a transform changed the size or type of a target.
     """
     return {name: _finished(name, target, sample, table) for name, target in targets.items()}
+
+
+def visible_points(points: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
+    """Keypoints (N, 3) in an image of size (H, W): those that are missing, or lie outside it, are 0, 0 and 0.
+
+    The image reaches from half a pixel before the centre of its first pixel to half a pixel behind that of its last.
+    """
+    x, y, visible = points.T
+    inside = (x >= -0.5) & (x < size[1] - 0.5) & (y >= -0.5) & (y < size[0] - 0.5)
+    missing = (visible == 0) | (np.isfinite(points[:, :2]).all(1) & ~inside)
+    return np.where(missing[:, None], np.float32(0), points)
 
 
 def _source_id(table: Bytes) -> int:
@@ -99,7 +122,7 @@ def _read(name: str, target: Target, pair: Pair, size: tuple[int, ...]) -> Array
     if target.kind == "keypoints":
         if array.ndim != 2 or array.shape[1] != 3:
             raise UserError(f"{pair[0]}: target {name!r} has shape {array.shape}; expected keypoints (N, 3)")
-        array = array.astype(np.float32)
+        array = visible_points(array.astype(np.float32), size)
     elif array.dtype not in _MASK_DTYPES:
         raise UserError(f"{pair[0]}: target {name!r} is of {array.dtype}; expected {', '.join(_MASK_DTYPES)}")
     elif array.shape != size:
@@ -114,9 +137,9 @@ def _read(name: str, target: Target, pair: Pair, size: tuple[int, ...]) -> Array
 def _finished(name: str, target: Target, sample: Mapping[str, Any], table: Bytes) -> Array:
     array, (height, width) = np.asarray(sample[name]), sample["mask"].shape
     if target.kind == "keypoints":
-        x, y = array[:, 0], array[:, 1]
-        inside = (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
-        return np.stack([x, y, np.where(inside, array[:, 2], 0)], 1).astype(np.float32)
+        points = visible_points(array.astype(np.float32), (height, width))
+        points[points[:, 2] == 0, :2] = np.nan  # a number would pass for a place
+        return points
     if array.shape != (height, width) or array.dtype not in _MASK_DTYPES:
         raise UserError(f"augment: gives target {name!r} of {array.dtype} and {array.shape}; leave that transform out")
     return np.where(sample[COVERED] == _source_id(table), array, array.dtype.type(target.fill))
