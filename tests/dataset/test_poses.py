@@ -198,7 +198,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "an image twice": (rewritten(lambda row: row.__setitem__(0, "1_7.jpg")), r"line 2: contains '1_7' for the second"),
     "an image missing": (
         lambda path: path.write_text("\n".join(path.read_text().splitlines()[:2])),
-        r"no line for 2 images of 'train', e\.g\. 3_21\.jpg",
+        r"no line for 2 of 4 images of 'train', e\.g\. 3_21\.jpg",
     ),
     "an empty file": (lambda path: path.write_text("\n\n"), r"contains no poses"),
     "a header": (

@@ -1,7 +1,7 @@
 """Base of all data sets, without loaders: splits, files, classes and ids."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -9,7 +9,7 @@ from ocnet_pl.dataset.fingerprint import fingerprint, target_fingerprint
 from ocnet_pl.dataset.labels import encoding_table
 from ocnet_pl.dataset.listing import is_file
 from ocnet_pl.dataset.reading import Bytes, Pair, read_label, refuse_missing_label
-from ocnet_pl.dataset.targets import Targets
+from ocnet_pl.dataset.targets import TargetFault, Targets
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import Absent
 from ocnet_pl.record.images import Fingerprint
@@ -79,6 +79,14 @@ class LabelledImages(ABC):
     def has_image(self, label: Path) -> bool:
         """Test for an image that belongs to a label which none of the known splits uses."""
         return False
+
+    def targets_of(self, split: str) -> Targets:
+        """Targets that the images of a split have, read or not; those of the training split are read."""
+        return self.targets if split == self.train_split else {}
+
+    def target_faults(self, split: str, images: Sequence[Path]) -> Iterator[TargetFault]:
+        """Faults of files that hold the targets of many images of a split."""
+        yield from ()
 
     def groups(self, pairs: Sequence[Pair]) -> Sequence[int] | None:
         """Group of every image, for batches that hold images of one group only; None: batches may mix all images."""

@@ -1,6 +1,6 @@
 """Look Into Person (Gong et al. 2017), in the folders of its archives."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +15,7 @@ from ocnet_pl.dataset.labels import decoding_table
 from ocnet_pl.dataset.listing import read_list
 from ocnet_pl.dataset.poses import PoseFiles
 from ocnet_pl.dataset.reading import Bytes, Pair
+from ocnet_pl.dataset.targets import TargetFault, Targets
 from ocnet_pl.dataset.transforms import Resize
 from ocnet_pl.errors import UserError
 
@@ -79,6 +80,14 @@ class LIP(SegmentationDataModule):
         if self.pose_files is not None and split == self.train_split:
             self.pose_files.refuse_missing(split, [image for image, _ in pairs])
         return pairs
+
+    def targets_of(self, split: str) -> Targets:
+        has_poses = self.pose_files is not None and (split == self.train_split or self.pose_files.has(split))
+        return self.targets if has_poses else {}
+
+    def target_faults(self, split: str, images: Sequence[Path]) -> Iterator[TargetFault]:
+        if self.pose_files is not None and self.targets_of(split):
+            yield from self.pose_files.faults(split, images)
 
     def _folders(self, archive: str) -> tuple[Path, Path, Path]:
         return self.root / archive, self.root / archive / archive, self.root

@@ -5,7 +5,7 @@ Format and order of the joints: the data set's `TrainVal_pose_annotations`, as J
 
 import csv
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ocnet_pl.dataset.listing import is_file
 from ocnet_pl.dataset.reading import Pair, read_size
-from ocnet_pl.dataset.targets import Target
+from ocnet_pl.dataset.targets import Target, TargetFault
 from ocnet_pl.errors import UserError, readable_os_errors
 
 JOINTS = (
@@ -102,23 +102,34 @@ class PoseFiles:
             self._read[split] = read_poses(self.file(split))
         return self._read[split]
 
-    def gaps(self, split: str, images: Iterable[Path]) -> tuple[list[Path], list[str]]:
-        """Images of a split without a line, and stems of lines without an image."""
-        images, poses = list(images), self.poses(split)
-        missing = [image for image in images if image.stem not in poses]
-        return missing, sorted(poses.keys() - {image.stem for image in images})
+    def has(self, split: str) -> bool:
+        """Test for a file of the split."""
+        return split in FILES and any(is_file(folder / FILES[split]) for folder in self.folders)
 
-    def refuse_missing(self, split: str, images: Iterable[Path]) -> None:
+    def faults(self, split: str, images: Sequence[Path]) -> Iterator[TargetFault]:
+        """Faults of the file of a split: it cannot be read, lacks images, or holds others."""
+        try:
+            file, poses = self.file(split), self.poses(split)
+        except UserError as error:
+            yield TargetFault("poses that cannot be read", str(error), fatal=True)
+            return
+        if missing := [image.name for image in images if image.stem not in poses]:
+            lacks = f"{file}: has no line for {len(missing)} of {len(images)} images of {split!r}, e.g. {missing[0]}"
+            yield TargetFault("images without a pose", lacks, fatal=True)
+        if more := sorted(poses.keys() - {image.stem for image in images}):
+            holds = f"{file}: {len(more)} lines belong to no image of {split!r}, e.g. {more[0]}"
+            yield TargetFault("poses without an image", holds, fatal=False)
+
+    def refuse_missing(self, split: str, images: Sequence[Path]) -> None:
         """Check that the file of a split has a line for each of its images.
 
         Raises:
-            UserError: images without a line.
+            UserError: it cannot be read, or images have no line.
         """
-        if missing := self.gaps(split, images)[0]:
-            raise UserError(
-                f"{self.file(split)}: has no line for {len(missing)} images of {split!r}, e.g. {missing[0].name}; copy "
-                "the file again, or set poses=false"
-            )
+        poses = self.poses(split)  # with its own line if it cannot be read
+        if not all(image.stem in poses for image in images):
+            fault = next(self.faults(split, images))
+            raise UserError(f"{fault.message}; copy the file again, or set poses=false")
 
     def _joints(self, pair: Pair) -> Joints:
         split = pair[0].parent.name.removesuffix("_images")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,20 @@ class Target:
 
 
 Targets = Mapping[str, Target]
+
+
+class TargetFault(NamedTuple):
+    """Fault of the files that the targets of a split are read from.
+
+    Attributes:
+        kind: short description, the same for all faults of a kind.
+        message: the file and the fault, in one line.
+        fatal: training on the split ends with it.
+    """
+
+    kind: str
+    message: str
+    fatal: bool
 
 
 def refuse_reserved_names(targets: Targets) -> None:
@@ -102,8 +116,7 @@ def visible_points(points: NDArray[np.float32], size: tuple[int, ...]) -> NDArra
     """
     x, y, visible = points.T
     inside = (x >= -0.5) & (x < size[1] - 0.5) & (y >= -0.5) & (y < size[0] - 0.5)
-    missing = (visible == 0) | (np.isfinite(points[:, :2]).all(1) & ~inside)
-    return np.where(missing[:, None], np.float32(0), points)
+    return np.where((inside & (visible != 0))[:, None], points, np.float32(0))
 
 
 def _source_id(table: Bytes) -> int:
@@ -111,24 +124,43 @@ def _source_id(table: Bytes) -> int:
     return int(np.flatnonzero(table != IGNORE)[0])
 
 
+def read_keypoints(name: str, target: Target, pair: Pair) -> NDArray[np.float32]:
+    """Keypoints (N, 3) of an image as its reader gives them: x, y and visibility, also those outside the image.
+
+    Raises:
+        UserError: they cannot be read, or a visible one has a number that is not finite.
+    """
+    array = _given(name, target, pair)
+    if array.ndim != 2 or array.shape[1] != 3:
+        raise UserError(f"{pair[0]}: target {name!r} has shape {array.shape}; expected keypoints (N, 3)")
+    points = array.astype(np.float32)
+    return _finite(name, np.where(points[:, 2:] == 0, np.float32(0), points), pair)
+
+
 def _read(name: str, target: Target, pair: Pair, size: tuple[int, ...]) -> Array:
+    if target.kind == "keypoints":
+        return visible_points(read_keypoints(name, target, pair), size)
+    array = _given(name, target, pair)
+    if array.dtype not in _MASK_DTYPES:
+        raise UserError(f"{pair[0]}: target {name!r} is of {array.dtype}; expected {', '.join(_MASK_DTYPES)}")
+    if array.shape != size:
+        raise UserError(f"{pair[0]}: target {name!r} has shape {array.shape}; expected {size}, the size of its label")
+    if np.asarray(target.fill).astype(array.dtype) != target.fill:
+        raise UserError(f"{pair[0]}: target {name!r} is of {array.dtype}, which cannot hold its fill {target.fill}")
+    return _finite(name, array, pair)
+
+
+def _given(name: str, target: Target, pair: Pair) -> Array:
     try:
-        array = np.asarray(target.read(pair))
+        return np.asarray(target.read(pair))
     except UserError:
         raise
     except Exception as error:  # readers are the user's own code
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(f"{pair[0]}: target {name!r} cannot be read ({reason}); check its file") from error
-    if target.kind == "keypoints":
-        if array.ndim != 2 or array.shape[1] != 3:
-            raise UserError(f"{pair[0]}: target {name!r} has shape {array.shape}; expected keypoints (N, 3)")
-        array = visible_points(array.astype(np.float32), size)
-    elif array.dtype not in _MASK_DTYPES:
-        raise UserError(f"{pair[0]}: target {name!r} is of {array.dtype}; expected {', '.join(_MASK_DTYPES)}")
-    elif array.shape != size:
-        raise UserError(f"{pair[0]}: target {name!r} has shape {array.shape}; expected {size}, the size of its label")
-    elif np.asarray(target.fill).astype(array.dtype) != target.fill:
-        raise UserError(f"{pair[0]}: target {name!r} is of {array.dtype}, which cannot hold its fill {target.fill}")
+
+
+def _finite(name: str, array: Array, pair: Pair) -> Array:
     if not np.isfinite(array).all():
         raise UserError(f"{pair[0]}: target {name!r} contains NaN or infinity; replace them with a number")
     return array

@@ -18,6 +18,7 @@ from ocnet_pl.metrics import IGNORE
 from ocnet_pl.tools.data_check.inspection import Facts, inspect_pair
 from ocnet_pl.tools.data_check.parallel import in_processes
 from ocnet_pl.tools.data_check.report import SEVERITIES, Finding, Report, Severity, Split
+from ocnet_pl.tools.data_check.target_findings import sides, split_points, target_findings
 
 Listed = Mapping[str, list[Pair]]
 """Files of each split."""
@@ -70,9 +71,11 @@ def check(data: SegmentationDataModule, workers: int, advance: Callable[[int, in
         )
         findings.append(Finding("warning", "validation on training images", data.val_split, "", message))
     everything = [pair for pairs in listed.values() for pair in pairs]
-    inspect = partial(inspect_pair, table=data.table, mirror_pairs=data.mirror_pairs)
+    points = {name: split_points(data, name, pairs) for name, pairs in listed.items()}
+    items = list(zip(everything, [of for split in points.values() for of in split.of_images], strict=True))
+    inspect = partial(inspect_pair, table=data.table, mirror_pairs=data.mirror_pairs, sides=sides(data))
     facts: list[Facts] = []
-    for found in in_processes(inspect, everything, workers):
+    for found in in_processes(inspect, items, workers):
         facts.append(found)
         advance(1, len(everything))
     splits: dict[str, _Inspected] = {}
@@ -82,6 +85,7 @@ def check(data: SegmentationDataModule, workers: int, advance: Callable[[int, in
         numbers = _numbers(of_split, data, data.published_counts.get(name))
         splits[name] = _Inspected(name, pairs, of_split, used, numbers)
         findings += [*_of_files(splits[name]), *_of_labels(splits[name], data), *_of_sides(splits[name], data)]
+        findings += target_findings(data, name, pairs, of_split, points[name])
     findings += [*_orphans(data, splits), *_of_overlap(splits)]
     return Report(
         dataset=data.title,
