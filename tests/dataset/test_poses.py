@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from trees import lip_tree, standing, write_poses
 
+from ocnet_pl.dataset.cautions import cautions
 from ocnet_pl.dataset.labels import mirroring_table
 from ocnet_pl.dataset.lip import LIP
 from ocnet_pl.dataset.poses import JOINTS, LIMBS, MIRROR_PAIRS, PARTS, read_poses
@@ -142,6 +143,18 @@ def test_joints_outside_the_image_are_missing(tmp_path: Path) -> None:
     padded = lip(root, size=(50, 40), crop_size=(200, 200), scale=(1, 1), batch_size=1)
     for batch in padded.training_dataloader(4):
         assert sorted(batch["pose"][0, [0, 1, 2, 3, 4, 5], 2].tolist()) == [0, 0, 1, 1, 1, 1]
+
+
+def test_training_warns_of_joints_outside_the_image(tree: Path) -> None:
+    assert list(cautions(lip(tree))) == []
+    poses = read_poses(tree / CSV)
+    poses["2_14"][:3] = (33, 61), (34, 5), (5, 62)  # the first one belongs to the last pixel
+    poses["4_28"][9] = -3, 5
+    write_poses(tree / CSV, poses)
+    (line,) = cautions(lip(tree))
+    assert "2_14.jpg: 2 points of 'pose' lie outside" in line
+    assert "2 images of train" in line
+    assert list(cautions(lip(tree, poses=False))) == []
 
 
 def test_without_poses_nothing_is_read(tree: Path) -> None:
