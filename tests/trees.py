@@ -1,9 +1,10 @@
 """Miniature trees of the official layouts, random pictures in them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 Sizes = Sequence[tuple[int, int]]
@@ -54,14 +55,40 @@ def ade20k_tree(root: Path, **sizes: Sizes) -> Path:
     return root
 
 
-def lip_tree(root: Path, layout: str = "official", **sizes: Sizes) -> Path:
-    """Layouts: official, nested (one folder deeper), flat (CE2P's). The first image of each split is grey."""
+# x and y of LIP's sixteen joints in shares of the image: a person who faces the camera, the right side on the left.
+_STANDING = np.array([
+    (0.35, 0.95), (0.35, 0.75), (0.4, 0.55), (0.6, 0.55), (0.65, 0.75), (0.65, 0.95), (0.5, 0.55), (0.5, 0.3),
+    (0.5, 0.2), (0.5, 0.05), (0.15, 0.5), (0.2, 0.38), (0.3, 0.25), (0.7, 0.25), (0.8, 0.38), (0.85, 0.5),
+])  # fmt: skip
+
+
+def standing(size: tuple[int, int]) -> NDArray[np.float64]:
+    """Joints (16, 2) of a person in an image of (height, width), whole numbers."""
+    return np.floor(_STANDING * np.array(size[::-1]))
+
+
+def write_poses(path: Path, poses: Mapping[str, NDArray[np.float64]]) -> None:
+    """A file as LIP has it: no header, flag 0, and nan for missing joints."""
+    lines = []
+    for stem, joints in poses.items():
+        numbers = [("nan",) * 3 if np.isnan(x) else (f"{x:g}", f"{y:g}", "0") for x, y in joints]
+        lines.append(",".join([f"{stem}.jpg", *(number for joint in numbers for number in joint)]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines))
+
+
+def lip_tree(root: Path, layout: str = "official", *, poses: bool = False, **sizes: Sizes) -> Path:
+    """Layouts: official, nested (one folder deeper), flat (CE2P's). The first image of each split is grey.
+
+    With poses, every image shows a person; the right ankle of the first image of each split is missing.
+    """
     rng = np.random.default_rng(0)
-    images, labels = root, root
+    images, labels, joints = root, root, root
     if layout != "flat":
         images, labels = root / "TrainVal_images", root / "TrainVal_parsing_annotations"
+        joints = root / "TrainVal_pose_annotations"
     if layout == "nested":
-        images, labels = images / images.name, labels / labels.name
+        images, labels, joints = images / images.name, labels / labels.name, joints / joints.name
     for split in ("train", "val"):
         stems = [f"{number}_{number * 7}" for number in range(1, len(sizes[split]) + 1)]
         for stem, size in zip(stems, sizes[split], strict=True):
@@ -71,6 +98,10 @@ def lip_tree(root: Path, layout: str = "official", **sizes: Sizes) -> Path:
         with Image.open(grey) as picture:
             picture.convert("L").save(grey)
         (images / f"{split}_id.txt").write_text("".join(f"{stem}\n" for stem in stems))
+        if poses:
+            of_split = {stem: standing(size) for stem, size in zip(stems, sizes[split], strict=True)}
+            of_split[stems[0]][0] = np.nan
+            write_poses(joints / f"lip_{split}_set.csv", of_split)
     return root
 
 

@@ -19,7 +19,7 @@ def test_canny_edges_are_those_of_dfns_loader() -> None:
 
 
 def test_neighbour_edges_are_those_of_ce2ps_loader() -> None:
-    golden = golden_file("ce2p_edges")
+    golden = golden_file("ce2p_losses")
     assert (golden["label"] == 255).any()
     assert torch.equal(neighbour_edges(golden["label"]), golden["edge_undilated"].bool())
     assert torch.equal(dilated(neighbour_edges(golden["label"]), 3), golden["edge"].bool())

@@ -2,14 +2,17 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import SHORT, Main, spawn
+from numpy.typing import NDArray
 from PIL import Image
-from trees import ade20k_tree, folder_tree, lip_tree
+from trees import ade20k_tree, folder_tree, lip_tree, standing, write_poses
 
 from ocnet_pl.dataset.ade20k import ADE20K
 from ocnet_pl.dataset.cityscapes import Cityscapes
@@ -17,6 +20,8 @@ from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.demo import draw_tree
 from ocnet_pl.dataset.folder import Folder
 from ocnet_pl.dataset.lip import LIP
+from ocnet_pl.dataset.poses import MIRROR_PAIRS, PARTS, read_poses
+from ocnet_pl.dataset.targets import Target, Targets
 from ocnet_pl.tools.data_check.check import check
 from ocnet_pl.tools.data_check.report import Finding, Report
 
@@ -253,6 +258,117 @@ def test_lip_checks_left_and_right(tmp_path: Path) -> None:
     told = [finding for finding in draw(left_is_on_the_right=False) if "Left-arm lies" in finding.message]
     assert told[0].severity == "warning"
     assert "in 0 of 3" in told[0].message
+
+
+POSES = Path("TrainVal_pose_annotations")
+PEOPLE = {"train": [(120, 100)] * 4, "val": [(120, 100)] * 2}
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    """Each joint of arms and legs lies on the part of its own side."""
+    root = lip_tree(tmp_path / "lip", poses=True, **PEOPLE)
+    for split, sizes in PEOPLE.items():
+        for path in (root / "TrainVal_parsing_annotations" / f"{split}_segmentations").iterdir():
+            classes = np.zeros(sizes[0], np.uint8)
+            for (x, y), part in zip(standing(sizes[0]).astype(int), range(16), strict=True):
+                classes[y - 2 : y + 3, x - 2 : x + 3] = PARTS.get(part, (5,))[-1]
+            Image.fromarray(classes).save(path)
+    return root
+
+
+def of_poses(root: Path, **settings: Any) -> dict[str, Finding]:
+    """The findings about poses by their kind, of which there is one for each."""
+    findings = report_of(LIP(str(root), poses=True, **settings)).findings
+    named = [finding for finding in findings if "pose" in finding.message]
+    assert len({(finding.kind, finding.split) for finding in named}) == len(named)
+    return {f"{finding.split}: {finding.kind}": finding for finding in named}
+
+
+def change_poses(root: Path, split: str, change: Callable[[dict[str, NDArray[np.float32]]], None]) -> None:
+    path = root / POSES / f"lip_{split}_set.csv"
+    poses = read_poses(path)
+    change(poses)
+    write_poses(path, poses)
+
+
+def test_sound_poses(people: Path) -> None:
+    assert of_poses(people) == {}
+    shutil.rmtree(people / POSES)
+    assert report_of(LIP(str(people))).sound, "poses are not checked unless they are used"
+
+
+def test_missing_and_surplus_rows(people: Path) -> None:
+    for split in ("train", "val"):
+        change_poses(people, split, lambda poses: poses.update(other=poses.pop("1_7")))
+    found = of_poses(people)
+    assert [(kind, finding.severity) for kind, finding in found.items()] == [
+        ("train: images without a pose", "error"),  # training would end
+        ("val: images without a pose", "warning"),
+        ("train: poses without an image", "warning"),
+        ("val: poses without an image", "warning"),
+    ]
+    assert "no line for 1 of 4 images of 'train', e.g. 1_7.jpg" in found["train: images without a pose"].message
+    assert "1 lines belong to no image of 'val', e.g. other" in found["val: poses without an image"].message
+    assert str(people / POSES / "lip_train_set.csv") in found["train: images without a pose"].message
+
+
+@pytest.mark.parametrize("content", [None, "1_7.jpg,1,2\n"])
+def test_files_of_poses_that_cannot_be_read(content: str | None, people: Path) -> None:
+    for split in ("train", "val"):
+        path = people / POSES / f"lip_{split}_set.csv"
+        path.unlink() if content is None else path.write_text(content)
+    found = of_poses(people)
+    assert found["train: poses that cannot be read"].severity == "error"
+    if content is None:
+        assert list(found) == ["train: poses that cannot be read"], "nothing reads the poses of val"
+    else:
+        assert found["val: poses that cannot be read"].severity == "warning"
+
+
+def test_joints_outside_the_image(people: Path) -> None:
+    def move(poses: dict[str, NDArray[np.float32]]) -> None:
+        poses["2_14"][:3] = (101, 5), (50, -1), (100, 120)  # the last one belongs to the last pixel
+        poses["3_21"][9] = 3, 500
+
+    change_poses(people, "train", move)
+    (finding,) = of_poses(people).values()
+    assert (finding.severity, finding.kind) == ("warning", "keypoints outside the image")
+    assert "3 points of 'pose' in 2 of 4 images" in finding.message
+    assert "right ankle of " in finding.message
+    assert finding.file.endswith("2_14.jpg")
+
+
+def test_exchanged_joints(people: Path) -> None:
+    order = np.arange(16)
+    for left, right in MIRROR_PAIRS:
+        order[[left, right]] = right, left
+    change_poses(people, "val", lambda poses: poses.update({"2_14": poses["2_14"][order]}))
+    change_poses(people, "train", lambda poses: poses["1_7"].__setitem__([10, 11], poses["1_7"][[15, 11]]))
+    (finding,) = of_poses(people).values()
+    assert (finding.split, finding.kind) == ("val", "left and right keypoints exchanged")
+    assert "in 1 of 2 images" in finding.message
+    assert finding.file.endswith("2_14.jpg")
+    one, two = (report_of(LIP(str(people), poses=True), workers) for workers in (1, 2))
+    assert one.findings == two.findings
+
+
+def test_poses_beside_broken_images(people: Path) -> None:
+    (people / "TrainVal_images/train_images/1_7.jpg").write_bytes(b"")
+    (people / "TrainVal_parsing_annotations/train_segmentations/2_14.png").write_bytes(b"")
+    report = report_of(LIP(str(people), poses=True))
+    assert {finding.kind for finding in of(report, "error")} == {"image cannot be read", "label cannot be read"}
+
+
+def test_keypoints_that_cannot_be_read(tmp_path: Path) -> None:
+    class Posed(Folder):
+        targets: Targets = MappingProxyType({"pose": Target("keypoints", lambda pair: np.loadtxt(pair[0].stem))})
+
+    root = folder_tree(tmp_path, **SIZES)
+    report = report_of(Posed(str(root), classes=("a", "b", "c"), crop_size=(32, 32)))
+    told = [finding for finding in of(report, "error") if finding.kind == "keypoints cannot be read"]
+    assert len(told) == 3, "of the training split only"
+    assert told[0].file in told[0].message
 
 
 def test_a_listed_image_is_missing_in_lip(tmp_path: Path) -> None:

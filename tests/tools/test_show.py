@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from conftest import Main
 from PIL import Image
-from trees import ade20k_tree
+from trees import ade20k_tree, lip_tree
 
 from ocnet_pl.dataset.ade20k import ADE20K
 from ocnet_pl.dataset.cityscapes import Cityscapes
+from ocnet_pl.dataset.lip import LIP
+from ocnet_pl.dataset.poses import JOINTS, LIMBS
 from ocnet_pl.drawing.overlay import overlay
 from ocnet_pl.tools.data_check.class_weights import log_weights, training_pixels
 from ocnet_pl.tools.data_check.preview import preview, sample_pictures
@@ -36,6 +38,34 @@ def test_samples_of_several_sizes_make_one_figure(tmp_path: Path) -> None:
     with Image.open(tmp_path / "figure.png") as image:
         figure = np.asarray(image.convert("RGB"))
     assert all((figure == rgb).all(-1).any() for _, rgb in legend)
+
+
+def test_joints_and_limbs_are_drawn(tmp_path: Path, call: Main) -> None:
+    sizes = [(240, 160)] * 2
+    root = lip_tree(tmp_path, poses=True, train=sizes, val=sizes)
+    settings = {"size": (240, 160), "crop_size": (240, 160), "scale": (1.0, 1.0), "batch_size": 2, "num_workers": 0}
+    data = LIP(str(root), poses=True, **settings)
+    samples, legend = sample_pictures(data, 2)
+    plain, _ = sample_pictures(LIP(str(root), **settings), 2)
+    colours = dict(legend)
+    assert list(colours)[:16] == list(JOINTS)
+    assert len({colours[joint] for joint in JOINTS}) == 16
+    assert set(colours) >= {"Hair", "Left-arm"}
+    (batch,) = data.training_dataloader(1)
+    for sample, without, points in zip(samples, plain, batch["pose"].tolist(), strict=True):
+        picture, before = sample.pictures["input"], without.pictures["input"]
+        for joint, (x, y, visible) in zip(JOINTS, points, strict=True):
+            if visible:
+                assert tuple(picture[round(y), round(x)]) == colours[joint]
+        changed = (picture != before).any(-1)
+        for first, second in LIMBS:
+            middle = [(a + b) / 2 for a, b in zip(points[first][:2], points[second][:2], strict=True)]
+            if points[first][2] and points[second][2]:
+                assert changed[round(middle[1]), round(middle[0])]
+        assert changed.mean() < 0.2
+    assert [all(point[2] for point in points) for points in batch["pose"].tolist()].count(False) == 1
+    arguments = "dataset=lip", f"dataset.root={root}", "dataset.poses=true", "--count", "2", "--out", "show.png"
+    assert call("data", "show", *arguments) == 0
 
 
 def test_the_command(cityscapes_tree: Path, tmp_path: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
@@ -38,6 +38,20 @@ def fingerprint(pairs: Sequence[Pair], root: Path) -> Fingerprint:
     names = [_name(image, root) for image, _ in pairs]
     keys = [_hash(name, *map(str.encode, files)) for name, *files in zip(names, images, labels, strict=True)]
     return Fingerprint(tuple(keys), tuple(images))
+
+
+def target_fingerprint(pairs: Sequence[Pair], root: Path, source: Callable[[Pair], bytes]) -> Fingerprint:
+    """Fingerprint of a target of the images of a split; it has no images of its own.
+
+    Args:
+        pairs: files of image and label.
+        root: folder of the data set.
+        source: files -> what the target is read from.
+
+    Raises:
+        UserError: a target that cannot be read.
+    """
+    return Fingerprint(tuple(_hash(_name(pair[0], root), source(pair)) for pair in pairs), ())
 
 
 def _name(path: Path, root: Path) -> bytes:

@@ -1,15 +1,15 @@
 """Base of all data sets, without loaders: splits, files, classes and ids."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from ocnet_pl.dataset.fingerprint import fingerprint
+from ocnet_pl.dataset.fingerprint import fingerprint, target_fingerprint
 from ocnet_pl.dataset.labels import encoding_table
 from ocnet_pl.dataset.listing import is_file
 from ocnet_pl.dataset.reading import Bytes, Pair, read_label, refuse_missing_label
-from ocnet_pl.dataset.targets import Targets
+from ocnet_pl.dataset.targets import TargetFault, Targets
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import Absent
 from ocnet_pl.record.images import Fingerprint
@@ -37,6 +37,8 @@ class LabelledImages(ABC):
     """Rule of the mIoU for classes that occur neither in truth nor prediction."""
     targets: Targets = MappingProxyType({})
     """Targets that training samples carry beside the label, by name."""
+    train_split: str = "train"
+    """Split for training; only its samples have targets."""
     pad_multiple: int = 1
     """Factor of both sides of training batches."""
 
@@ -80,6 +82,14 @@ class LabelledImages(ABC):
         """Test for an image that belongs to a label which none of the known splits uses."""
         return False
 
+    def targets_of(self, split: str) -> Targets:
+        """Targets that the images of a split have, read or not; those of the training split are read."""
+        return self.targets if split == self.train_split else {}
+
+    def target_faults(self, split: str, images: Sequence[Path]) -> Iterator[TargetFault]:
+        """Faults of files that hold the targets of many images of a split."""
+        yield from ()
+
     def groups(self, pairs: Sequence[Pair]) -> Sequence[int] | None:
         """Group of every image, for batches that hold images of one group only; None: batches may mix all images."""
         return None
@@ -89,12 +99,19 @@ class LabelledImages(ABC):
         return height, width
 
     def fingerprints(self, splits: Iterable[str]) -> dict[str, Fingerprint]:
-        """Identity of the images of some splits.
+        """Identity of the images of some splits, and of the targets of the training split: `train: pose`.
+
+        Targets have entries of their own: a run with other targets is trained on the same images.
 
         Raises:
             UserError: files that are missing or cannot be read.
         """
-        return {split: fingerprint(self.pairs(split), self.root) for split in dict.fromkeys(splits)}
+        pairs = {split: self.pairs(split) for split in dict.fromkeys(splits)}
+        found = {split: fingerprint(of_split, self.root) for split, of_split in pairs.items()}
+        for name, target in self.targets.items():
+            if target.source is not None and (trained := pairs.get(self.train_split)) is not None:
+                found[f"{self.train_split}: {name}"] = target_fingerprint(trained, self.root, target.source)
+        return found
 
     def submission_name(self, image: Path) -> str:
         """File name that the test server expects for the prediction of an image."""

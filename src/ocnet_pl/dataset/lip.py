@@ -1,6 +1,6 @@
 """Look Into Person (Gong et al. 2017), in the folders of its archives."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,11 +13,14 @@ from ocnet_pl.arguments import Name, Size, checked
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.labels import decoding_table, grouped
 from ocnet_pl.dataset.listing import read_list
+from ocnet_pl.dataset.poses import PoseFiles
 from ocnet_pl.dataset.reading import Bytes, Pair
+from ocnet_pl.dataset.targets import TargetFault, Targets
 from ocnet_pl.dataset.transforms import Resize
 from ocnet_pl.errors import UserError
 
 _IMAGES, _LABELS, _TEST = "TrainVal_images", "TrainVal_parsing_annotations", "Testing_images"
+_POSES = "TrainVal_pose_annotations"
 
 # Names and colours of CE2P (utils/miou.py) and JPPNet (utils/utils.py).
 _CLASSES = {
@@ -53,6 +56,9 @@ class LIP(SegmentationDataModule):
             `Testing_images`. Each may lie one folder deeper, in a folder of the same name; or `root` contains their
             content directly, as CE2P expects it.
         size: (height, width) of every image, before scale and crop.
+        poses: training samples carry the target "pose", (16, 3) float32: x, y and visibility of the joints; NaN,
+            NaN and 0 where one is missing or outside the sample. They are read from `lip_train_set.csv` or
+            `lip_val_set.csv` in `TrainVal_pose_annotations` or `root`.
         settings: arguments of `SegmentationDataModule`.
     """
 
@@ -64,9 +70,12 @@ class LIP(SegmentationDataModule):
     published_counts: Mapping[str, int] = MappingProxyType({"train": 30462, "val": 10000, "test": 10000})
 
     @checked
-    def __init__(self, root: Name, *, size: Size = (473, 473), **settings: Any) -> None:
+    def __init__(self, root: Name, *, size: Size = (473, 473), poses: bool = False, **settings: Any) -> None:
         super().__init__(root, **settings)
         self.size = (size[0], size[1])
+        self.pose_files = PoseFiles(self._folders(_POSES)) if poses else None
+        if self.pose_files is not None:
+            self.targets = {"pose": self.pose_files.target()}
 
     def candidates(self, split: str) -> list[Pair]:
         if split not in self.published_counts:
@@ -80,8 +89,25 @@ class LIP(SegmentationDataModule):
         names = read_list(listed)
         return [(images / f"{name}.jpg", labels / f"{name}.png") for name in names]
 
+    def pairs(self, split: str) -> list[Pair]:
+        pairs = super().pairs(split)
+        if self.pose_files is not None and split == self.train_split:
+            self.pose_files.refuse_missing(split, [image for image, _ in pairs])
+        return pairs
+
+    def targets_of(self, split: str) -> Targets:
+        has_poses = self.pose_files is not None and (split == self.train_split or self.pose_files.has(split))
+        return self.targets if has_poses else {}
+
+    def target_faults(self, split: str, images: Sequence[Path]) -> Iterator[TargetFault]:
+        if self.pose_files is not None and self.targets_of(split):
+            yield from self.pose_files.faults(split, images)
+
+    def _folders(self, archive: str) -> tuple[Path, Path, Path]:
+        return self.root / archive, self.root / archive / archive, self.root
+
     def _find(self, archive: str, *names: str) -> Path:
-        for folder in (self.root / archive, self.root / archive / archive, self.root):
+        for folder in self._folders(archive):
             for name in names:
                 if (folder / name).exists():
                     return folder / name

@@ -70,7 +70,7 @@ def refuse_other_images(run: RunDirectory, found: Mapping[str, Fingerprint]) -> 
         if before is not None and before.sha256 != now.sha256:
             count = f"{before.images} images, now {len(now.keys)}"
             if before.images == len(now.keys):
-                count = f"{len(now.keys)} images, now with other names, pixels or labels"
+                count = f"{len(now.keys)} images, now with other names, pixels, labels or targets"
             raise UserError(
                 f"{run.path}: contains a run on other images ({split}: {count}); restore them, or choose "
                 "another name= or row= for this run"

@@ -14,11 +14,13 @@ from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.listing import is_litter
 from ocnet_pl.dataset.overlap import same_content
 from ocnet_pl.dataset.reading import Pair
+from ocnet_pl.dataset.targets import Targets
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.tools.data_check.inspection import Facts, inspect_pair, inspect_targets
 from ocnet_pl.tools.data_check.parallel import in_processes
 from ocnet_pl.tools.data_check.report import SEVERITIES, Finding, Report, Severity, Split
+from ocnet_pl.tools.data_check.target_findings import sides, split_points, target_findings
 
 Listed = Mapping[str, list[Pair]]
 """Files of each split."""
@@ -71,15 +73,18 @@ def check(data: SegmentationDataModule, workers: int, advance: Callable[[int, in
         )
         findings.append(Finding("warning", "validation on training images", data.val_split, "", message))
     everything = [pair for pairs in listed.values() for pair in pairs]
-    inspect = partial(inspect_pair, table=data.table, mirror_pairs=data.mirror_pairs)
-    targeted = {pair for pair in everything if data.targets and pair[0] in trained}  # only training reads targets
+    points = {name: split_points(data, name, pairs) for name, pairs in listed.items()}
+    items = list(zip(everything, [of for split in points.values() for of in split.of_images], strict=True))
+    inspect = partial(inspect_pair, table=data.table, mirror_pairs=data.mirror_pairs, sides=sides(data))
+    masks = {name: target for name, target in data.targets.items() if target.kind == "mask"}
+    targeted = {pair for pair in everything if masks and pair[0] in trained}  # only training reads targets
     total = len(everything) + len(targeted)
     facts: list[Facts] = []
-    for found in in_processes(inspect, everything, workers):
+    for found in in_processes(inspect, items, workers):
         facts.append(found)
         advance(1, total)
     inspected = [(pair, fact) for pair, fact in zip(everything, facts, strict=True) if pair in targeted]
-    for _ in _inspect_targets(data, inspected, workers):
+    for _ in _inspect_masks(masks, inspected, workers):
         advance(1, total)
     splits: dict[str, _Inspected] = {}
     for name, pairs in listed.items():
@@ -88,6 +93,7 @@ def check(data: SegmentationDataModule, workers: int, advance: Callable[[int, in
         numbers = _numbers(of_split, data, data.published_counts.get(name))
         splits[name] = _Inspected(name, pairs, of_split, used, numbers)
         findings += [*_of_files(splits[name]), *_of_labels(splits[name], data), *_of_sides(splits[name], data)]
+        findings += target_findings(data, name, pairs, of_split, points[name])
     findings += [*_orphans(data, splits), *_of_overlap(splits)]
     return Report(
         dataset=data.title,
@@ -99,12 +105,12 @@ def check(data: SegmentationDataModule, workers: int, advance: Callable[[int, in
     )
 
 
-def _inspect_targets(data: SegmentationDataModule, inspected: list[tuple[Pair, Facts]], workers: int) -> Iterator[None]:
-    """Add problems of targets to the facts. In threads: readers are the user's own code, unknown to new processes."""
+def _inspect_masks(masks: Targets, inspected: list[tuple[Pair, Facts]], workers: int) -> Iterator[None]:
+    """Add problems of masks to the facts. In threads: readers are the user's own code, unknown to new processes."""
 
     def inspect(both: tuple[Pair, Facts]) -> None:
         pair, facts = both
-        inspect_targets(pair, facts, data.targets)
+        inspect_targets(pair, facts, masks)
 
     with ThreadPoolExecutor(workers) as pool:
         yield from pool.map(inspect, inspected)

@@ -1,7 +1,7 @@
 """Facts about one image file and its label file. Imports no torch, so that a process starts quickly."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from ocnet_pl.dataset.reading import (
 )
 from ocnet_pl.dataset.targets import Targets, read_target
 from ocnet_pl.errors import UserError
+from ocnet_pl.tools.data_check.points import PointFacts, Points, Sides, inspect_points
 
 _EXACT = 1 << 24
 """Limit of exact integers in OpenCV's histograms, which are float32."""
@@ -38,6 +39,7 @@ class Facts:
         label_mode: Pillow's mode of the label.
         counts: pixels of each stored id, (256,) int64; None if the label cannot be read.
         right_of: for each mirror pair, whether its left part lies right of its right part; None unless both appear.
+        points: facts about the keypoints of the image, by name of the target.
         rotated: (file, EXIF orientation) of files whose orientation is not 1 (upright); reading ignores it.
         problems: (kind, file, message).
     """
@@ -47,6 +49,7 @@ class Facts:
     label_mode: str | None = None
     counts: NDArray[np.int64] | None = None
     right_of: list[bool | None] = field(default_factory=list)
+    points: dict[str, PointFacts] = field(default_factory=dict)
     rotated: list[tuple[str, int]] = field(default_factory=list)
     problems: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -55,14 +58,18 @@ class Facts:
         self.problems.append((kind, str(file), str(message)))
 
 
-def inspect_pair(pair: Pair, table: Bytes, mirror_pairs: Sequence[tuple[int, int]]) -> Facts:
+def inspect_pair(
+    item: tuple[Pair, Points], table: Bytes, mirror_pairs: Sequence[tuple[int, int]], sides: Mapping[str, Sides]
+) -> Facts:
     """Facts of one pair.
 
     Args:
-        pair: files of image and label; they need not exist.
+        item: files of image and label, which need not exist; and the keypoints of the image.
         table: stored id -> train id, (256,).
         mirror_pairs: train ids of left and right parts.
+        sides: parts of the label on which keypoints lie, by name of the target.
     """
+    pair, points = item
     facts = Facts()
     encoded = image = None
     try:
@@ -74,6 +81,9 @@ def inspect_pair(pair: Pair, table: Bytes, mirror_pairs: Sequence[tuple[int, int
     except UserError as error:
         facts.add_problem("image cannot be read", pair[0], error)
     label = _label(pair, facts, table)
+    classes = None if label is None else np.asarray(cv2.LUT(label, table), np.uint8)
+    if facts.size is not None:
+        facts.points = {name: inspect_points(of, facts.size, classes, sides[name]) for name, of in points.items()}
     if label is None:
         return facts
     if encoded is not None and image is not None:
@@ -87,8 +97,7 @@ def inspect_pair(pair: Pair, table: Bytes, mirror_pairs: Sequence[tuple[int, int
         share = facts.counts[unknown].sum() / label.size
         message = f"{pair[1]}: label ids {unknown.tolist()}, {share:.2%} of its pixels"
         facts.add_problem("ids outside the table", pair[1], message)
-    if mirror_pairs:
-        classes = cv2.LUT(label, table)
+    if mirror_pairs and classes is not None:
         facts.right_of = [_lies_right(classes == left, classes == right) for left, right in mirror_pairs]
     return facts
 

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -17,6 +15,7 @@ from ocnet_pl.drawing.overlay import Picture, colour, overlay
 from ocnet_pl.drawing.picture_grid import picture_grid
 from ocnet_pl.escaping import figure_text
 from ocnet_pl.metrics import IGNORE
+from ocnet_pl.tools.data_check.keypoints import draw_keypoints, keypoint_colours, keypoint_name
 
 Legend = list[tuple[str, tuple[int, int, int]]]
 _COLUMNS = 6
@@ -30,7 +29,7 @@ class SamplePictures:
 
     Attributes:
         name: name of the image file.
-        pictures: input with its keypoints, label over the input, and the masks among the targets, by title.
+        pictures: input with its keypoints and limbs, label over the input, and the masks among the targets, by title.
     """
 
     name: str
@@ -38,7 +37,9 @@ class SamplePictures:
 
 
 def sample_pictures(data: SegmentationDataModule, count: int) -> tuple[list[SamplePictures], Legend]:
-    """Pictures of the first samples of a training with the data set's seed, and the colours of the classes in them.
+    """Pictures of the first samples of a training with the data set's seed, and the colours of what they show.
+
+    The legend names the visible keypoints, then the classes.
 
     They come from the training loader: scaled, cropped, mirrored, augmented and padded.
     """
@@ -46,15 +47,19 @@ def sample_pictures(data: SegmentationDataModule, count: int) -> tuple[list[Samp
     pairs = data.pairs(data.train_split)
     samples: list[SamplePictures] = []
     shown: set[int] = set()
+    visible: dict[str, NDArray[np.bool_]] = {}
     for batch in data.training_dataloader(stop=-(-count // data.batch_size)):
         for position in range(min(len(batch["label"]), count - len(samples))):
             sample = {name: tensor[position] for name, tensor in batch.items()}
             shown.update(np.unique(sample["label"].numpy()).tolist())
+            for name, target in data.targets.items():
+                if target.kind == "keypoints":
+                    visible[name] = visible.get(name, np.bool_(False)) | (sample[name][:, 2].numpy() > 0)
             name = pairs[int(sample["index"])][0].stem
             samples.append(SamplePictures(name, _pictures(sample, data.targets, data.palette)))
     named = zip(data.classes, data.palette.tolist(), strict=True)
     legend: Legend = [(name, (r, g, b)) for class_id, (name, (r, g, b)) in enumerate(named) if class_id in shown]
-    return samples, legend + ([("ignored", (0, 0, 0))] if IGNORE in shown else [])
+    return samples, _points(data.targets, visible) + legend + ([("ignored", (0, 0, 0))] if IGNORE in shown else [])
 
 
 def preview(title: str, samples: Sequence[SamplePictures], legend: Legend) -> Figure:
@@ -75,24 +80,24 @@ def preview(title: str, samples: Sequence[SamplePictures], legend: Legend) -> Fi
     return figure
 
 
+def _points(targets: Targets, visible: Mapping[str, NDArray[np.bool_]]) -> Legend:
+    """Legend of the keypoints that are visible in a sample."""
+    return [
+        (keypoint_name(name, targets[name], int(index)), keypoint_colours(len(of_target))[index])
+        for name, of_target in visible.items()
+        for index in np.flatnonzero(of_target)
+    ]
+
+
 def _pictures(sample: Mapping[str, Tensor], targets: Targets, palette: NDArray[np.uint8]) -> dict[str, Picture]:
     photograph = np.ascontiguousarray(sample["image"].permute(1, 2, 0).numpy())
     marked = photograph.copy()
     for name, target in targets.items():
         if target.kind == "keypoints":
-            _mark(marked, sample[name].numpy())
+            draw_keypoints(marked, sample[name].numpy(), target)
     label = overlay(photograph, colour(sample["label"].numpy(), palette))
     masks = {name: _as_picture(sample[name].numpy()) for name, target in targets.items() if target.kind == "mask"}
     return {"input": marked, "label": label, **masks}
-
-
-def _mark(picture: Picture, keypoints: NDArray[np.float32]) -> None:
-    """Draw a disc on every visible keypoint, in a colour that depends on its index."""
-    radius = max(1, min(picture.shape[:2]) // 60)
-    for index, (x, y, visible) in enumerate(keypoints.tolist()):
-        if visible:
-            rgb = [round(255 * part) for part in mpl.colormaps["hsv"](index / len(keypoints))[:3]]
-            cv2.circle(picture, (round(x), round(y)), radius, rgb, cv2.FILLED)
 
 
 def _as_picture(mask: NDArray[Any]) -> Picture:
