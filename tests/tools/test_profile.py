@@ -121,8 +121,10 @@ def test_every_head_is_profiled(call: Main, workplace: Path, capsys: pytest.Capt
     assert sorted(names) == heads()
     classes = {head: get_class(compose(f"model/head={head}").model.head._target_) for head in names}
     attending = {head for head, head_class in classes.items() if hasattr(head_class, "attended")}
-    assert {c.attention for c in costs if c.head not in attending} == {""}
-    assert {c.attention for c in costs if c.head in attending} == {"mapless"}
+    mapless = {c.head for c in costs if c.attention == "mapless"}
+    assert {c.attention for c in costs} == {"", "mapless"}
+    # A head may attend without the fused kernels, if its map is small: that of CCNet is.
+    assert {"base_oc", "pyramid_oc", "asp_oc", "danet", "isa", "non_local", "ocr"} <= mapless <= attending
     assert all(c.forward_ms and c.train_step_ms for c in costs)
     printed = capsys.readouterr().out
     assert "Pyramid-OC" in printed
