@@ -37,7 +37,7 @@ def test_option_composes_and_its_target_exists(group: str, option: str) -> None:
         assert callable(get_object(node._target_))
 
 
-VARIANTS = {"asp_oc_2019": "asp_oc"}
+VARIANTS = {"aaf": "ppm", "asp_oc_2019": "asp_oc", "encnet_lateral": "encnet", "sac": "baseline"}
 """Heads whose YAML is a variant of another file's class."""
 
 
@@ -69,12 +69,38 @@ def test_module_builds_with_every_loss(option: str) -> None:
     build_module(config, build_data(config))
 
 
+def test_the_recipe_of_aaf() -> None:
+    config = compose("experiment=aaf")
+    assert (config.name, config.row, config.loss.auxiliary_weight) == ("aaf", "aaf", 0)
+    assert config.inference.window == config.dataset.crop_size == [720, 720]
+    assert config.schedule.lr_scheduler.total_iters == 90_000
+
+
 @pytest.mark.parametrize("option", [o for o in options("experiment") if o.startswith("table")])
 def test_headers_of_tables_give_command_cost_and_numbers_to_expect(option: str) -> None:
     header = (config_dir() / "experiment" / f"{option}.yaml").read_text().split("defaults:")[0]
     assert f"ocnet-train experiment={option}" in header
     assert re.search(r"\d+ hours|nothing is trained", header)
     assert "experiments/paper.yaml" in header
+
+
+@pytest.mark.parametrize("option", ["bisenet", "dfn"])
+def test_a_systems_own_recipe_is_complete(option: str) -> None:
+    header = (config_dir() / "experiment" / f"{option}.yaml").read_text().split("defaults:")[0]
+    assert f"ocnet-train experiment={option}" in header
+    config = compose(f"experiment={option}")
+    assert config.name == config.row == option
+    assert config.model.head.label == compose(f"model/head={option}").model.head.label
+    assert (config.schedule.max_steps, config.schedule.batch_size, config.schedule.head_lr_factor) == (80000, 16, 10)
+    assert not config.loss.class_weights
+    assert config.inference.window == config.dataset.crop_size
+
+
+def test_bisenet_mines_a_sixteenth_of_the_pixels_on_every_classifier() -> None:
+    config = compose("experiment=bisenet")
+    height, width = config.dataset.crop_size
+    assert config.loss.main.min_kept == config.schedule.batch_size // 4 * height * width // 16
+    assert config.loss.auxiliary == config.loss.main
 
 
 def test_a_config_is_plain_values() -> None:

@@ -32,6 +32,18 @@ def cityscapes_tree(root: Path, **sizes: Sizes) -> Path:
     return root
 
 
+def add_disparities(root: Path) -> None:
+    """Official disparity files for all images of a tree of Cityscapes; a third of the values is unknown."""
+    rng = np.random.default_rng(0)
+    for image in sorted((root / "leftImg8bit").rglob("*_leftImg8bit.png")):
+        path = root / "disparity" / image.relative_to(root / "leftImg8bit")
+        path = path.with_name(path.name.replace("leftImg8bit", "disparity"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(image) as picture:
+            values = rng.integers(1, 30000, picture.size[::-1]) * (rng.random(picture.size[::-1]) > 1 / 3)
+        Image.fromarray(values.astype(np.uint16)).save(path)
+
+
 def ade20k_tree(root: Path, **sizes: Sizes) -> Path:
     """`ade20k_tree(root, train=[(30, 40), ...], val=[...])`."""
     rng = np.random.default_rng(0)

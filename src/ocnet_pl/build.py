@@ -12,13 +12,16 @@ from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.inference import AtTestSize, Protocol
 from ocnet_pl.model.backbone import map_size
-from ocnet_pl.model.contract import head_levels, needed_targets, reads_auxiliary
+from ocnet_pl.model.contract import ClassTree, head_levels, needed_targets, reads_auxiliary
 from ocnet_pl.model.network import AUXILIARY_LEVEL, Network
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.randomness import derive_seed
 
-HEAD_KEYS = ("label", "backbone_stride", "auxiliary_weight")
-"""Keys of a head's YAML that are not arguments of its class; `conf/` reads the last two as defaults of its own."""
+HEAD_KEYS = (
+    "label", "backbone_stride", "backbone_dilations", "backbone_scale_adaptive", "auxiliary_weight",
+    "additional_losses",
+)  # fmt: skip
+"""Keys of a head's YAML that are not arguments of its class: the name, defaults for other parts, and further losses."""
 
 
 def build_data(config: DictConfig) -> SegmentationDataModule:
@@ -28,13 +31,19 @@ def build_data(config: DictConfig) -> SegmentationDataModule:
     return data
 
 
-def build_network(config: DictConfig, num_classes: int, *, auxiliary: bool = True) -> Network:
+def build_network(
+    config: DictConfig, num_classes: int, *, auxiliary: bool = True, class_tree: ClassTree | None = None
+) -> Network:
     """Network with fresh weights, which depend on the seed only.
 
     Args:
         config: composed config.
         num_classes: number of classes.
         auxiliary: build the auxiliary classifier; heads that read its logits have it in any case.
+        class_tree: groups of the data set's classes; None: it has none.
+
+    Raises:
+        UserError: an argument that a class refuses, or a head that needs groups of classes where there are none.
     """
     head_class = import_target(config.model.head, "model.head")
     auxiliary = auxiliary or reads_auxiliary(head_class)
@@ -46,8 +55,16 @@ def build_network(config: DictConfig, num_classes: int, *, auxiliary: bool = Tru
     channels = dict(zip(levels, backbone.feature_info.channels(), strict=True))
     read = tuple(channels[level] for level in head_levels(head_class))
     facts: dict[str, Any] = {"in_channels": read[0] if len(read) == 1 else read, "num_classes": num_classes}
-    if "map_size" in signature(config.model.head):
+    named = signature(config.model.head)
+    if "map_size" in named:
         facts["map_size"] = map_size(backbone, config.dataset.get("crop_size"))
+    if "class_tree" in named:
+        if class_tree is None:
+            raise UserError(
+                f"model.head: {head_class.__name__} needs the data set's groups of classes, and it has none; "
+                "set dataset.class_tree (dataset=folder), or choose another model/head"
+            )
+        facts["class_tree"] = class_tree
     head = construct_with(config.model.head, HEAD_KEYS, **facts)
     torch.manual_seed(derive_seed(config.seed, "classifier"))
     parts = {"backbone": backbone, "head": head, "levels": levels, "auxiliary": auxiliary}
@@ -79,11 +96,17 @@ def build_module(config: DictConfig, data: SegmentationDataModule) -> Segmentati
     weighted = config.loss.class_weights and data.class_weights
     weight = torch.tensor(data.class_weights, dtype=torch.float32) if weighted else None
     protocol, absent = build_protocol(config, data), data.absent_classes
-    return build_bare_module(config, len(data.classes), weight=weight, protocol=protocol, absent_classes=absent)
+    facts: dict[str, Any] = {"weight": weight, "class_tree": data.class_tree}
+    return build_bare_module(config, len(data.classes), **facts, protocol=protocol, absent_classes=absent)
 
 
 def build_bare_module(
-    config: DictConfig, num_classes: int, *, weight: Tensor | None = None, **about_data: Any
+    config: DictConfig,
+    num_classes: int,
+    *,
+    weight: Tensor | None = None,
+    class_tree: ClassTree | None = None,
+    **about_data: Any,
 ) -> SegmentationModule:
     """LightningModule without a data set, e.g. for measuring its cost.
 
@@ -91,16 +114,19 @@ def build_bare_module(
         config: composed config.
         num_classes: number of classes.
         weight: weights of the classes in the losses, (K,).
+        class_tree: groups of classes, for heads that need them.
         about_data: arguments of `SegmentationModule` that depend on the data set.
     """
-    network = build_network(config, num_classes, auxiliary=bool(config.loss.auxiliary_weight))
+    auxiliary = bool(config.loss.auxiliary_weight)
+    network = build_network(config, num_classes, auxiliary=auxiliary, class_tree=class_tree)
     torch.manual_seed(derive_seed(config.seed, "losses"))
     facts: dict[str, Any] = {"weight": weight, "num_classes": num_classes}
+    additional = {**config.model.head.get("additional_losses", {}), **config.loss.additional}
     return SegmentationModule(
         network=network,
         loss=construct_with(config.loss.main, **facts),
         auxiliary_loss=construct_with(config.loss.auxiliary, **facts),
-        additional_losses={name: construct_with(node, **facts) for name, node in config.loss.additional.items()},
+        additional_losses={name: construct_with(node, **facts) for name, node in additional.items()},
         optimizer=construct(config.schedule.optimizer),
         lr_scheduler=construct(config.schedule.lr_scheduler),
         auxiliary_weight=config.loss.auxiliary_weight,

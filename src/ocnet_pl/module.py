@@ -11,7 +11,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from ocnet_pl.evaluation_module import EvaluationModule
 from ocnet_pl.inference import Protocol
 from ocnet_pl.metrics import Absent
-from ocnet_pl.model.contract import Batch, Supervised
+from ocnet_pl.model.contract import Batch, Supervised, at_map_size
+from ocnet_pl.model.layers import subsample
 from ocnet_pl.model.network import Network
 from ocnet_pl.randomness import derive_seed
 
@@ -26,9 +27,9 @@ class SegmentationModule(EvaluationModule):
         optimizer: parameter groups -> optimizer.
         lr_scheduler: optimizer -> scheduler, stepped after every optimizer step.
         protocol: test protocol; None: one pass over the whole image.
-        additional_losses: further losses of the classifier by name; their parameters are optimised, too.
+        additional_losses: further losses of the classifier by name, each a `contract.AdditionalLoss`.
         auxiliary_weight: weight of the auxiliary loss (paper: 0.4).
-        head_lr_factor: learning rate of everything but the backbone, in multiples of the backbone's.
+        head_lr_factor: learning rate of head and classifiers, in multiples of the backbone's.
         absent_classes: rule of the data set for classes without any pixel, in the mIoU.
         seed: seed of the run; dropout draws from it, step by step.
     """
@@ -68,7 +69,8 @@ class SegmentationModule(EvaluationModule):
         if outputs.auxiliary is not None and self.auxiliary_weight:
             terms["auxiliary"] = self.auxiliary_weight * self.auxiliary_loss(outputs.auxiliary, label)
         for name, loss in self.additional_losses.items():
-            terms[name] = loss(outputs.logits, label)
+            logits = outputs.map_logits if at_map_size(loss) else outputs.logits
+            terms[name] = loss(logits, subsample(label, logits.shape[-2:]))
         if isinstance(self.network.head, Supervised):
             terms |= self.network.head.losses(outputs.extras, batch, self.auxiliary_loss)
         return terms
@@ -78,6 +80,9 @@ class SegmentationModule(EvaluationModule):
             self.repeats_batches = True  # an epoch cut short by a limit begins again, with the same images
         # Dropout is a function of (seed, batch, process): a resumed run drops what an uninterrupted one drops.
         torch.manual_seed(derive_seed(self.seed, "dropout", batch_idx, self.global_rank))
+        for loss in self.additional_losses.values():
+            if hasattr(loss, "progress"):  # a function of the step: a resumed run needs no other state
+                loss.progress = self.trainer.global_step / self.trainer.max_steps  # type: ignore[assignment]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         terms = self.terms(batch)
@@ -90,10 +95,10 @@ class SegmentationModule(EvaluationModule):
         groups = self.network.parameter_groups()
         losses = [self.loss, self.auxiliary_loss, self.additional_losses]
         if learned := [parameter for loss in losses for parameter in loss.parameters()]:
-            groups.append({"name": "losses", "params": learned})
+            groups.append({"name": "losses", "params": learned, "weight_decay": 0.0})
         optimizer = self.make_optimizer(groups)
         for group in optimizer.param_groups:
-            if group["name"] != "backbone":
+            if group["name"] == "head":
                 group["lr"] *= self.head_lr_factor
         scheduler = {"scheduler": self.make_lr_scheduler(optimizer), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}

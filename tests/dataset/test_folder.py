@@ -105,6 +105,12 @@ def test_colours_can_be_given(tree: Path) -> None:
         ({"mirror_pairs": [["leaf", "stem", "background"]]}, r"mirror_pairs=.*at most 2 items"),
         ({"mirror_pairs": [["leaf"]]}, r"mirror_pairs=.*at least 2 items"),
         ({"mirror_pairs": ["leaf", "stem"]}, r"mirror_pairs=.*expected a list; \[0\] is 'leaf'"),
+        ({"class_tree": {"a": ["leaf"], "b": ["stem"]}}, "class_tree=.*each class in one group.*see background"),
+        ({"class_tree": {"a": ["leaf", "stem"], "b": ["stem", "background"]}}, "class_tree=.*see stem"),
+        ({"class_tree": {"a": ["leaf", "root"], "b": ["stem", "background"]}}, "class_tree=.*see root"),
+        ({"class_tree": {"a": ["leaf", "stem", "background"], "b": []}}, "class_tree=.*no group empty"),
+        ({"class_tree": {"a": "leaf"}}, "class_tree.*expected a list"),
+        ({"class_tree": ["leaf"]}, "class_tree=.*expected"),
         ({"class_weights": [1, 2]}, r"class_weights=\[1.*,2.*\]: expected 3 numbers"),
         ({"class_weights": [1, 2, -3]}, r"class_weights=.*greater than or equal to 0; \[2\] is -3"),
         ({"class_weights": [0, 0, 0]}, r"class_weights=.*at least one number above 0"),
@@ -119,6 +125,12 @@ def test_wrong_settings_are_reported(settings: dict[str, object], words: str, tr
     with pytest.raises(UserError, match=f"^{words}") as caught:
         data(tree, **settings)
     assert "\n" not in str(caught.value)
+
+
+def test_groups_of_classes(tree: Path) -> None:
+    grouped = data(tree, class_tree={"plant": ["stem", "leaf"], "rest": ["background"]})
+    named = {name: [grouped.classes[i] for i in group] for name, group in (grouped.class_tree or {}).items()}
+    assert named == {"plant": ["stem", "leaf"], "rest": ["background"]}
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,17 @@ def test_classes_colours_and_weights_agree(module: SegmentationDataModule) -> No
     assert all(0 <= number < len(module.classes) for pair in module.mirror_pairs for number in pair)
 
 
+def test_every_class_is_in_one_group(module: SegmentationDataModule) -> None:
+    if isinstance(module, Folder):
+        assert module.class_tree is None
+        return
+    assert module.class_tree is not None
+    groups = list(module.class_tree.values())
+    assert sorted(number for group in groups for number in group) == list(range(len(module.classes)))
+    assert all(groups)
+    assert 2 <= len(groups) < len(module.classes)
+
+
 def test_the_table_names_every_class(module: SegmentationDataModule) -> None:
     assert module.table.shape == (256,)
     assert set(module.table.tolist()) - {UNKNOWN, IGNORE} == set(range(len(module.classes)))

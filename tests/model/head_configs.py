@@ -8,7 +8,12 @@ from torch import nn
 from ocnet_pl.build import HEAD_KEYS
 from ocnet_pl.config.compose import compose, heads
 from ocnet_pl.config.construct import construct_with
-from ocnet_pl.model.contract import Attending, head_levels, reads_auxiliary
+from ocnet_pl.model.contract import Attending, head_levels, reads_auxiliary, reads_image
+
+
+def tree(num_classes: int) -> dict[str, range]:
+    """Groups of classes of a data set with so many: pairs, and what is left."""
+    return {str(first): range(first, min(first + 2, num_classes)) for first in range(0, num_classes, 2)}
 
 
 def head(name: str, in_channels: int = 16, num_classes: int = 5, **overrides: Any) -> nn.Module:
@@ -18,7 +23,15 @@ def head(name: str, in_channels: int = 16, num_classes: int = 5, **overrides: An
         node[key] = value
     levels = head_levels(build_class(name))
     channels: Any = in_channels if len(levels) == 1 else tuple(in_channels for _ in levels)
-    return construct_with(node, HEAD_KEYS, in_channels=channels, num_classes=num_classes, map_size=(12, 18))
+    facts = {"num_classes": num_classes, "map_size": (12, 18), "class_tree": tree(num_classes)}
+    return construct_with(node, HEAD_KEYS, in_channels=channels, **facts)
+
+
+def narrow(name: str, channels: int) -> tuple[str, ...]:
+    """The override for a narrow head; a head that ends in logits has no width."""
+    return (
+        (f"model.head.out_channels={channels}",) if "out_channels" in compose(f"model/head={name}").model.head else ()
+    )
 
 
 def build_class(name: str) -> type:
@@ -35,6 +48,17 @@ def maps(built: nn.Module, size: tuple[int, int], in_channels: int = 16, batch: 
     """Random inputs of a head, all of one size."""
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(batch, in_channels, *size, generator=generator) for _ in head_levels(built)]
+
+
+def named_inputs(built: nn.Module, size: tuple[int, int], batch: int = 2, num_classes: int = 5) -> dict[str, Any]:
+    """Random inputs of a head by name, for maps of this size."""
+    generator = torch.Generator().manual_seed(2)
+    named = {}
+    if reads_auxiliary(built):
+        named["auxiliary"] = torch.randn(batch, num_classes, *size, generator=generator)
+    if reads_image(built):
+        named["image"] = torch.randn(batch, 3, *(8 * side for side in size), generator=generator)
+    return named
 
 
 ATTENDING = [name for name in heads() if is_attending(name)]

@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from ocnet_pl.build import build_network
 from ocnet_pl.config.compose import compose
 from ocnet_pl.loss.cross_entropy import CrossEntropy
+from ocnet_pl.model import whole_image_attention
 from ocnet_pl.model.attention import attend
-from ocnet_pl.model.head import danet, upernet
+from ocnet_pl.model.head import upernet
 from ocnet_pl.model.head.danet import ChannelAttention, DANet, PositionAttention
 from ocnet_pl.model.head.upernet import UPerNet
 from ocnet_pl.model.layers import conv_norm_act
@@ -264,7 +265,7 @@ def test_a_smoothed_running_sum_would_be_seen(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_scaled_similarities_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(danet, "attend", lambda query, key, value, scale: attend(query, key, value))
+    monkeypatch.setattr(whole_image_attention, "attend", lambda query, key, value, scale: attend(query, key, value))
     assert max(distances("danet", training=False)) > SEEN
 
 

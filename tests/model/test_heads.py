@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from head_configs import CLASSES, head, maps
+from head_configs import CLASSES, head, maps, named_inputs
 from torch import Tensor, nn
 
 from ocnet_pl.config.compose import compose, heads
-from ocnet_pl.model.contract import Supervised, ends_in_logits, reads_auxiliary
+from ocnet_pl.model.contract import Supervised, ends_in_logits
 
 Weights = dict[str, Tensor]
 
@@ -138,7 +138,7 @@ def test_head_keeps_the_contract(name: str, in_channels: int) -> None:
     """Any number of channels, and the width that it announces."""
     built = head(name, in_channels).eval()
     inputs = maps(built, (9, 13), in_channels)
-    named = {"auxiliary": torch.randn(2, 5, 9, 13)} if reads_auxiliary(built) else {}
+    named = named_inputs(built, (9, 13))
     width = 5 if ends_in_logits(built) else built.out_channels
     with torch.no_grad():
         assert built(*inputs, **named).shape[:2] == (2, width)
@@ -148,10 +148,10 @@ def test_head_keeps_the_contract(name: str, in_channels: int) -> None:
 def test_supervised_gives_the_map_of_forward(name: str) -> None:
     built = head(name).eval()
     assert isinstance(built, Supervised)
-    inputs = maps(built, (9, 13))
+    inputs, named = maps(built, (9, 13)), named_inputs(built, (9, 13))
     with torch.no_grad():
-        features, extras = built.supervised(*inputs)
-        torch.testing.assert_close(features, built(*inputs))
+        features, extras = built.supervised(*inputs, **named)
+        torch.testing.assert_close(features, built(*inputs, **named))
     assert extras
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from ocnet_pl.build import build_network
 from ocnet_pl.config.compose import compose
+from ocnet_pl.dataset.cityscapes import Cityscapes
 from ocnet_pl.model.contract import Attending, Supervised, head_levels
 
 PAGE = Path(__file__).parents[2] / "docs" / "heads.md"
@@ -20,7 +21,7 @@ ROWS = [
 def test_the_table_of_heads_is_true(row: list[str]) -> None:
     label, option, reads, parameters, auxiliary, losses, attention, _ = row
     config = compose(f"model/head={option.strip('`')}", "model/backbone=resnet101", "model.backbone.pretrained=false")
-    network = build_network(config, 19, auxiliary=False)
+    network = build_network(config, 19, auxiliary=False, class_tree=Cityscapes.class_tree)
     assert config.model.head.label == label
     parts = (network.head, network.classifier)
     assert f"{sum(p.numel() for part in parts for p in part.parameters()) / 1e6:.1f}" == parameters

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from head_configs import ATTENDING
+from head_configs import ATTENDING, tree
 from head_configs import head as head_of
 from test_heads import randomize
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ def network(head: str, *overrides: str) -> Predictor:
         "model.auxiliary_channels=4",
         *overrides,
     )
-    built = build_network(config, 5)
+    built = build_network(config, 5, class_tree=tree(5))
     randomize(built.head)
     return Predictor(built)
 

@@ -8,12 +8,11 @@ from golden_systems import golden_file
 from torch import Tensor
 
 from ocnet_pl.dataset.lip import LIP
-from ocnet_pl.model.edges import class_edges
+from ocnet_pl.model.edges import neighbour_edges
 from ocnet_pl.model.heatmaps import aligned_cells, centred_cells, gaussian_maps, with_background
 from ocnet_pl.model.structure import BODY, PEAK, region_centres, structure_distance
 
 MULA = golden_file("mula_pose_target")
-CE2P = golden_file("ce2p_losses")
 STRUCTURE = golden_file("structure_losses")
 SSL_JOINTS = {"label": STRUCTURE["label"], "prediction": STRUCTURE["logits"].argmax(1)}
 
@@ -98,15 +97,7 @@ def test_joints_of_special_labels() -> None:
     assert torch.equal(region_centres(label.long()).nan_to_num(9), whole.nan_to_num(9))
 
 
-def test_edges_are_those_of_ce2p() -> None:
-    for width, name in ((1, "edge_undilated"), (3, "edge")):
-        assert torch.equal(class_edges(CE2P["label"], width), CE2P[name].long())
-        assert torch.equal(class_edges(CE2P["label"].long(), width), CE2P[name].long())
-    assert not torch.equal(class_edges(CE2P["label"].roll(1, 1)), CE2P["edge"].long())
-    assert not torch.equal(class_edges(CE2P["label"].where(CE2P["label"] != 255, 0)), CE2P["edge"].long())
-
-
 def test_labels_without_edges() -> None:
     label = torch.full((1, 6, 7), 3, dtype=torch.uint8)
     label[:, :, 4:] = 255
-    assert not class_edges(label).any()
+    assert not neighbour_edges(label).any()

@@ -5,13 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import TINY, Main, spawn
 
+from ocnet_pl.config.compose import compose
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.process import EXIT_STOPPED
 from ocnet_pl.record.context import ContextMeasure
@@ -19,9 +22,48 @@ from ocnet_pl.record.costs import read_costs
 from ocnet_pl.record.directory import RunDirectory
 from ocnet_pl.record.result import Result
 
-TERMS = {"danet": {"main", "position", "channel"}, "upernet": {"main"}}
+TERMS = {
+    "aaf": {"main", "affinity"},
+    "bisenet": {"main", "context16", "context8"},
+    "ccnet": {"main"},
+    "danet": {"main", "position", "channel"},
+    "denseaspp": {"main"},
+    "depthseg": {"main", "loop0", "loop1"},
+    "dfn": {"main", *(f"smooth{one}" for one in (1, 2, 3)), *(f"border{one}" for one in (1, 2, 3, 4))},
+    "dsspn": {"main", "neurons"},
+    "duc": {"main"},
+    "encnet": {"main", "presence"},
+    "isa": {"main"},
+    "non_local": {"main"},
+    "ocr": {"main"},
+    "psanet": {"main"},
+    "refinenet": {"main"},
+    "sac": {"main"},
+    "upernet": {"main"},
+}
 """Loss terms of each system; the auxiliary loss is added where its weight is set."""
 SYSTEMS = sorted(TERMS)
+MAPLESS = {"danet", "isa", "non_local", "ocr"}
+"""Systems that have attention on fused kernels."""
+SHOWN = {
+    "ccnet": ["criss-cross, 2 passes"],
+    "danet": ["position attention"],
+    "isa": ["interlaced, 8x8"],
+    "non_local": ["whole image"],
+    "ocr": ["object regions"],
+    "psanet": ["collect", "distribute"],
+}
+"""Systems that have attention to show, and the names of its maps."""
+
+
+def chosen(system: str, scenes: Sequence[str] = TINY) -> list[str]:
+    """A training of seconds; a head that ends in logits has no width."""
+    head = f"model/head={system}"
+    wide = "out_channels" in compose(head).model.head
+    return [option for option in scenes if wide or not option.startswith("model.head.out_channels")] + [head]
+
+
+LABELS = {compose(f"model/head={head}").model.head.label for head in SYSTEMS}
 
 
 def run_of(name: str, head: str) -> RunDirectory:
@@ -41,7 +83,7 @@ def assert_same(head: str, *names: str) -> None:
 def test_a_resumed_run_is_bit_for_bit_the_same(
     head: str, extra: tuple[str, ...], workplace: Path, call: Main, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = (*TINY, f"model/head={head}", *extra)
+    command = (*chosen(head), *extra)
     assert call("train", *command, "name=whole") == 0
     usual = SegmentationModule.training_step
 
@@ -55,12 +97,17 @@ def test_a_resumed_run_is_bit_for_bit_the_same(
         assert call("train", *command, "name=stopped") == EXIT_STOPPED
     assert call("train", *command, "name=stopped") == 0
     assert_same(head, "whole", "stopped")
+    whole, stopped = (torch.load(run_of(name, head).last_checkpoint) for name in ("whole", "stopped"))
+    assert whole["state_dict"].keys() == stopped["state_dict"].keys()
+    assert all(torch.equal(whole["state_dict"][key], tensor) for key, tensor in stopped["state_dict"].items())
+    if learned := [tensor for key, tensor in whole["state_dict"].items() if key.startswith("additional_losses.")]:
+        assert all(tensor.any() for tensor in learned), "weights of a loss start at 0"
 
 
 @pytest.mark.parametrize("auxiliary", [0, 0.4])
 @pytest.mark.parametrize("head", SYSTEMS)
 def test_the_loss_is_the_sum_of_its_logged_terms(head: str, auxiliary: float, workplace: Path, call: Main) -> None:
-    assert call("train", *TINY, f"model/head={head}", f"loss.auxiliary_weight={auxiliary}") == 0
+    assert call("train", *chosen(head), f"loss.auxiliary_weight={auxiliary}") == 0
     curves = Result.read(run_of("runs", head).result).curves
     terms = TERMS[head] | ({"auxiliary"} if auxiliary else set())
     assert {name.removeprefix("train/") for name in curves if name.startswith("train/")} == terms | {"loss"}
@@ -72,7 +119,7 @@ def test_the_loss_is_the_sum_of_its_logged_terms(head: str, auxiliary: float, wo
 @pytest.mark.slow
 @pytest.mark.parametrize("head", SYSTEMS)
 def test_two_processes_stop_and_resume(head: str, workplace: Path) -> None:
-    command = [*TINY, f"model/head={head}", "trainer=ddp_cpu", "schedule.max_steps=30"]
+    command = [*chosen(head), "trainer=ddp_cpu", "schedule.max_steps=30"]
     done = spawn("train", *command, "name=whole", cwd=workplace)
     assert done.returncode == 0, done.stderr
     process = subprocess.Popen(
@@ -98,24 +145,27 @@ def test_systems_are_profiled(workplace: Path, call: Main) -> None:
     fast = ("--backbone", "tiny", "--size", "64", "--repeats", "1", "--device", "cpu", "--classes", "5")
     assert call("profile", *fast, "--heads", *SYSTEMS, "--explicit-attention") == 0
     costs = {(cost.head, cost.attention): cost for cost in read_costs(workplace / "outputs" / "profile.csv")}
-    assert set(costs) == {("danet", "mapless"), ("danet", "explicit"), ("upernet", "")}
-    assert costs["danet", "mapless"].multiply_adds == costs["danet", "explicit"].multiply_adds
-    assert {cost.label for cost in costs.values()} == {"DANet", "UPerNet"}
+    both = {(head, attention) for head in MAPLESS for attention in ("mapless", "explicit")}
+    assert set(costs) == both | {(head, "") for head in SYSTEMS if head not in MAPLESS}
+    assert all(costs[head, "mapless"].multiply_adds == costs[head, "explicit"].multiply_adds for head in MAPLESS)
+    assert {cost.label for cost in costs.values()} == LABELS
     assert all(cost.forward_ms and cost.train_step_ms for cost in costs.values())
 
 
 def test_systems_are_explored_and_reported(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
     for head in SYSTEMS:
-        assert call("train", *TINY, f"model/head={head}", "schedule.max_steps=1") == 0
+        assert call("train", *chosen(head), "schedule.max_steps=1") == 0
     paths = {head: str(run_of("runs", head).last_checkpoint) for head in SYSTEMS}
     capsys.readouterr()
     assert call("explore", "measure", *paths.values(), "--pixels", "2", "--device", "cpu") == 0
     assert f"{paths['upernet']}: UPerNet: " in capsys.readouterr().out, "it has no attention to measure"
-    measure = ContextMeasure.read(run_of("runs", "danet").path / "context-last-val.json")
-    assert [(one.name, one.reach) for one in measure.maps] == [("position attention", 1.0)]
-    assert call("explore", "figure", paths["danet"], "--out", "maps.png", "--device", "cpu") == 0
+    for head, names in SHOWN.items():
+        measure = ContextMeasure.read(run_of("runs", head).path / "context-last-val.json")
+        assert [(one.name, one.reach) for one in measure.maps] == [(name, 1.0) for name in names]
+    shown = [paths[head] for head in SHOWN]
+    assert call("explore", "figure", *shown, "--out", "maps.png", "--device", "cpu") == 0
     assert Path("maps.png").is_file()
 
     assert call("report", "outputs/runs") == 0
     table = Path("outputs/runs/table.md").read_text()
-    assert {"DANet", "UPerNet"} <= {cell.strip() for cell in table.split("|")}
+    assert {cell.strip() for cell in table.split("|")} >= LABELS

@@ -65,7 +65,7 @@ def assert_predicts_the_same(checkpoint: Path, network: authors_network.Network,
     converted = ocnet_pl.load(checkpoint).network
     with torch.no_grad():
         auxiliary, main = network(authors_network.fed(image, how))
-        ours, our_auxiliary, _ = converted.supervised(image)
+        ours, our_auxiliary = converted.supervised(image)[:2]
         assert_same(ours, main)
         assert_same(our_auxiliary, auxiliary)
         assert_same(converted(image), main)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from ocnet_pl.arguments import Name, Positive, checked
 from ocnet_pl.dataset.data_module import SegmentationDataModule
-from ocnet_pl.dataset.labels import decoding_table
+from ocnet_pl.dataset.labels import decoding_table, grouped
 from ocnet_pl.dataset.listing import files_below
 from ocnet_pl.dataset.reading import Bytes, Pair, read_size
 from ocnet_pl.dataset.transforms import ResizeShortSide
@@ -43,6 +43,8 @@ class ADE20K(SegmentationDataModule):
     classes: tuple[str, ...] = tuple(row["name"] for row in _CLASSES)
     palette: Bytes = np.array([[row[channel] for channel in ("red", "green", "blue")] for row in _CLASSES], np.uint8)
     table: Bytes = decoding_table({0: IGNORE, **{int(row["id"]): int(row["id"]) - 1 for row in _CLASSES}})
+    # The benchmark has no groups: those of ade20k_classes.csv are ours, made by meaning.
+    class_tree: Mapping[str, Sequence[int]] | None = MappingProxyType(grouped([row["group"] for row in _CLASSES]))
     published_counts: Mapping[str, int] = MappingProxyType({"train": 20210, "val": 2000, "test": 3352})
     pad_multiple = 8
     absent_classes: Absent = "zero"  # the benchmark's utils_eval.py

@@ -1,6 +1,6 @@
 """Your own images and masks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +36,7 @@ class Folder(SegmentationDataModule):
         ids: stored id of every class; None: 0, 1, ...
         ignore_id: stored id to ignore; 255 is always ignored, unless it is a class.
         mirror_pairs: pairs of class names that a horizontal flip exchanges, (left, right).
+        class_tree: names of the classes in each group, by the group's name, for heads with a hierarchy of classes.
         settings: arguments of `SegmentationDataModule`.
     """
 
@@ -51,6 +52,7 @@ class Folder(SegmentationDataModule):
         ids: Sequence[Byte] | None = None,
         ignore_id: Byte | None = None,
         mirror_pairs: Sequence[Annotated[Sequence[str], Field(min_length=2, max_length=2)]] = (),
+        class_tree: Mapping[str, Sequence[str]] | None = None,
         **settings: Any,
     ) -> None:
         self.classes = tuple(classes)
@@ -64,6 +66,7 @@ class Folder(SegmentationDataModule):
         self.table = _table(stored, ignore_id)
         self.palette = _default_palette(len(self.classes)) if palette is None else _palette(palette, len(self.classes))
         self.mirror_pairs = _pairs(mirror_pairs, self.classes)
+        self.class_tree = None if class_tree is None else _tree(class_tree, self.classes)
         super().__init__(root, **settings)
         self.images = images
         self.masks = masks
@@ -153,3 +156,11 @@ def _pairs(named: Sequence[Sequence[str]], classes: Sequence[str]) -> tuple[tupl
             "mirror_pairs", named, "pairs of two different classes, [left,right], each class in one pair at most"
         )
     return tuple((classes.index(left), classes.index(right)) for left, right in named)
+
+
+def _tree(named: Mapping[str, Sequence[str]], classes: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    names = [name for group in named.values() for name in group]
+    if sorted(names) != sorted(classes) or not all(named.values()):
+        odd = sorted({*names} ^ {*classes}) or sorted({name for name in names if names.count(name) > 1}) or ["none"]
+        raise refuse("class_tree", dict(named), f"each class in one group, and no group empty; see {', '.join(odd)}")
+    return {group: tuple(classes.index(name) for name in members) for group, members in named.items()}

@@ -29,6 +29,8 @@ class LabelledImages(ABC):
     """Weights of the loss, in the order of the classes."""
     mirror_pairs: tuple[tuple[int, int], ...] = ()
     """Train ids that a horizontal flip must exchange."""
+    class_tree: Mapping[str, Sequence[int]] | None = None
+    """Train ids of each group of classes, by its name, for heads with a hierarchy; every class is in one group."""
     published_counts: Mapping[str, int] = MappingProxyType({})
     """Published number of images of every split."""
     absent_classes: Absent = "skip"

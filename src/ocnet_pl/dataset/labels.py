@@ -43,3 +43,11 @@ def mirroring_table(table: Bytes, mirror_pairs: Sequence[tuple[int, int]]) -> By
     for left, right in mirror_pairs:
         mirroring[table == left], mirroring[table == right] = encoding[right], encoding[left]
     return mirroring
+
+
+def grouped(groups: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Group of each class, in the order of the train ids -> train ids of each group, in the order of appearance."""
+    return {
+        name: tuple(train_id for train_id, group in enumerate(groups) if group == name)
+        for name in dict.fromkeys(groups)
+    }

@@ -11,7 +11,7 @@ import numpy as np
 from ocnet_pl import resizing
 from ocnet_pl.arguments import Name, Size, checked
 from ocnet_pl.dataset.data_module import SegmentationDataModule
-from ocnet_pl.dataset.labels import decoding_table
+from ocnet_pl.dataset.labels import decoding_table, grouped
 from ocnet_pl.dataset.listing import read_list
 from ocnet_pl.dataset.poses import PoseFiles
 from ocnet_pl.dataset.reading import Bytes, Pair
@@ -30,6 +30,19 @@ _CLASSES = {
     "Skirt": (0, 128, 0), "Face": (0, 0, 255), "Left-arm": (51, 170, 221), "Right-arm": (0, 255, 255),
     "Left-leg": (85, 255, 170), "Right-leg": (170, 255, 85), "Left-shoe": (255, 255, 0), "Right-shoe": (255, 170, 0),
 }  # fmt: skip
+
+
+# Ours, by part of the body: LIP has no groups.
+_GROUPS = {
+    "background": ("Background",),
+    "head": ("Hat", "Hair", "Sunglasses", "Face"),
+    "upper body": ("Upper-clothes", "Dress", "Coat", "Jumpsuits", "Scarf"),
+    "lower body": ("Pants", "Skirt"),
+    "arm": ("Glove", "Left-arm", "Right-arm"),
+    "leg": ("Left-leg", "Right-leg"),
+    "foot": ("Socks", "Left-shoe", "Right-shoe"),
+}
+_GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names}
 
 
 class LIP(SegmentationDataModule):
@@ -52,6 +65,7 @@ class LIP(SegmentationDataModule):
     classes: tuple[str, ...] = tuple(_CLASSES)
     palette: Bytes = np.array(list(_CLASSES.values()), np.uint8)
     mirror_pairs: tuple[tuple[int, int], ...] = ((14, 15), (16, 17), (18, 19))
+    class_tree: Mapping[str, Sequence[int]] | None = MappingProxyType(grouped([_GROUP_OF[name] for name in _CLASSES]))
     table: Bytes = decoding_table({train_id: train_id for train_id in range(len(_CLASSES))})
     published_counts: Mapping[str, int] = MappingProxyType({"train": 30462, "val": 10000, "test": 10000})
 

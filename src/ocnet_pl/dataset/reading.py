@@ -68,6 +68,23 @@ def read_pair(pair: Pair, table: Bytes) -> tuple[Bytes, Bytes]:
     return image, label
 
 
+def read_16_bit(path: Path) -> NDArray[np.uint16]:
+    """PNG with one channel of 16 bits, e.g. disparities -> its values (H, W).
+
+    Raises:
+        UserError: another kind of file, or a damaged one.
+    """
+    encoded = content(path)
+    refuse_damaged_png(path, encoded)
+    with _damage_reported(path):
+        image = open_image(path, io.BytesIO(encoded))
+        bits = bits_per_sample(image)
+        if image.format != "PNG" or bits != 16 or image.mode not in ("I;16", "I"):
+            kind = f"{image.format} of mode {image.mode} with {bits} bits per sample"
+            raise UserError(f"{path}: {kind}, expected a PNG with one channel of 16 bits; copy the original file")
+        return np.asarray(pillow(image)).astype(np.uint16)
+
+
 def read_size(path: Path) -> tuple[int, int]:
     """(height, width) of an image, from its header alone."""
     with readable_os_errors(path), path.open("rb") as file:

@@ -92,7 +92,7 @@ def read_targets(targets: Targets, pair: Pair, label: Bytes, table: Bytes) -> di
     Raises:
         UserError: a target that cannot be read, or has another size, type or number that is not finite.
     """
-    read = {name: _read(name, target, pair, label.shape) for name, target in targets.items()}
+    read = {name: read_target(name, target, pair, label.shape) for name, target in targets.items()}
     if COVERED in albumentations_kinds(targets):
         read[COVERED] = np.full(label.shape, _source_id(table), np.uint8)
     return read
@@ -137,7 +137,12 @@ def read_keypoints(name: str, target: Target, pair: Pair) -> NDArray[np.float32]
     return _finite(name, np.where(points[:, 2:] == 0, np.float32(0), points), pair)
 
 
-def _read(name: str, target: Target, pair: Pair, size: tuple[int, ...]) -> Array:
+def read_target(name: str, target: Target, pair: Pair, size: tuple[int, ...]) -> Array:
+    """Read one target of an image whose label has a size (H, W).
+
+    Raises:
+        UserError: it cannot be read, or has another size, type or number that is not finite.
+    """
     if target.kind == "keypoints":
         return visible_points(read_keypoints(name, target, pair), size)
     array = _given(name, target, pair)

@@ -50,8 +50,8 @@ def explicit_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) 
 
 
 def attention_rows(query: Tensor, key: Tensor, scale: float | None = None) -> Tensor:
-    """Rows of the map, softmax(scale q k^T). (P, d) and (M, d) -> (P, M)."""
-    return (query @ key.T * (key.shape[-1] ** -0.5 if scale is None else scale)).softmax(-1)
+    """Rows of the map, softmax(scale q k^T). (..., P, d) and (..., M, d) -> (..., P, M)."""
+    return (query @ key.mT * (key.shape[-1] ** -0.5 if scale is None else scale)).softmax(-1)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ocnet_pl.arguments import ArgumentError
+from ocnet_pl.model.scale_adaptive import ScaleAdaptiveConv2d
 from ocnet_pl.resizing import Size
 
 
@@ -26,6 +27,8 @@ def create_backbone(
     levels: Sequence[int] = (-2, -1),
     output_stride: int = 8,
     dilate_first_block: bool = True,
+    block_dilations: Mapping[str, Sequence[int]] | None = None,
+    scale_adaptive: Sequence[str] | None = None,
     ceil_mode: bool = True,
     grad_checkpointing: bool = False,
     **timm_arguments: Any,
@@ -42,13 +45,54 @@ def create_backbone(
         output_stride: stride of the last stage: 8 (the paper), 16 or 32.
         dilate_first_block: dilate the first block of a dilated stage like the others (authors' code); timm gives it the
             dilation of the previous stage. ResNets only.
+        block_dilations: dilations of the blocks of a stage, by its name (`layer3`, `layer4`), in place of one for all;
+            a list that is too short begins again. ResNets only.
+        scale_adaptive: stages whose 3x3 convolutions choose their dilation at every position (`scale_adaptive.py`).
+            ResNets only.
         ceil_mode: round sizes up in the stem's max-pool (authors' code): 1024x2048 gives 129x257, not 128x256.
             ResNets only.
         grad_checkpointing: recompute activations in the backward pass: less memory, more time.
         timm_arguments: passed on to `timm.create_model`.
 
     Raises:
-        ArgumentError: unknown name, impossible stride, or weights that cannot be loaded.
+        ArgumentError: unknown name, impossible stride, missing stage, or weights that cannot be loaded.
+    """
+    try:
+        backbone = timm_stages(
+            model_name,
+            pretrained=pretrained,
+            weights=weights,
+            levels=levels,
+            output_stride=output_stride,
+            **timm_arguments,
+        )
+    except (AssertionError, TypeError) as error:  # timm raises either for a stride that it cannot build
+        raise ArgumentError(
+            f"output_stride={output_stride}: timm cannot build {model_name} at this stride "
+            f"({str(error) or 'use 8, 16 or 32'})"
+        ) from error
+    _require_stride(backbone, model_name, output_stride)
+    if dilate_first_block:
+        _dilate_first_blocks(backbone, output_stride)
+    for name, dilations in (block_dilations or {}).items():
+        _dilate_blocks(_stage(backbone, name, f"block_dilations.{name}: {model_name}"), name, dilations)
+    for name in scale_adaptive or ():
+        _adapt_scales(_stage(backbone, name, f"scale_adaptive=[{name}]: {model_name}"))
+    stem_pool = getattr(backbone, "maxpool", None)
+    if ceil_mode and isinstance(stem_pool, nn.MaxPool2d):
+        stem_pool.ceil_mode = True
+    if grad_checkpointing:
+        recompute_activations(backbone)
+    return backbone
+
+
+def timm_stages(
+    model_name: str, *, pretrained: bool, weights: str | None, levels: Sequence[int], **timm_arguments: Any
+) -> nn.Module:
+    """timm network that returns its stages, with the weights that are asked for; arguments as for `create_backbone`.
+
+    Raises:
+        ArgumentError: unknown name, or weights that cannot be loaded.
     """
     if weights is not None and not Path(weights).is_file():
         raise ArgumentError(f"weights={weights}: no such file; give a file of ImageNet weights or leave it null")
@@ -65,7 +109,6 @@ def create_backbone(
                 pretrained=pretrained or weights is not None,
                 features_only=True,
                 out_indices=tuple(levels),
-                output_stride=output_stride,
                 **timm_arguments,
             )
     except (OSError, RuntimeError) as error:
@@ -76,21 +119,13 @@ def create_backbone(
             f"pretrained: ImageNet weights of {model_name} cannot be loaded ({reason}): connect once so that timm can "
             "cache them, or give a local file with weights=FILE, or train from scratch with pretrained=false"
         ) from error
-    except (AssertionError, TypeError) as error:  # timm raises either for a stride that it cannot build
-        raise ArgumentError(
-            f"output_stride={output_stride}: timm cannot build {model_name} at this stride "
-            f"({str(error) or 'use 8, 16 or 32'})"
-        ) from error
-    _require_stride(backbone, model_name, output_stride)
-    if dilate_first_block:
-        _dilate_first_blocks(backbone, output_stride)
-    stem_pool = getattr(backbone, "maxpool", None)
-    if ceil_mode and isinstance(stem_pool, nn.MaxPool2d):
-        stem_pool.ceil_mode = True
-    if grad_checkpointing:
-        backbone.set_grad_checkpointing(True)  # type: ignore[operator]
-        _count_statistics_once(backbone)
     return backbone
+
+
+def recompute_activations(backbone: nn.Module) -> None:
+    """Switch on gradient checkpointing, which leaves the running statistics as they are without it."""
+    backbone.set_grad_checkpointing(True)  # type: ignore[operator]
+    _count_statistics_once(backbone)
 
 
 def map_size(backbone: nn.Module, crop_size: Sequence[int] | None) -> Size | None:
@@ -164,6 +199,41 @@ def _dilate_first_blocks(backbone: nn.Module, output_stride: int) -> None:
     """Set the dilation of every 3x3 convolution of a dilated ResNet stage to that of the stage: 2, then 4."""
     stages = {8: {"layer3": 2, "layer4": 4}, 16: {"layer4": 2}}.get(output_stride, {})
     for name, dilation in stages.items():
-        for conv in getattr(backbone, name, nn.Module()).modules():
-            if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
-                conv.dilation = conv.padding = (dilation, dilation)
+        _dilate(getattr(backbone, name, nn.Module()), dilation)
+
+
+def _dilate_blocks(stage: nn.Sequential, name: str, dilations: Sequence[int]) -> None:
+    """Give the blocks of a stage their dilations, from the first again where the list is too short."""
+    if not dilations:
+        raise ArgumentError(f"block_dilations.{name}=[]: expected at least one dilation")
+    for index, block in enumerate(stage):
+        _dilate(block, dilations[index % len(dilations)])
+
+
+def _adapt_scales(stage: nn.Sequential) -> None:
+    """Replace the 3x3 convolutions of a stage by scale-adaptive ones."""
+    for block in stage:
+        for place, conv in _convolutions(block):
+            block.set_submodule(place, ScaleAdaptiveConv2d(conv))
+
+
+def _dilate(part: nn.Module, dilation: int) -> None:
+    for _, conv in _convolutions(part):
+        conv.dilation = conv.padding = (dilation, dilation)
+
+
+def _convolutions(part: nn.Module) -> list[tuple[str, nn.Conv2d]]:
+    """3x3 convolutions of a network, with their names."""
+    return [(n, m) for n, m in part.named_modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
+
+
+def _stage(backbone: nn.Module, name: str, subject: str) -> nn.Sequential:
+    """Stage of a ResNet by its name.
+
+    Raises:
+        ArgumentError: the network has no such stage; the message begins with the subject.
+    """
+    stage = getattr(backbone, name, None)
+    if not name.startswith("layer") or not isinstance(stage, nn.Sequential):
+        raise ArgumentError(f"{subject} has no stage {name}; use a ResNet, whose stages are layer1 to layer4")
+    return stage

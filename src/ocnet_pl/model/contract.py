@@ -1,6 +1,6 @@
 """Contracts between the network and its parts: heads, outputs that only training uses, attention that can be shown."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -10,6 +10,9 @@ from ocnet_pl.resizing import Size
 Batch = Mapping[str, Tensor]
 """`image` (B, 3, H, W) uint8; `label` (B, H, W) uint8, 255 is ignored; `index` (B,), the image's index in the set; and
 the targets that a data set adds, by name."""
+
+ClassTree = Mapping[str, Sequence[int]]
+"""Train ids of each group of classes, by the group's name; every class is in one group."""
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """(logits (B, K, H, W), labels (B, H, W)) -> scalar."""
@@ -22,11 +25,13 @@ class Outputs(NamedTuple):
         logits: (B, num_classes, H, W).
         auxiliary: logits of the auxiliary classifier, of the same shape; None without that classifier.
         extras: outputs of the head that only its losses read.
+        map_logits: logits of the classifier at the size of its own map, (B, num_classes, h, w).
     """
 
     logits: Tensor
     auxiliary: Tensor | None
     extras: Mapping[str, Tensor]
+    map_logits: Tensor
 
 
 class Head(Protocol):
@@ -36,12 +41,14 @@ class Head(Protocol):
 
     * `in_channels`: channels of the map that the head reads; a tuple if it reads several maps;
     * `num_classes`: number of classes;
-    * `map_size`: (h, w) of the last map on training crops; None where images are not cropped.
+    * `map_size`: (h, w) of the last map on training crops; None where images are not cropped;
+    * `class_tree`: groups of the data set's classes; a data set without them is refused.
 
     Attributes (all but the first have a default):
         out_channels: channels of the map that `forward` returns; the network's classifier reads it.
         levels: stages of the backbone that the head reads, counted from the last, which is -1.
         reads_auxiliary: `forward` also receives `auxiliary=`, the auxiliary classifier's logits (B, K, h, w).
+        reads_image: `forward` also receives `image=`, the normalised image (B, 3, H, W) that the backbone reads.
         ends_in_logits: `forward` returns logits; the network has no classifier.
         needed_targets: targets that its losses read from every batch; training on a data set without them is refused.
     """
@@ -49,6 +56,7 @@ class Head(Protocol):
     out_channels: int
     levels: ClassVar[tuple[int, ...]] = (-1,)
     reads_auxiliary: ClassVar[bool] = False
+    reads_image: ClassVar[bool] = False
     ends_in_logits: ClassVar[bool] = False
     needed_targets: ClassVar[tuple[str, ...]] = ()
 
@@ -66,6 +74,11 @@ def reads_auxiliary(head: object) -> bool:
     return bool(getattr(head, "reads_auxiliary", False))
 
 
+def reads_image(head: object) -> bool:
+    """True for a head that reads the normalised image."""
+    return bool(getattr(head, "reads_image", False))
+
+
 def ends_in_logits(head: object) -> bool:
     """True for a head that returns logits."""
     return bool(getattr(head, "ends_in_logits", False))
@@ -76,6 +89,30 @@ def needed_targets(head: object) -> tuple[str, ...]:
     return tuple(getattr(head, "needed_targets", ()))
 
 
+class AdditionalLoss(Protocol):
+    """Further loss of the classifier, an `nn.Module`: logits (B, K, h, w), labels (B, h, w) -> weighted scalar.
+
+    Its parameters are optimised with the learning rate of the backbone and without weight decay, and are saved and
+    resumed with the run. Each needs a gradient in every step (see `Supervised`).
+
+    Attributes (both have a default):
+        at_map_size: the loss reads the logits at the size of the classifier's own map, with labels subsampled to that
+            size; otherwise logits at the size of the labels.
+        progress: steps done, as a share of all steps; set before each step on a loss that has this attribute.
+    """
+
+    at_map_size: ClassVar[bool] = False
+    progress: float
+
+    def __call__(self, logits: Tensor, label: Tensor) -> Tensor:
+        """The loss, with its weight."""
+
+
+def at_map_size(loss: object) -> bool:
+    """True for a loss that reads the logits at the size of the classifier's own map."""
+    return bool(getattr(loss, "at_map_size", False))
+
+
 @runtime_checkable
 class Supervised(Protocol):
     """Head with outputs that only training uses.
@@ -84,8 +121,8 @@ class Supervised(Protocol):
     labelled pixel is multiplied by 0, not left out.
     """
 
-    def supervised(self, *maps: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Map of `forward`, and the extra outputs by name."""
+    def supervised(self, *maps: Tensor, **named: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Map of `forward`, and the extra outputs by name; the arguments are those of `forward`."""
 
     def losses(self, extras: Mapping[str, Tensor], batch: Batch, criterion: Criterion) -> dict[str, Tensor]:
         """Weighted loss terms by name; `criterion` is the configured loss of auxiliary classifiers."""
@@ -113,5 +150,8 @@ class Attention(Protocol):
 class Attending(Protocol):
     """Head whose attention can be shown, of whatever kind."""
 
-    def attended(self, *maps: Tensor) -> list[tuple[Attention, Tensor]]:
-        """Attention maps in the order in which they are shown, each with the features that it receives in `forward`."""
+    def attended(self, *maps: Tensor, **named: Tensor) -> list[tuple[Attention, Tensor]]:
+        """Attention maps in the order in which they are shown, each with the features that it receives in `forward`.
+
+        The arguments are those of `forward`.
+        """

@@ -1,34 +1,109 @@
-"""Edges between classes, the target of CE2P's edge branch (CE2P dec670b, `dataset/target_generation.py`)."""
+"""Edges of label maps on their device: targets of systems that learn where classes meet, and their focal loss."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.ops import sigmoid_focal_loss
 
-IGNORED = 255
+from ocnet_pl.metrics import IGNORE
+from ocnet_pl.model.layers import without_autocast
+
+_SMOOTH = (1, 6, 15, 20, 15, 6, 1)
+_DERIVE = (-1, -4, -5, 0, 5, 4, 1)
+"""Sobel's operator of size 7."""
+_SCALE = 1 / 16
+"""Factor of the gradients, by which OpenCV's Canny also lowers its thresholds at size 7."""
+_STEEP, _FLAT = 13573 / 2**15, 13573 / 2**15 + 2
+"""Tangents of 22.5 and 67.5 degrees in OpenCV's fixed-point numbers."""
 
 
-def class_edges(label: Tensor, width: int = 3) -> Tensor:
-    """Mark pixels at edges between classes; a pair with an ignored pixel is no edge.
+def neighbour_edges(label: Tensor) -> Tensor:
+    """Pixels whose class differs from a neighbour's, as in CE2P (arXiv:1809.05996): a line of one pixel on one side.
 
-    The upper, the left and the upper left pixel of a pair of other classes are marked, for the other diagonal the upper
-    right one, but for a vertical pair the lower pixel; then the marks are dilated by a square. So a mirrored label does
-    not always have the mirrored edges, as in the authors' code.
+    A pixel is marked if it differs from the pixel above, to the right, or to the lower right, or if the pixel to its
+    left differs from the one below that. A pair with an ignored pixel marks nothing.
 
     Args:
-        label: train ids (B, H, W), any integer type; 255 is ignored.
-        width: side of the square, odd; 1: no dilation.
+        label: (B, H, W), 255 is ignored.
 
     Returns:
-        (B, H, W) int64, 1 at edges. An ignored pixel is 0 unless the dilation reaches it.
+        Mask (B, H, W).
     """
-    edge = torch.zeros_like(label, dtype=torch.bool)
-    edge[:, 1:] |= _differ(label[:, 1:], label[:, :-1])
-    edge[:, :, :-1] |= _differ(label[:, :, :-1], label[:, :, 1:])
-    edge[:, :-1, :-1] |= _differ(label[:, :-1, :-1], label[:, 1:, 1:])
-    edge[:, :-1, 1:] |= _differ(label[:, :-1, 1:], label[:, 1:, :-1])
-    dilated = F.max_pool2d(edge.float().unsqueeze(1), width, stride=1, padding=width // 2)
-    return dilated.squeeze(1).long()
+    edges = torch.zeros_like(label, dtype=torch.bool)
+    edges[:, 1:] |= _differ(label[:, 1:], label[:, :-1])
+    edges[:, :, :-1] |= _differ(label[:, :, :-1], label[:, :, 1:])
+    edges[:, :-1, :-1] |= _differ(label[:, :-1, :-1], label[:, 1:, 1:])
+    edges[:, :-1, 1:] |= _differ(label[:, :-1, 1:], label[:, 1:, :-1])
+    return edges
 
 
-def _differ(one: Tensor, other: Tensor) -> Tensor:
-    return (one != other) & (one != IGNORED) & (other != IGNORED)
+def canny_edges(label: Tensor) -> Tensor:
+    """Edges of class numbers by Canny's method, as in DFN: OpenCV's `Canny(label, 5, 5, apertureSize=7)`.
+
+    Ignored pixels count as class 0, so that they have edges, too. The two thresholds are one, so there is no
+    hysteresis; every step between two classes exceeds it.
+
+    Args:
+        label: (B, H, W), 255 is ignored.
+
+    Returns:
+        Mask (B, H, W).
+    """
+    image = label.where(label != IGNORE, 0).unsqueeze(1).float()
+    smooth, derive = image.new_tensor(_SMOOTH), image.new_tensor(_DERIVE)
+    kernels = torch.stack([torch.outer(smooth, derive), torch.outer(derive, smooth)]).unsqueeze(1)
+    with without_autocast(image):  # sums of whole numbers below 2^24 are exact
+        gradients = F.conv2d(F.pad(image, (3, 3, 3, 3), mode="replicate"), kernels)
+    across, down = (gradients * _SCALE).round().unbind(1)
+    size = across.abs() + down.abs()
+    neighbours = F.pad(size, (1, 1, 1, 1))
+    height, width = size.shape[-2:]
+
+    def at(y: int, x: int) -> Tensor:
+        return neighbours[:, 1 + y : 1 + y + height, 1 + x : 1 + x + width]
+
+    horizontal = (size > at(0, -1)) & (size >= at(0, 1))
+    vertical = (size > at(-1, 0)) & (size >= at(1, 0))
+    falling = (size > at(-1, -1)) & (size > at(1, 1))
+    rising = (size > at(-1, 1)) & (size > at(1, -1))
+    diagonal = torch.where((across < 0) ^ (down < 0), rising, falling)
+    steep, flat = down.abs() > across.abs() * _FLAT, down.abs() < across.abs() * _STEEP
+    return (size > 0) & torch.where(flat, horizontal, torch.where(steep, vertical, diagonal))
+
+
+def dilated(mask: Tensor, width: int) -> Tensor:
+    """Mask widened by a square of odd width. (B, H, W) -> (B, H, W)."""
+    return F.max_pool2d(mask.float().unsqueeze(1), width, stride=1, padding=width // 2).squeeze(1).bool()
+
+
+def focal_loss(logits: Tensor, edges: Tensor, counted: Tensor, *, gamma: float = 2.0, alpha: float = 0.25) -> Tensor:
+    """Focal loss of edge logits (Lin et al. 2017, arXiv:1708.02002), mean over the counted pixels; 0 without any.
+
+    Args:
+        logits: (B, H, W).
+        edges: mask (B, H, W) of the edges.
+        counted: mask (B, H, W) of the pixels with a loss.
+        gamma: exponent that lowers the loss of easy pixels.
+        alpha: weight of edges; others have 1 - alpha.
+
+    Returns:
+        Scalar.
+    """
+    losses = sigmoid_focal_loss(logits.float(), edges.float(), alpha=alpha, gamma=gamma)
+    return (losses * counted).sum() / counted.sum().clamp_min(1)
+
+
+def released_focal_loss(logits: Tensor, edges: Tensor, counted: Tensor) -> Tensor:
+    """Loss that DFN's code has in place of a focal loss, for comparison only; arguments as in `focal_loss`.
+
+    It puts probabilities where logits belong. Its gradient raises every logit, at edges and elsewhere, and it averages
+    over all pixels.
+    """
+    probability = logits.float().sigmoid()
+    of_edges = 0.25 * (1 - probability).square() * probability * ~edges
+    of_others = 0.75 * probability.square() * F.softplus(-probability)
+    return -((of_edges + of_others) * counted).mean()
+
+
+def _differ(first: Tensor, second: Tensor) -> Tensor:
+    return (first != second) & (first != IGNORE) & (second != IGNORE)

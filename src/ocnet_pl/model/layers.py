@@ -15,6 +15,7 @@ def conv_norm_act(
     out_channels: int,
     kernel_size: int = 1,
     *,
+    stride: int = 1,
     dilation: int = 1,
     bias: bool = True,
     negative_slope: float = 0.01,
@@ -34,6 +35,7 @@ def conv_norm_act(
             in_channels,
             out_channels,
             kernel_size,
+            stride,
             padding=dilation * (kernel_size // 2),
             dilation=dilation,
             bias=bias,
@@ -43,11 +45,51 @@ def conv_norm_act(
     )
 
 
+def two_layer_transform(
+    in_channels: int, out_channels: int, *, bias: bool = True, negative_slope: float = 0.01
+) -> nn.Sequential:
+    """Two 1x1 conv-norm-act, as for query and key in ISA and OCR."""
+    return nn.Sequential(
+        conv_norm_act(in_channels, out_channels, bias=bias, negative_slope=negative_slope),
+        conv_norm_act(out_channels, out_channels, bias=bias, negative_slope=negative_slope),
+    )
+
+
 def upsample(features: Tensor, size: Sequence[int]) -> Tensor:
     """Bilinear upsampling with aligned corners, as in the authors' code. (B, C, h, w) -> (B, C, *size)."""
     if tuple(features.shape[-2:]) == tuple(size):
         return features
     return F.interpolate(features, tuple(size), mode="bilinear", align_corners=True)
+
+
+def tokens(features: Tensor) -> Tensor:
+    """Positions as rows, contiguous, as attention reads them. (B, C, H, W) -> (B, H * W, C)."""
+    return features.flatten(2).transpose(1, 2).contiguous()
+
+
+def image_of(rows: Tensor, size: Sequence[int]) -> Tensor:
+    """The inverse of `tokens`. (B, H * W, C) -> (B, C, H, W)."""
+    return rows.transpose(1, 2).unflatten(2, tuple(size))
+
+
+def subsample(label: Tensor, size: Sequence[int]) -> Tensor:
+    """Nearest label of every position of a smaller map with aligned corners: `label[..., ::8, ::8]` of 769 for 97.
+
+    (B, H, W) -> (B, *size). It is the inverse of `upsample`.
+    """
+    if tuple(label.shape[-2:]) == tuple(size):
+        return label
+    rows, columns = (
+        (2 * torch.arange(target, device=label.device) * (source - 1) + target - 1) // max(1, 2 * (target - 1))
+        for source, target in zip(label.shape[-2:], size, strict=True)
+    )
+    return label[:, rows[:, None], columns]
+
+
+def initialize_he(module: nn.Module) -> None:
+    """Draw the weights of a convolution from He et al.'s normal distribution; for `nn.Module.apply`."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight)
 
 
 def without_autocast(features: Tensor) -> AbstractContextManager[object]:

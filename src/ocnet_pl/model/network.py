@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ocnet_pl.arguments import ArgumentError
-from ocnet_pl.model.contract import Outputs, Supervised, ends_in_logits, head_levels, reads_auxiliary
+from ocnet_pl.model.contract import Outputs, Supervised, ends_in_logits, head_levels, reads_auxiliary, reads_image
 from ocnet_pl.model.layers import Normalize, conv_norm_act, upsample
 
 AUXILIARY_LEVEL = -2
@@ -73,34 +73,37 @@ class Network(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """RGB in 0..255, (B, 3, H, W), bytes or floats -> logits (B, num_classes, H, W)."""
-        maps = self.maps(image)
-        features = self.head(*self._inputs(maps), **self._auxiliary_input(maps))
-        return upsample(self.classifier(features), image.shape[-2:])
+        inputs, named = self.head_inputs(image)
+        return upsample(self.classifier(self.head(*inputs, **named)), image.shape[-2:])
 
     def supervised(self, image: Tensor) -> Outputs:
         """Outputs of a forward pass in training; image as in `forward`."""
-        maps, size = self.maps(image), image.shape[-2:]
-        inputs, named = self._inputs(maps), self._auxiliary_input(maps)
+        size, normalized = image.shape[-2:], self.normalize(image)
+        maps: list[Tensor] = self.backbone(normalized)
+        inputs, named = self._inputs(maps), self._named_inputs(maps, normalized)
         extras: Mapping[str, Tensor] = {}
         if isinstance(self.head, Supervised):
             features, extras = self.head.supervised(*inputs, **named)
         else:
             features = self.head(*inputs, **named)
-        logits = upsample(self.classifier(features), size)
+        map_logits = self.classifier(features)
+        logits = upsample(map_logits, size)
         if self.auxiliary is None:
-            return Outputs(logits, None, extras)
+            return Outputs(logits, None, extras, map_logits)
         # After the head, so that dropout draws in this order.
-        auxiliary = named["auxiliary"] if named else self._auxiliary(maps)
-        return Outputs(logits, upsample(auxiliary, size), extras)
+        auxiliary = named["auxiliary"] if "auxiliary" in named else self._auxiliary(maps)
+        return Outputs(logits, upsample(auxiliary, size), extras, map_logits)
 
     def maps(self, image: Tensor) -> list[Tensor]:
         """Stages `levels` of the backbone. RGB in 0..255, (B, 3, H, W) -> (B, C, h, w) each."""
         maps: list[Tensor] = self.backbone(self.normalize(image))
         return maps
 
-    def head_inputs(self, image: Tensor) -> list[Tensor]:
-        """Maps that the head reads, (B, C, h, w) each."""
-        return self._inputs(self.maps(image))
+    def head_inputs(self, image: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Maps that the head reads, (B, C, h, w) each, and its inputs by name."""
+        normalized = self.normalize(image)
+        maps: list[Tensor] = self.backbone(normalized)
+        return self._inputs(maps), self._named_inputs(maps, normalized)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Parameter groups `backbone` and `head` (everything else), for recipes with two learning rates."""
@@ -118,8 +121,9 @@ class Network(nn.Module):
     def _inputs(self, maps: Sequence[Tensor]) -> list[Tensor]:
         return [maps[self.levels.index(level)] for level in head_levels(self.head)]
 
-    def _auxiliary_input(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
-        return {"auxiliary": self._auxiliary(maps)} if reads_auxiliary(self.head) else {}
+    def _named_inputs(self, maps: Sequence[Tensor], normalized: Tensor) -> dict[str, Tensor]:
+        named = {"auxiliary": self._auxiliary(maps)} if reads_auxiliary(self.head) else {}
+        return named | ({"image": normalized} if reads_image(self.head) else {})
 
     def _auxiliary(self, maps: Sequence[Tensor]) -> Tensor:
         assert self.auxiliary is not None

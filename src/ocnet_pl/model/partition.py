@@ -1,4 +1,4 @@
-"""Partition of feature maps into the cells of Pyramid-OC (paper, section 3.2)."""
+"""Partition of feature maps: the cells of Pyramid-OC (paper, section 3.2), and the interlaced groups of ISA."""
 
 from collections.abc import Iterator
 
@@ -18,6 +18,25 @@ def cell_image(tokens: Tensor, cells: tuple[int, int], size: tuple[int, int]) ->
     height, width = size[0] // rows, size[1] // columns
     grid = tokens.unflatten(1, (height, width)).unflatten(0, (-1, rows, columns))  # B r c h w C
     return grid.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
+
+
+def interlaced_tokens(features: Tensor, interval: tuple[int, int]) -> Tensor:
+    """Tokens of each group, contiguous. (B, C, H, W) -> (B * groups, H * W / groups, C).
+
+    A group holds the positions with the same (y mod rows, x mod columns), for an interval of (rows, columns), which
+    must divide H and W.
+    """
+    rows, columns = interval
+    grid = features.unflatten(3, (-1, columns)).unflatten(2, (-1, rows))  # B C h r w c
+    return grid.permute(0, 3, 5, 2, 4, 1).flatten(3, 4).flatten(0, 2).contiguous()
+
+
+def interlaced_image(tokens: Tensor, interval: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """The inverse of `interlaced_tokens`. (B * groups, H * W / groups, C) -> (B, C, H, W)."""
+    rows, columns = interval
+    height, width = size[0] // rows, size[1] // columns
+    grid = tokens.unflatten(1, (height, width)).unflatten(0, (-1, rows, columns))  # B r c h w C
+    return grid.permute(0, 5, 3, 1, 4, 2).flatten(4, 5).flatten(2, 3)
 
 
 def spans(length: int, cells: int) -> Iterator[tuple[slice, int]]:

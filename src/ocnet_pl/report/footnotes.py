@@ -29,8 +29,8 @@ def remarks(table: Table) -> list[str]:
         lines.append(f"Deviations from {table.protocol_of} ({table.imitates}): {words}.")
     elif table.imitates:
         lines.append(
-            f"No deviations from the protocol of {table.protocol_of} (experiments/paper.yaml); docs/choices.md has what "
-            "it leaves open."
+            f"No deviations from the protocol of {table.protocol_of} (experiments/paper.yaml); docs/choices.md has "
+            "what it leaves open."
         )
     lines += [f"Seeds averaged in one row differ: {words}." for words in table.unlike]
     lines += [f"Rehearsal, not in the table: {run.name} ({'; '.join(run.rehearsal)})." for run in table.rehearsals]
@@ -91,8 +91,8 @@ def _sentences(table: Table) -> Iterator[str]:
         yield f"Test protocols by row: {words}."
     if any(row.own_recipe for row in table.rows):
         yield (
-            f'"{OWN_RECIPE}": number of the authors, in brackets its conditions. Recipe, data, protocol and often backbone '
-            "are others, so it must not be compared with ours."
+            f'"{OWN_RECIPE}": number of the authors, in brackets its conditions. Recipe, data, protocol and often '
+            "backbone are others, so it must not be compared with ours."
         )
     if any(row.context for row in table.rows):
         yield (

@@ -89,7 +89,7 @@ def restore(
             f"{data.title}; leave dataset= out, or give a checkpoint that was trained on it"
         )
     auxiliary = any(name.startswith("auxiliary.") for name in checkpoint.weights)
-    network = build_network(config, len(checkpoint.classes), auxiliary=auxiliary)
+    network = build_network(config, len(data.classes), auxiliary=auxiliary, class_tree=data.class_tree)
     load_weights(network, checkpoint)
     predictor = Predictor(network.to(device or "cpu"), build_protocol(config, data))
     return Restored(checkpoint, predictor, data, config, protocol)

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ocnet_pl.model.attention import attend, attention_rows
 from ocnet_pl.model.contract import Attention, Batch, Criterion
 from ocnet_pl.model.layers import conv_norm_act, upsample, without_autocast
-from ocnet_pl.resizing import Size
+from ocnet_pl.model.whole_image_attention import WholeImageAttention
 
 
-class PositionAttention(nn.Module):
+class PositionAttention(WholeImageAttention):
     """Attention between all positions. (B, C, H, W) -> gamma * attended + input, of the same shape.
 
     Similarities are not scaled. `gamma` is learned and starts at 0.
@@ -24,29 +23,11 @@ class PositionAttention(nn.Module):
     name = "position attention"
 
     def __init__(self, channels: int, key_channels: int) -> None:
-        super().__init__()
-        self.query = nn.Conv2d(channels, key_channels, 1)
-        self.key = nn.Conv2d(channels, key_channels, 1)
-        self.value = nn.Conv2d(channels, channels, 1)
+        super().__init__(channels, key_channels, channels, scale=1.0)
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, features: Tensor) -> Tensor:
-        query, key, value = (_tokens(layer(features)) for layer in (self.query, self.key, self.value))
-        attended = attend(query, key, value, scale=1.0).transpose(1, 2).unflatten(2, features.shape[2:])
-        return self.gamma * attended + features
-
-    def size(self, features: Tensor) -> Size:
-        height, width = features.shape[2:]
-        return height, width
-
-    def rows(self, features: Tensor, points: Tensor) -> Tensor:
-        x, y = points.T
-        query = self.query(features)[0, :, y, x].T
-        key = _tokens(self.key(features))[0]
-        return attention_rows(query, key, scale=1.0).unflatten(1, features.shape[2:])
-
-    def reach(self, x: int, y: int, size: Size) -> Tensor:
-        return torch.ones(size, dtype=torch.bool)
+        return self.gamma * self.context(features) + features
 
 
 class ChannelAttention(nn.Module):
@@ -147,8 +128,3 @@ class DANet(nn.Module):
         position = self.position_smooth(self.position_attention(self.position_reduce(features)))
         channel = self.channel_smooth(self.channel_attention(self.channel_reduce(features)))
         return position, channel
-
-
-def _tokens(features: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, H * W, C), contiguous."""
-    return features.flatten(2).transpose(1, 2).contiguous()

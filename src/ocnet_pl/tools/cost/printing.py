@@ -54,7 +54,9 @@ def _notes(settings: ProfileSettings) -> list[str]:
     ]
     if settings.explicit_attention:
         notes.append("Attention: mapless (used by the networks); explicit (textbook, stores the N x N map).")
-    notes.append("Parameters and training step include the auxiliary classifier; the forward pass does not.")
+    notes.append(
+        "Parameters and training step include the auxiliary classifier, if the head has one; the forward pass does not."
+    )
     if settings.batch == 1:
         notes.append(
             "Batch 1: batch norm after global pooling gets a single value per channel and cannot train; "

@@ -1,5 +1,6 @@
 """Profile heads: build each network from its config, and measure testing and training."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ from omegaconf import DictConfig
 from ocnet_pl.build import build_bare_module
 from ocnet_pl.config.compose import compose
 from ocnet_pl.config.search_path import options
+from ocnet_pl.config.targets import import_target
 from ocnet_pl.drawing.progress import progress_bar
 from ocnet_pl.model.attention import textbook_attention
+from ocnet_pl.model.contract import ClassTree
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.record.costs import EXPLICIT, MAPLESS, Cost, write_costs
 from ocnet_pl.run.provenance import device_name
@@ -105,7 +108,8 @@ def profile_head(
     `announce` is called with the name of each measurement before it starts.
     """
     map_large_blocks()
-    subject = _Subject(build_bare_module(config, settings.classes), settings)
+    tree = _class_tree(config, settings.classes)
+    subject = _Subject(build_bare_module(config, settings.classes, class_tree=tree), settings)
     network, image = subject.module.network, subject.batch["image"]
     attends = calls_attention(network, image)
     forms: dict[str, AbstractContextManager[None]] = {MAPLESS if attends else "": nullcontext()}
@@ -132,6 +136,15 @@ def profile_head(
             conditions=settings.conditions,
             label=config.model.head.get("label", head),
         )
+
+
+def _class_tree(config: DictConfig, classes: int) -> ClassTree:
+    """Groups of the data set's classes, if their number fits; else as many groups of consecutive ones as each has."""
+    of_data: ClassTree | None = getattr(import_target(config.dataset, "dataset"), "class_tree", None)
+    if of_data is not None and sum(map(len, of_data.values())) == classes:
+        return of_data
+    size = max(1, math.isqrt(classes))
+    return {f"{first}...": range(first, min(first + size, classes)) for first in range(0, classes, size)}
 
 
 class _Subject:

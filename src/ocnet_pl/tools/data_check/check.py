@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
@@ -13,9 +14,10 @@ from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.listing import is_litter
 from ocnet_pl.dataset.overlap import same_content
 from ocnet_pl.dataset.reading import Pair
+from ocnet_pl.dataset.targets import Targets
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
-from ocnet_pl.tools.data_check.inspection import Facts, inspect_pair
+from ocnet_pl.tools.data_check.inspection import Facts, inspect_pair, inspect_targets
 from ocnet_pl.tools.data_check.parallel import in_processes
 from ocnet_pl.tools.data_check.report import SEVERITIES, Finding, Report, Severity, Split
 from ocnet_pl.tools.data_check.target_findings import sides, split_points, target_findings
@@ -53,7 +55,7 @@ def check(data: SegmentationDataModule, workers: int, advance: Callable[[int, in
     Args:
         data: the data set.
         workers: number of processes.
-        advance: callback, called with (pairs newly done, all pairs).
+        advance: callback, called with (pairs newly done, all pairs); a pair with targets counts twice.
 
     Raises:
         UserError: no split can be listed.
@@ -74,10 +76,16 @@ def check(data: SegmentationDataModule, workers: int, advance: Callable[[int, in
     points = {name: split_points(data, name, pairs) for name, pairs in listed.items()}
     items = list(zip(everything, [of for split in points.values() for of in split.of_images], strict=True))
     inspect = partial(inspect_pair, table=data.table, mirror_pairs=data.mirror_pairs, sides=sides(data))
+    masks = {name: target for name, target in data.targets.items() if target.kind == "mask"}
+    targeted = {pair for pair in everything if masks and pair[0] in trained}  # only training reads targets
+    total = len(everything) + len(targeted)
     facts: list[Facts] = []
     for found in in_processes(inspect, items, workers):
         facts.append(found)
-        advance(1, len(everything))
+        advance(1, total)
+    inspected = [(pair, fact) for pair, fact in zip(everything, facts, strict=True) if pair in targeted]
+    for _ in _inspect_masks(masks, inspected, workers):
+        advance(1, total)
     splits: dict[str, _Inspected] = {}
     for name, pairs in listed.items():
         of_split, facts = facts[: len(pairs)], facts[len(pairs) :]
@@ -95,6 +103,17 @@ def check(data: SegmentationDataModule, workers: int, advance: Callable[[int, in
         seconds=time.perf_counter() - begin,
         workers=workers,
     )
+
+
+def _inspect_masks(masks: Targets, inspected: list[tuple[Pair, Facts]], workers: int) -> Iterator[None]:
+    """Add problems of masks to the facts. In threads: readers are the user's own code, unknown to new processes."""
+
+    def inspect(both: tuple[Pair, Facts]) -> None:
+        pair, facts = both
+        inspect_targets(pair, facts, masks)
+
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(inspect, inspected)
 
 
 def _listed(data: SegmentationDataModule, findings: list[Finding]) -> Listed:

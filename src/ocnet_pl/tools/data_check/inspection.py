@@ -21,6 +21,7 @@ from ocnet_pl.dataset.reading import (
     refuse_missing_label,
     refuse_other_size,
 )
+from ocnet_pl.dataset.targets import Targets, read_target
 from ocnet_pl.errors import UserError
 from ocnet_pl.tools.data_check.points import PointFacts, Points, Sides, inspect_points
 
@@ -99,6 +100,17 @@ def inspect_pair(
     if mirror_pairs and classes is not None:
         facts.right_of = [_lies_right(classes == left, classes == right) for left, right in mirror_pairs]
     return facts
+
+
+def inspect_targets(pair: Pair, facts: Facts, targets: Targets) -> None:
+    """Note targets of a pair that cannot be read or do not fit its image; pairs without image or label are skipped."""
+    if facts.size is None or facts.counts is None:
+        return
+    for name, target in targets.items():
+        try:
+            read_target(name, target, pair, facts.size[::-1])
+        except UserError as error:
+            facts.add_problem("target that cannot be used", pair[0], error)
 
 
 def count_ids(label: Path, table: Bytes) -> NDArray[np.int64]:

@@ -1,0 +1,223 @@
+"""CCNet with the weights of the authors' module gives its outputs and gradients."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from golden_heads import Case, every_position, parameters_of, rolled
+from golden_systems import (
+    SEEN,
+    assert_gradient,
+    exchanged,
+    golden_file,
+    removed,
+    set_to,
+    shifted,
+    with_weights,
+)
+from head_configs import head as head_of
+from torch import Tensor, nn
+
+from ocnet_pl.arguments import ArgumentError
+from ocnet_pl.model.head.ccnet import CCNet, CrissCrossAttention, RecurrentCrissCross
+
+
+class Narrow(CCNet):
+    """Fusion to 12 channels, as in the golden file."""
+
+    def __init__(self) -> None:
+        super().__init__(64, 16, dropout=0.0)
+        self.out_channels = 12
+        self.fuse[0] = nn.Conv2d(80, 12, 3, padding=1, bias=False)
+        self.fuse[1] = nn.BatchNorm2d(12)
+
+
+CASE = Case(
+    "ccnet",
+    Narrow,
+    {"conva": "head.reduce", "cca": "head.context", "convb": "head.smooth", "bottleneck.3": "classifier",
+     "bottleneck": "head.fuse"},
+    prefix="r2/",
+    output="y",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_outputs(training: bool) -> None:
+    assert CASE.distance(training=training) <= 1e-5
+
+
+def test_all_gradients() -> None:
+    CASE.assert_gradients()
+
+
+def test_one_pass() -> None:
+    """The same weights; the file holds the output alone."""
+    system, golden = CASE.load()
+    system.head.context.recurrence = 1  # type: ignore[union-attr]
+    reference = golden_file("ccnet", "r1/")["y_eval"]
+    with torch.no_grad():
+        output = system.eval()(golden["x"])
+    assert (output - reference).abs().max() <= 1e-5 * reference.abs().max()
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_attention_alone(training: bool) -> None:
+    golden = golden_file("ccnet", "attention/")
+    attention = with_weights(CrissCrossAttention(16, 2), golden, {}).train(training)
+    features = golden["x"].requires_grad_()
+    output = attention(features)
+    reference = golden[f"y_{'train' if training else 'eval'}"]
+    assert (output - reference).abs().max() <= 1e-5 * reference.abs().max()
+    if training:
+        (output * golden["grad_seed"]).sum().backward()
+        assert_gradient(features.grad, golden["grad_x_train"])
+        assert_gradient(attention.get_parameter("gamma").grad, golden["grad_train/gamma"])
+        assert_gradient(attention.get_parameter("key.weight").grad, golden["grad_train/key_conv.weight"])
+
+
+@pytest.mark.parametrize(("layer", "index"), CASE.layers())
+def test_a_missing_norm_or_activation_would_be_seen(layer: str, index: int) -> None:
+    assert CASE.distance(training=False, change=removed(layer, index)) > SEEN
+
+
+@pytest.mark.parametrize("parameter", CASE.parameters())
+def test_every_weight_would_be_seen(parameter: str) -> None:
+    # A bias of the keys shifts all similarities of a query alike, which the softmax cancels.
+    expected = parameter != "context.key.bias"
+    assert (CASE.distance(training=False, change=shifted(parameter)) > SEEN) is expected
+
+
+class Changed(RecurrentCrissCross):
+    """The attention from its definition, with one change."""
+
+    twice = separate = scaled = False
+
+    def weights(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        query, key = self.query(features), self.key(features)
+        if self.scaled:
+            query = query * key.shape[1] ** -0.5
+        columns = torch.einsum("bchw,bckw->bwhk", query, key)
+        rows = torch.einsum("bchw,bchk->bhwk", query, key)
+        if not self.twice:
+            columns = columns - torch.diag(torch.full((features.shape[2],), float("inf"))).nan_to_num(0, float("inf"))
+        if self.separate:
+            return columns.softmax(3) / 2, rows.softmax(3) / 2
+        total = columns.exp().sum(3).transpose(1, 2) + rows.exp().sum(3)
+        return columns.exp() / total.transpose(1, 2)[..., None], rows.exp() / total[..., None]
+
+
+def changed(name: str) -> Callable[[nn.Module], None]:
+    """Change: the position counts twice, columns and rows have a softmax each, similarities are scaled; or none."""
+
+    def change(head: nn.Module) -> None:
+        built = Changed(16, 2, 2)
+        built.load_state_dict(head.context.state_dict())  # type: ignore[union-attr]
+        if name:
+            setattr(built, name, True)
+        head.context = built
+
+    return change
+
+
+def smooth_slope(head: nn.Module) -> None:
+    for part in head.modules():
+        if isinstance(part, nn.LeakyReLU):
+            part.negative_slope = 0.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        smooth_slope, rolled("fuse.0.weight", 16), exchanged("context.query", "context.key"), changed("twice"),
+        changed("separate"), changed("scaled"),
+        lambda head: set_to("recurrence", 1)(head.context), lambda head: set_to("recurrence", 3)(head.context),
+    ],
+)  # fmt: skip
+def test_any_change_would_be_seen(change: Callable[[nn.Module], None]) -> None:
+    assert CASE.distance(training=False, change=change) > SEEN
+
+
+def test_the_definition_alone_changes_nothing() -> None:
+    assert CASE.distance(training=False, change=changed("")) <= 1e-5
+
+
+# Beyond the golden numbers.
+
+
+def test_parameters() -> None:
+    assert parameters_of(head_of("ccnet", 2048, 19)) + parameters_of(nn.Conv2d(512, 19, 1)) == 23_934_100
+
+
+def dense(attention: CrissCrossAttention, features: Tensor) -> Tensor:
+    """The whole map of one pass, (N, N), from its definition."""
+    height, width = features.shape[2:]
+    query, key = attention.query(features)[0], attention.key(features)[0]
+    similar = torch.einsum("chw,ckl->hwkl", query, key)
+    y, x = torch.arange(height), torch.arange(width)
+    crossed = (y[:, None, None, None] == y[:, None]) | (x[None, :, None, None] == x[None, None, None])
+    return similar.masked_fill(~crossed, float("-inf")).flatten(2).flatten(0, 1).softmax(1)
+
+
+@pytest.mark.parametrize("recurrence", [1, 2, 3])
+@torch.no_grad()
+def test_rows_are_the_product_of_the_passes(recurrence: int) -> None:
+    torch.manual_seed(0)
+    attention, features = RecurrentCrissCross(6, 3, recurrence), torch.randn(1, 6, 4, 5)
+    nn.init.constant_(attention.gamma, 0.7)
+    product, state = torch.eye(20), features
+    for _ in range(recurrence):
+        one = dense(attention, state)
+        rebuilt = 0.7 * (attention.value(state)[0].flatten(1) @ one.T).view(1, 6, 4, 5) + state
+        state = CrissCrossAttention.forward(attention, state)
+        torch.testing.assert_close(rebuilt, state)
+        product = one @ product
+    torch.testing.assert_close(state, attention(features))
+    rows = attention.rows(features, every_position(4, 5))
+    torch.testing.assert_close(rows.flatten(1), product)
+    torch.testing.assert_close(rows.sum((1, 2)), torch.ones(20))
+    reach = torch.stack([attention.reach(int(x), int(y), (4, 5)) for x, y in every_position(4, 5)])
+    assert torch.equal(reach, rows > 0)
+    assert attention.size(features) == (4, 5)
+
+
+def test_a_position_attends_to_its_cross() -> None:
+    reach = RecurrentCrissCross(6, 3, 1).reach(3, 1, (4, 5))
+    assert reach.sum() == 4 + 5 - 1
+    assert reach[1].all()
+    assert reach[:, 3].all()
+
+
+def test_a_map_of_one_row() -> None:
+    """No other position in the column: the softmax still has the row."""
+    attention = RecurrentCrissCross(6, 3, 2)
+    nn.init.ones_(attention.gamma)
+    for size in ((1, 5), (5, 1), (1, 1)):
+        assert attention(torch.randn(2, 6, *size)).isfinite().all()
+
+
+def test_it_survives_half_precision() -> None:
+    attention = RecurrentCrissCross(6, 3, 2)
+    nn.init.ones_(attention.gamma)
+    features = torch.randn(2, 6, 7, 5)
+    exact = attention(features)
+    with torch.autocast("cpu", torch.float16):
+        torch.testing.assert_close(attention(features).float(), exact, rtol=0.02, atol=0.02)
+
+
+def test_the_gate_starts_closed() -> None:
+    head, features = CCNet(8, 16), torch.randn(2, 16, 5, 6)
+    torch.testing.assert_close(head.context(features), features, rtol=0, atol=0)
+
+
+def test_what_it_shows() -> None:
+    head = CCNet(8, 16).eval()
+    features = torch.randn(1, 8, 6, 7)
+    ((attention, reduced),) = head.attended(features)
+    assert attention.name == "criss-cross, 2 passes"
+    torch.testing.assert_close(reduced, head.reduce(features))
+
+
+def test_no_pass_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="recurrence=0: expected 1 or more"):
+        CCNet(8, 16, recurrence=0)

@@ -1,0 +1,55 @@
+"""Compared systems on miniature trees of ADE20K and LIP, tested with windows, scales and flips; their own recipes."""
+
+from pathlib import Path
+
+import pytest
+from conftest import SHORT, Main
+from test_systems import SYSTEMS, chosen, run_of
+from trees import ade20k_tree, lip_tree
+
+from ocnet_pl.config.compose import compose
+from ocnet_pl.config.search_path import options
+from ocnet_pl.record.result import Result
+
+SIZES = [(40, 60), (30, 70), (60, 40), (80, 50)]
+ON = {
+    "ade20k": (
+        ade20k_tree,
+        ("dataset.short_sides=[24,40]", "dataset.max_long_side=80", "dataset.test_short_side=30"),
+        ("inference=sliding", "inference.window=[32,48]", "inference.stride=[24,32]"),
+    ),
+    "lip": (lip_tree, ("dataset.size=[48,48]", "dataset.crop_size=[48,48]"), ("inference=multi_scale",)),
+}
+"""Tree, protocol of the data set at its size, test protocol."""
+NARROW = {"dfn": ("model.head.class_channels=1",)}
+"""Further narrow layers of systems that are wide on 150 classes."""
+
+
+@pytest.mark.parametrize("dataset", ON)
+@pytest.mark.parametrize("head", SYSTEMS)
+def test_a_system_trains_and_is_tested(head: str, dataset: str, workplace: Path, call: Main) -> None:
+    tree, small, protocol = ON[dataset]
+    root = tree(workplace / "data", train=SIZES, val=SIZES[:2])
+    data = (f"dataset={dataset}", f"dataset.root={root}", "dataset.num_workers=0", *small)
+    command = [*chosen(head, SHORT), *data, *protocol, *NARROW.get(head, ())]
+    assert call("train", *command, "schedule.batch_size=2") == 0
+    (evaluation,) = Result.read(run_of("runs", head).result).evaluations.values()
+    assert 0 <= evaluation.miou <= 1
+
+
+RECIPES = [name for name in options("experiment") if name in SYSTEMS]
+"""Systems with an experiment of their own recipe."""
+
+
+@pytest.mark.parametrize("head", RECIPES)
+def test_its_own_recipe_trains(head: str, cityscapes_tree: Path, workplace: Path, call: Main) -> None:
+    if compose(f"experiment={head}").dataset._target_.endswith("ADE20K"):
+        tree, small, _ = ON["ade20k"]
+        data = (f"dataset.root={tree(workplace / 'data', train=SIZES, val=SIZES[:2])}", *small)
+    else:
+        data = (f"dataset.root={cityscapes_tree}", "dataset.crop_size=[32,64]")
+    recipe = (f"experiment={head}", *data, "dataset.num_workers=0", "schedule.batch_size=2", "schedule.max_steps=2")
+    own = [o for o in chosen(head, SHORT) if not o.startswith(("dataset", "schedule=", "schedule.max_steps"))]
+    assert call("train", *own, *recipe, "hydra.mode=RUN") == 0
+    result = Result.read(run_of(head, head).result)
+    assert result.steps == 2
