@@ -12,7 +12,7 @@ from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.inference import AtTestSize, Protocol
 from ocnet_pl.model.backbone import map_size
-from ocnet_pl.model.contract import ClassTree, head_levels, reads_auxiliary
+from ocnet_pl.model.contract import ClassTree, head_levels, needed_targets, reads_auxiliary
 from ocnet_pl.model.network import AUXILIARY_LEVEL, Network
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.randomness import derive_seed
@@ -82,7 +82,17 @@ def build_protocol(config: DictConfig, data: SegmentationDataModule) -> Protocol
 
 
 def build_module(config: DictConfig, data: SegmentationDataModule) -> SegmentationModule:
-    """LightningModule of network, losses, optimizer and test protocol."""
+    """LightningModule of network, losses, optimizer and test protocol.
+
+    Raises:
+        UserError: the head learns from targets that the data set does not have.
+    """
+    head_class = import_target(config.model.head, "model.head")
+    if missing := [name for name in needed_targets(head_class) if name not in data.targets]:
+        raise UserError(
+            f"model.head: {head_class.__name__} learns from the target {missing[0]!r}, which {data.title} does not "
+            "give here; set the option of the data set that reads it, e.g. dataset.poses=true on LIP"
+        )
     weighted = config.loss.class_weights and data.class_weights
     weight = torch.tensor(data.class_weights, dtype=torch.float32) if weighted else None
     protocol, absent = build_protocol(config, data), data.absent_classes

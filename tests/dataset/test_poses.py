@@ -20,6 +20,7 @@ from ocnet_pl.dataset.poses import JOINTS, LIMBS, MIRROR_PAIRS, PARTS, read_pose
 from ocnet_pl.dataset.samples import SegmentationDataset
 from ocnet_pl.dataset.transforms import HorizontalFlip, compose
 from ocnet_pl.errors import UserError
+from ocnet_pl.model.head.base_oc import BaseOC
 
 SIZES = {"train": [(80, 40), (61, 33), (50, 50), (90, 62)], "val": [(80, 40), (33, 61)]}
 CSV = "TrainVal_pose_annotations/lip_train_set.csv"
@@ -250,16 +251,29 @@ def test_a_split_without_poses_is_refused(tree: Path) -> None:
         lip(tree).pose_files.file("test")  # type: ignore[union-attr]
 
 
+def training(tree: Path) -> list[str]:
+    sizes = "dataset.size=[40,40]", "dataset.crop_size=[40,40]"
+    return [*SHORT, "dataset=lip", f"dataset.root={tree}", *sizes, "dataset.num_workers=0"]
+
+
+def test_a_head_that_needs_poses_says_so(
+    tree: Path, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BaseOC, "needed_targets", ("pose",), raising=False)
+    assert call("train", *training(tree)) == 2
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert "BaseOC learns from the target 'pose'" in error
+    assert "dataset.poses=true" in error
+    (tree / CSV).unlink()
+    assert call("train", *training(tree), "dataset.poses=true") == 2
+    error = capsys.readouterr().err.strip()
+    assert f"{tree / CSV}: no such file" in error
+    assert "\n" not in error
+
+
 def test_a_run_records_its_poses(tree: Path, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [
-        *SHORT,
-        "dataset=lip",
-        f"dataset.root={tree}",
-        "dataset.poses=true",
-        "dataset.size=[40,40]",
-        "dataset.crop_size=[40,40]",
-        "dataset.num_workers=2",
-    ]
+    arguments = [*training(tree), "dataset.poses=true", "dataset.num_workers=2"]
     text = (tree / CSV).read_text()
     (tree / CSV).write_text(text.replace("nan,nan", "nan,pelvis", 1))
     assert call("train", *arguments) == 2

@@ -50,6 +50,7 @@ class Head(Protocol):
         reads_auxiliary: `forward` also receives `auxiliary=`, the auxiliary classifier's logits (B, K, h, w).
         reads_image: `forward` also receives `image=`, the normalised image (B, 3, H, W) that the backbone reads.
         ends_in_logits: `forward` returns logits; the network has no classifier.
+        needed_targets: targets that its losses read from every batch; training on a data set without them is refused.
     """
 
     out_channels: int
@@ -57,6 +58,7 @@ class Head(Protocol):
     reads_auxiliary: ClassVar[bool] = False
     reads_image: ClassVar[bool] = False
     ends_in_logits: ClassVar[bool] = False
+    needed_targets: ClassVar[tuple[str, ...]] = ()
 
     def forward(self, *maps: Tensor) -> Tensor:
         """Maps (B, C, h, w) of `levels` -> (B, out_channels, h', w') of any stride."""
@@ -80,6 +82,11 @@ def reads_image(head: object) -> bool:
 def ends_in_logits(head: object) -> bool:
     """True for a head that returns logits."""
     return bool(getattr(head, "ends_in_logits", False))
+
+
+def needed_targets(head: object) -> tuple[str, ...]:
+    """Targets that the losses of a head (or a class of heads) read."""
+    return tuple(getattr(head, "needed_targets", ()))
 
 
 class AdditionalLoss(Protocol):
