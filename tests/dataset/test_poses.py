@@ -259,7 +259,7 @@ def training(tree: Path) -> list[str]:
 def test_a_head_that_needs_poses_says_so(
     tree: Path, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(BaseOC, "needed_targets", ("pose",), raising=False)
+    monkeypatch.setattr(BaseOC, "needed_targets", {"pose": (16, 3)}, raising=False)
     assert call("train", *training(tree)) == 2
     error = capsys.readouterr().err.strip()
     assert "\n" not in error
