@@ -56,7 +56,7 @@ def test_a_table_is_the_papers_rows(table: str) -> None:
 @pytest.mark.parametrize("table", ["table3_same_recipe", "table5_same_recipe"])
 def test_systems_under_one_recipe_differ_in_what_they_are(table: str) -> None:
     """Data, schedule, losses of the classifiers and protocol are the same."""
-    own = {"head", "output_stride", "block_dilations", "scale_adaptive", "auxiliary_weight"}
+    own = {"head", "output_stride", "block_dilations", "scale_adaptive", "auxiliary_weight", "additional"}
 
     def shared(node: Any) -> Any:
         return {k: shared(v) for k, v in node.items() if k not in own} if isinstance(node, dict) else node
@@ -71,6 +71,7 @@ def test_systems_under_one_recipe_differ_in_what_they_are(table: str) -> None:
     assert weights == {row: 0 if row in own_supervision else 0.4 for row in runs}
     assert {row for row, config in runs.items() if config["model"]["backbone"]["block_dilations"]} == {"duc"}
     assert {row for row, config in runs.items() if config["model"]["backbone"]["scale_adaptive"]} == {"sac"}
+    assert {row for row, config in runs.items() if config["loss"]["additional"]} == {"aaf"}
 
 
 def test_the_staircase_of_table_2() -> None:

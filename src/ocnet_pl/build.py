@@ -17,11 +17,8 @@ from ocnet_pl.model.network import AUXILIARY_LEVEL, Network
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.randomness import derive_seed
 
-HEAD_KEYS = (
-    "label", "backbone_stride", "backbone_dilations", "backbone_scale_adaptive", "auxiliary_weight",
-    "additional_losses",
-)  # fmt: skip
-"""Keys of a head's YAML that are not arguments of its class: the name, defaults for other parts, and further losses."""
+HEAD_KEYS = ("label", "backbone_stride", "backbone_dilations", "backbone_scale_adaptive", "auxiliary_weight")
+"""Keys of a head's YAML that are not arguments of its class; `conf/` reads all but the first as defaults of its own."""
 
 
 def build_data(config: DictConfig) -> SegmentationDataModule:
@@ -121,12 +118,11 @@ def build_bare_module(
     network = build_network(config, num_classes, auxiliary=auxiliary, class_tree=class_tree)
     torch.manual_seed(derive_seed(config.seed, "losses"))
     facts: dict[str, Any] = {"weight": weight, "num_classes": num_classes}
-    additional = {**config.model.head.get("additional_losses", {}), **config.loss.additional}
     return SegmentationModule(
         network=network,
         loss=construct_with(config.loss.main, **facts),
         auxiliary_loss=construct_with(config.loss.auxiliary, **facts),
-        additional_losses={name: construct_with(node, **facts) for name, node in additional.items()},
+        additional_losses={name: construct_with(node, **facts) for name, node in config.loss.additional.items()},
         optimizer=construct(config.schedule.optimizer),
         lr_scheduler=construct(config.schedule.lr_scheduler),
         auxiliary_weight=config.loss.auxiliary_weight,
