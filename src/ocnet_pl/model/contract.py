@@ -1,6 +1,7 @@
 """Contracts between the network and its parts: heads, outputs that only training uses, attention that can be shown."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -50,7 +51,8 @@ class Head(Protocol):
         reads_auxiliary: `forward` also receives `auxiliary=`, the auxiliary classifier's logits (B, K, h, w).
         reads_image: `forward` also receives `image=`, the normalised image (B, 3, H, W) that the backbone reads.
         ends_in_logits: `forward` returns logits; the network has no classifier.
-        needed_targets: targets that its losses read from every batch; training on a data set without them is refused.
+        needed_targets: targets that its losses read from every batch, each with its shape for one image, e.g.
+            {"pose": (16, 3)}, or () for a mask. Training on a data set without them is refused.
     """
 
     out_channels: int
@@ -58,7 +60,7 @@ class Head(Protocol):
     reads_auxiliary: ClassVar[bool] = False
     reads_image: ClassVar[bool] = False
     ends_in_logits: ClassVar[bool] = False
-    needed_targets: ClassVar[tuple[str, ...]] = ()
+    needed_targets: ClassVar[Mapping[str, tuple[int, ...]]] = MappingProxyType({})
 
     def forward(self, *maps: Tensor) -> Tensor:
         """Maps (B, C, h, w) of `levels` -> (B, out_channels, h', w') of any stride."""
@@ -84,9 +86,9 @@ def ends_in_logits(head: object) -> bool:
     return bool(getattr(head, "ends_in_logits", False))
 
 
-def needed_targets(head: object) -> tuple[str, ...]:
-    """Targets that the losses of a head (or a class of heads) read."""
-    return tuple(getattr(head, "needed_targets", ()))
+def needed_targets(head: object) -> dict[str, tuple[int, ...]]:
+    """Targets that the losses of a head (or a class of heads) read, with their shapes."""
+    return dict(getattr(head, "needed_targets", {}))
 
 
 class AdditionalLoss(Protocol):
