@@ -33,7 +33,9 @@ def main() -> None:
         help="directory of one or more sweeps (default: %(default)s)",
     )
     parser.add_argument(
-        "--baseline", metavar="ROW", help="compare the other rows with this one (default: baseline, or the paper's first)"
+        "--baseline",
+        metavar="ROW",
+        help="compare the other rows with this one (default: baseline, or the paper's)",
     )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(
