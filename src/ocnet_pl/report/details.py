@@ -21,12 +21,12 @@ class ClassTable:
 
     Attributes:
         headings: class, then the rows.
-        lines: name of a class, then (text, whether it is decided) by row.
+        lines: name of a class, then by row the difference, its interval, and whether it is decided.
         legend: what the numbers and bold ones mean.
     """
 
     headings: list[str]
-    lines: list[tuple[str, list[tuple[str, bool]]]]
+    lines: list[tuple[str, list[tuple[str, str, bool]]]]
     legend: str
 
 
@@ -69,13 +69,14 @@ def class_differences(table: Table) -> ClassTable | None:
     return ClassTable(["Class", *(row.label for row in rows)], lines, _class_legend(table))
 
 
-def _difference(of_class: ClassDifference | None) -> tuple[str, bool]:
+def _difference(of_class: ClassDifference | None) -> tuple[str, str, bool]:
     if of_class is None:
-        return NONE, False
+        return NONE, "", False
     if of_class.interval is None:
-        return signed(of_class.difference), False
+        return signed(of_class.difference), "", False
     interval = of_class.interval
-    return with_interval(interval.difference, interval.low, interval.high), of_class.decided
+    value, bounds = with_interval(interval.difference, interval.low, interval.high).split(" ", 1)
+    return value, bounds, of_class.decided
 
 
 def _class_legend(table: Table) -> str:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import isclose
+from math import isclose, isnan
 from typing import Self
 
 from ocnet_pl.record.result import Evaluation, Result, evaluation_key
@@ -146,7 +146,8 @@ def _repeats_the_last(column: EvaluationColumn, columns: Sequence[EvaluationColu
     )
     if column.checkpoint == "last" or last is None:
         return False
-    return all(isclose(column.value(result), last.value(result), abs_tol=100 * _EQUAL) for result in results)
+    values = [(value, last.value(result)) for result in results if not isnan(value := column.value(result))]
+    return all(isclose(*pair, abs_tol=100 * _EQUAL) for pair in values)
 
 
 def _evaluated(results: Sequence[Result]) -> Iterator[EvaluationColumn]:
