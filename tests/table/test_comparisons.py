@@ -93,6 +93,7 @@ def test_without_two_seeds_in_any_row_there_is_no_verdict(tmp_path: Path) -> Non
     assert "95 % interval over images" in text
     assert "told apart" not in text
     assert "textbf" not in latex(table)
+    assert "There are no verdicts, because the spread over seeds is unknown" in html(table)
     (line,) = lines(table, row="ppm", metric="miou")
     assert (line["p"], line["p_holm"], line["significant"], line["method"]) == ("", "", "", "images only")
 
@@ -250,6 +251,19 @@ def test_every_pair_is_tested_together(sweep: Path) -> None:
     assert page.count('class="pair decided"') == 2
     assert re.search(r'title="ResNet-101 \+ GP minus ResNet-101 Baseline: [+-]\d.*, p 0\.\d+, with all pairs', page)
     assert "with all 3 pairs tested together" in page
+    assert "The Difference column tests fewer together (2)" in page
+
+
+def test_a_higher_row_without_counts_is_not_passed_over(sweep: Path) -> None:
+    """PPM has the highest mean, but cannot be compared: no other row may be called the highest."""
+    for path in sweep.glob("ppm/*/counts.npz"):
+        path.unlink()
+    (table,) = read_tables(sweep)
+    assert table.analysis is not None
+    assert table.analysis.pairs.order[0] == "ppm"
+    assert "highest" not in markdown(table)
+    assert "textbf" not in latex(table)
+    assert "not compared" in html(table)
 
 
 def test_ties_with_the_highest_are_named_and_bold(tmp_path: Path) -> None:

@@ -55,6 +55,22 @@ def matrix(table: Table) -> list[MatrixLine]:
     ]
 
 
+def matrix_legend(table: Table) -> str:
+    """Meaning of the matrix."""
+    pairs = table.analysis.pairs if table.analysis else None
+    text = "Row minus column, the highest mean first. A pointer over a cell shows its interval and p-values."
+    if pairs is None or not pairs.family:
+        return f"{text} There are no verdicts, because the spread over seeds is unknown."
+    together = f", with all {pairs.family} pairs tested together (Holm)" if pairs.family > 1 else ""
+    text += f" Dark: told apart{together}. Grey: not told apart; that does not show that two rows are equal."
+    differences = len(table.p_holm(table.main_column))
+    if differences and pairs.family > differences:
+        text += f" The Difference column tests fewer together ({differences}), so it can decide more of them."
+    if pairs.ranks:
+        text += " Rank: the row would have one of these ranks in 95 % of repetitions with other seeds and images."
+    return text
+
+
 def _cell(table: Table, row: str, other: str) -> MatrixCell:
     pair = table.analysis.pairs.between(row, other) if table.analysis else None
     if pair is None:

@@ -11,7 +11,7 @@ from ocnet_pl.escaping import printable
 from ocnet_pl.report import charts, details, samples
 from ocnet_pl.report.cells import PAPER, Entry, lines, report_columns
 from ocnet_pl.report.footnotes import legend, made_with, remarks
-from ocnet_pl.report.matrix import matrix
+from ocnet_pl.report.matrix import matrix, matrix_legend
 from ocnet_pl.report.verdicts import findings
 from ocnet_pl.table import Row, Table
 
@@ -43,8 +43,7 @@ def html(table: Table) -> str:
         runs=details.runs(table),
         main=table.columns[table.main_column].label,
         matrix=matrix(table),
-        family=table.analysis.pairs.family if table.analysis else 0,
-        differences=len(table.p_holm(table.main_column)),
+        matrix_legend=matrix_legend(table),
         by_class=details.classes(table),
         class_differences=details.class_differences(table),
         dots=charts.svg(charts.dots(table)),

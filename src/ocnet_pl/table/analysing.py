@@ -31,8 +31,8 @@ def analyse(rows: Sequence[Row], base: Row | None, comparisons: ColumnComparison
 
 def all_pairs(rows: Sequence[Row], comparisons: ColumnComparisons) -> Pairs:
     """Compare every row with every row below it."""
-    means = {row.name: np.mean([run.score for run in comparisons.tested[row.name].runs] or [np.nan]) for row in rows}
-    ordered = sorted((row for row in rows if not np.isnan(means[row.name])), key=lambda row: -means[row.name])
+    means = {row.name: comparisons.mean(row) for row in rows}
+    ordered = sorted(rows, key=lambda row: -means[row.name])
     found = [
         (row.name, other.name, interval)
         for place, row in enumerate(ordered)
@@ -43,7 +43,7 @@ def all_pairs(rows: Sequence[Row], comparisons: ColumnComparisons) -> Pairs:
     together = iter(holm(tested))
     pairs = [Pair(row, other, interval, next(together) if interval.decides else None) for row, other, interval in found]
     order = [row.name for row in ordered]
-    return Pairs(order, pairs, _ranks(order, [float(means[name]) for name in order], pairs))
+    return Pairs(order, pairs, _ranks(order, [means[name] for name in order], pairs))
 
 
 def _ranks(order: Sequence[str], means: Sequence[float], pairs: Sequence[Pair]) -> dict[str, tuple[int, int]]:

@@ -58,6 +58,10 @@ class ColumnComparisons:
         interval = self.interval(row, other, lambda run: run.score, lambda run: run.without)
         return Comparison(interval.difference, interval)
 
+    def mean(self, row: Row) -> float:
+        """Mean number of a row over seeds, whether its per-image counts are known or not."""
+        return mean_sd([self.column.value(result) for result in row.counted]).mean
+
     def interval(
         self,
         row: Row,
@@ -94,8 +98,7 @@ class ColumnComparisons:
         one, two = (self.tested[of.name] for of in (row, other))
         if missing := one.without_score + two.without_score:
             return Comparison(reason=f"{', '.join(missing)} has no score, because no pixel is labelled")
-        means = [mean_sd([self.column.value(result) for result in of.counted]).mean for of in (row, other)]
-        difference = means[0] - means[1]
+        difference = self.mean(row) - self.mean(other)
         if np.isnan(difference):
             return Comparison()
         if not isinstance(self.column, EvaluationColumn) or self.column.metric != "miou":

@@ -70,7 +70,7 @@ def _of_table(table: Table) -> Plan:
     """Plan from the runs of a table."""
     pairs = table.analysis.pairs.pairs if table.analysis else []
     with_base = [pair for pair in pairs if table.baseline in (pair.row, pair.other)] or pairs
-    intervals = [pair.interval for pair in with_base if pair.interval.decides]
+    intervals = [pair.interval for pair in with_base if pair.interval.method == "borrowed"]
     if not intervals:
         raise UserError(
             f"{table.folder}: no two rows with a verdict; finish two seeds of a row, and keep the per-image counts"
@@ -106,8 +106,7 @@ def _from_paper(name: str, where: str, rows: int | None) -> Plan:
             f"{where}: the paper gives no standard deviation for {name}; finish two seeds of a row, or plan for table1"
         )
     seeds = int(paper["protocol"].get("seeds", 3))
-    rows = rows or len(paper["rows"])
+    rows = max(rows or len(paper["rows"]), 2)
     sd, degrees = sqrt(sum(spread**2 for spread in spreads) / len(spreads)), len(spreads) * (seeds - 1)
-    comparisons = max(rows - 1, 1)
-    designs = [Design(sd, degrees, error, _PUBLISHED_FREEDOM, rows, comparisons) for error in PUBLISHED_IMAGE_ERRORS]
+    designs = [Design(sd, degrees, error, _PUBLISHED_FREEDOM, rows, rows - 1) for error in PUBLISHED_IMAGE_ERRORS]
     return Plan(name, f"the paper's {len(spreads)} standard deviations of {seeds} runs each", tuple(designs))
