@@ -89,6 +89,15 @@ def test_the_command_prints_a_plan(workplace: Path, call: Main, capsys: pytest.C
         assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_a_plan_names_what_it_leaves_out(tmp_path: Path, call: Main) -> None:
+    folder = written(tmp_path / "mine")
+    (folder / "gp" / "seed-1" / "result.json").write_text("{")
+    (plan,) = plans(folder)
+    assert plan.designs[0].degrees == 3
+    assert "gp/seed-1/result.json" in "\n".join(plan_lines(plan))
+    assert call("report", str(folder), "--plan") == 1
+
+
 def start(time: str, *seeds: int, rows: tuple[str, ...] = ("baseline", "gp")) -> Start:
     return Start(time, time, tuple(f"{row}/seed-{seed}" for row in rows for seed in seeds))
 

@@ -83,7 +83,7 @@ def main() -> None:
         if arguments.gap is not None and not arguments.plan:
             parser.error("--gap: plans only; give --plan, too")
         if arguments.plan:
-            plan(arguments.directory, arguments.gap, arguments.baseline, arguments.block)
+            damaged = plan(arguments.directory, arguments.gap, arguments.baseline, arguments.block)
         elif arguments.status:
             status(arguments.directory)
         elif arguments.score:
@@ -125,8 +125,11 @@ def report(
     return bool(others.unreadable) or any(table.notes.unreadable for table in tables)
 
 
-def plan(directory: Path, gap: float | None, baseline: str | None, block: int) -> None:
-    """Print which differences a number of seeds can find, for every sweep in a directory or a published table."""
+def plan(directory: Path, gap: float | None, baseline: str | None, block: int) -> bool:
+    """Print which differences a number of seeds can find, for every sweep in a directory or a published table.
+
+    Return whether a file was damaged.
+    """
     from rich.console import Console
 
     from ocnet_pl.report.planning import plan_lines
@@ -134,9 +137,10 @@ def plan(directory: Path, gap: float | None, baseline: str | None, block: int) -
     from ocnet_pl.table.planning import plans
 
     console = Console()
-    for of_table in plans(directory, baseline=baseline, block=block):
-        for line in plan_lines(of_table, gap):
-            console.print(plain(line), highlight=False, soft_wrap=True)
+    found = plans(directory, baseline=baseline, block=block)
+    for line in (line for of_table in found for line in plan_lines(of_table, gap)):
+        console.print(plain(line), highlight=False, soft_wrap=True)
+    return any(of_table.unreadable for of_table in found)
 
 
 def points(text: str) -> float:

@@ -37,6 +37,7 @@ def plan_lines(plan: Plan, gap: float | None = None) -> Iterator[str]:
         for design in plan.designs:
             where = f", images {design.image_error:.2f}" if len(plan.designs) > 1 else ""
             yield f"A difference of {gap:g}{where}: {_seeds(design, gap)}."
+    yield from (f"Unreadable, and left out: {why}." for why in plan.unreadable)
 
 
 def _range(design: Design, seeds: int) -> str:

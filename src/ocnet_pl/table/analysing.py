@@ -21,9 +21,10 @@ def analyse(rows: Sequence[Row], base: Row | None, comparisons: ColumnComparison
         comparisons: their comparisons, with the numbers of single classes.
     """
     runs = [run for row in rows for run in comparisons.tested[row.name].runs]
+    of_base = comparisons.tested[base.name].runs if base else []
     return Analysis(
         pairs=all_pairs(rows, comparisons),
-        class_images=images_by_class(runs),
+        class_images=images_by_class(of_base or runs),
         class_differences=class_differences(rows, base, comparisons) if base else {},
         invented=invented_classes(runs),
     )

@@ -31,11 +31,13 @@ class Plan:
         name: name of the table.
         source: where the numbers come from, in words.
         designs: one design, or two for both ends of an unknown error of the images.
+        unreadable: damaged files, whose runs are left out.
     """
 
     name: str
     source: str
     designs: tuple[Design, ...]
+    unreadable: tuple[str, ...] = ()
 
 
 def plans(place: Path, *, baseline: str | None = None, block: int = 1) -> list[Plan]:
@@ -83,7 +85,7 @@ def _of_table(table: Table) -> Plan:
     errors, freedoms = zip(*_of_images(intervals), strict=True)
     design = Design(sqrt(squares / degrees), degrees, median(errors), median(freedoms), len(scores), len(intervals))
     runs = sum(map(len, scores))
-    return Plan(table.name, f"{runs} runs of {table.folder}", (design,))
+    return Plan(table.name, f"{runs} runs of {table.folder}", (design,), tuple(table.notes.unreadable))
 
 
 def _of_images(intervals: list[Interval]) -> Iterator[tuple[float, float]]:
