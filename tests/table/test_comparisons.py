@@ -327,6 +327,9 @@ def test_a_class_in_few_images_has_no_interval(tmp_path: Path) -> None:
     assert table.analysis.class_differences["car"]["gp"].interval is None
     assert table.analysis.class_differences["road"]["gp"].interval is not None
     assert "car (4 images)" in html(table)
+    (blocks,), _ = find_tables(tmp_path, block=5)
+    assert blocks.analysis is not None
+    assert blocks.analysis.class_differences["road"]["gp"].interval is None, "twenty images are four blocks"
 
 
 def test_blocks_of_neighbours_are_left_out_together(sweep: Path, call: Main) -> None:

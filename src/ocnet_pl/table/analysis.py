@@ -9,7 +9,7 @@ FEWEST_SEEDS = 5
 """Seeds of both rows from which single classes get verdicts: with three, the tail of Student's t is not calibrated."""
 
 FEWEST_IMAGES = 5
-"""Images with a class from which its differences get intervals."""
+"""Images (or blocks of images) with a class from which its differences get intervals."""
 
 
 @dataclass(frozen=True)

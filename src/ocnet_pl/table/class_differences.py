@@ -32,14 +32,13 @@ def class_differences(rows: Sequence[Row], base: Row, comparisons: ColumnCompari
     base_runs = comparisons.tested[base.name].runs
     if not compared:
         return {}
-    names, images = base_runs[0].classes, base_runs[0].labelled.sum(0)
+    names, blocks = base_runs[0].classes, base_runs[0].labelled_blocks
     found: dict[tuple[str, str], ClassDifference] = {}
-    for place in map(int, np.flatnonzero(images)):
+    for place in map(int, np.flatnonzero(blocks)):
         for row in compared:
             ious = [np.mean([run.ious[place] for run in comparisons.tested[of.name].runs]) for of in (row, base)]
             of_class = ClassDifference(float(ious[0] - ious[1]))
-            gone = np.isnan(_without(place, base_runs[0])).any()  # all its images are in one block
-            if images[place] >= FEWEST_IMAGES and not gone:
+            if blocks[place] >= FEWEST_IMAGES:
                 interval = comparisons.interval(row, base, partial(_iou, place), partial(_without, place))
                 of_class = replace(of_class, interval=interval)
             found[names[place], row.name] = of_class

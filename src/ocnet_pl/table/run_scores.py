@@ -27,6 +27,7 @@ class RunScores:
         without: mIoU without each image (or block of images), (blocks,); NaN if no labelled pixel is left.
         ious: IoU by class (K,); empty unless asked for.
         ious_without: the same without each image (blocks, K); empty unless asked for.
+        block: number of neighbouring images that are left out together.
     """
 
     result: Result
@@ -36,11 +37,17 @@ class RunScores:
     without: NDArray[np.float64]
     ious: NDArray[np.float64]
     ious_without: NDArray[np.float64]
+    block: int = 1
 
     @property
     def labelled(self) -> NDArray[np.bool_]:
         """Whether a class is in the labels of an image (images, K)."""
         return self.kept.counts[:, 0] + self.kept.counts[:, 2] > 0
+
+    @property
+    def labelled_blocks(self) -> NDArray[np.int64]:
+        """Number of images, or blocks of images, that have a class in their labels (K,)."""
+        return np.logical_or.reduceat(self.labelled, np.arange(0, len(self.labelled), self.block), 0).sum(0)
 
 
 @dataclass(frozen=True)
@@ -106,5 +113,5 @@ def _tested(
     classes = kept.classes or (list(evaluation.iou) if len(evaluation.iou) == len(of_all) else [])
     classes = classes or [f"class {place}" for place in range(len(of_all))]
     if not by_class:
-        return RunScores(result, score, classes, kept, without, np.empty(0), np.empty((0, 0)))
-    return RunScores(result, score, classes, kept, without, of_all, 100 * ious)
+        return RunScores(result, score, classes, kept, without, np.empty(0), np.empty((0, 0)), block)
+    return RunScores(result, score, classes, kept, without, of_all, 100 * ious, block)
