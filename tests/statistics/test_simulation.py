@@ -84,7 +84,7 @@ SETTINGS = {
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
 def test_few_tables_without_a_difference_show_one(setting: Setting) -> None:
     rng = np.random.default_rng(0)
-    found = [verdicts(made_up(setting, rng)) for _ in range(1000)]
+    found = [verdicts(made_up(setting, rng)) for _ in range(2000)]
     families = np.mean([any(significant) for significant, _ in found])
     coverage = np.mean([covers for _, covers in found])
     assert families <= 0.07
