@@ -1,7 +1,13 @@
 """Made-up results: what a table needs, without any training."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ocnet_pl.metrics import Absent
 from ocnet_pl.record.result import Evaluation, Result
 
 LABELS = {
@@ -27,3 +33,34 @@ def result(row: str, seed: int, miou: float, table: str = "table1", **fields: An
         "samples": [], "finished": "2026-01-02T03:04:05+00:00",
     }  # fmt: skip
     return Result(**made_up | fields)
+
+
+def counted(
+    folder: Path,
+    row: str,
+    seed: int,
+    counts: NDArray[np.int64],
+    *,
+    classes: Sequence[str] = ("road", "car"),
+    images: Sequence[str] | None = None,
+    table: str = "table1",
+    absent_classes: Absent = "skip",
+    **fields: Any,
+) -> Result:
+    """Write a run with per-image counts (images, 3, K) into a sweep's folder."""
+    directory = folder / row / f"seed-{seed}"
+    directory.mkdir(parents=True, exist_ok=True)
+    names = images or [f"image {place}" for place in range(len(counts))]
+    np.savez(directory / "counts.npz", counts=counts, images=list(names), classes=list(classes))
+    evaluation = Evaluation.of_counts(counts, classes, "counts.npz", absent_classes=absent_classes)
+    protocol = fields.get("choices", {}).get("inference", "whole")
+    made_up = {"evaluations": {f"last/val/{protocol}": evaluation}, "curves": {}, **fields}
+    run = result(row, seed, 0.0, table, **made_up)
+    run.write(directory / "result.json")
+    return run
+
+
+def counts_with(share: float, rng: np.random.Generator, images: int = 20, classes: int = 2) -> NDArray[np.int64]:
+    """Counts in which about this share of the pixels is right (images, 3, K)."""
+    hits = rng.binomial(1000, share, (images, classes))
+    return np.stack([hits, np.roll(1000 - hits, 1, 1), 1000 - hits], 1)

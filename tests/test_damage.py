@@ -128,7 +128,7 @@ def test_a_damaged_run_is_reported_or_harmless(
     shutil.copytree(whole, sweep)
     assert call("report", str(sweep)) == 0
     before = numbers(sweep)
-    for column in ("difference_low", "p_value", "paper", "seeds"):
+    for column in ("low", "p_holm", "paper", "seeds"):
         assert column in next(iter(before.values()))
     assert {evaluation for _, evaluation, _ in before} >= {"context", "profile", "server/test", "last/val/whole"}
     files = sorted(path for path in whole.rglob("*") if path.name.endswith(READ))

@@ -1,9 +1,10 @@
 """`ocnet-report`: the table of a sweep on the terminal and in files, the progress of its runs, test-server scores."""
 
+import argparse
 import sys
 from pathlib import Path
 
-from ocnet_pl.command.parsing import CommandParser, console_script
+from ocnet_pl.command.parsing import CommandParser, console_script, whole_number
 from ocnet_pl.escaping import printable
 
 DESCRIPTION = """\
@@ -16,6 +17,8 @@ examples:
   ocnet-report outputs/demo                        the table
   ocnet-report outputs/demo --status               progress of every run, while the sweep is running
   ocnet-report outputs/demo --baseline ppm         differences to PPM instead of the baseline
+  ocnet-report outputs/demo --plan --gap 0.8       how many seeds find a difference of 0.8
+  ocnet-report table1 --plan                       the same from the paper's numbers, before any run exists
   ocnet-report --score table2/ohem=78.9            record a test-server score for row ohem of outputs/table2
   ocnet-report outputs/table1 --publish experiments
                                                    writes experiments/table1.md and .svg, ready to commit"""
@@ -35,9 +38,28 @@ def main() -> None:
     parser.add_argument(
         "--baseline",
         metavar="ROW",
-        help="compare the other rows with this one (default: baseline, or the paper's first)",
+        help="compare the other rows with this one (default: baseline, or the paper's)",
     )
+    parser.add_argument(
+        "--block",
+        type=whole_number,
+        default=1,
+        metavar="N",
+        help="for images of videos: leave N neighbouring images out together when intervals are computed",
+    )
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        metavar="NAME",
+        help="columns of table.tex after the first, by their headings (default: the seven most important)",
+    )
+    parser.add_argument("--gap", type=points, metavar="POINTS", help="with --plan: number of seeds for this difference")
     instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--plan",
+        action="store_true",
+        help="print which difference 2 to 20 seeds can find; DIR may be a sweep or the name of a table in the paper",
+    )
     instead.add_argument(
         "--status", action="store_true", help="print state, progress, remaining time and errors of every planned run"
     )
@@ -58,17 +80,29 @@ def main() -> None:
     damaged = False
     with console_script("ocnet-report"):
         arguments = parser.parse_args()
-        if arguments.status:
+        if arguments.gap is not None and not arguments.plan:
+            parser.error("--gap: plans only; give --plan, too")
+        if arguments.plan:
+            damaged = plan(arguments.directory, arguments.gap, arguments.baseline, arguments.block)
+        elif arguments.status:
             status(arguments.directory)
         elif arguments.score:
             score(arguments.directory, arguments.score)
         else:
-            damaged = report(arguments.directory, arguments.publish, arguments.baseline)
+            damaged = report(
+                arguments.directory, arguments.publish, arguments.baseline, arguments.block, arguments.columns
+            )
     if damaged:
         sys.exit(1)
 
 
-def report(directory: Path, publish: Path | None = None, baseline: str | None = None) -> bool:
+def report(
+    directory: Path,
+    publish: Path | None = None,
+    baseline: str | None = None,
+    block: int = 1,
+    columns: list[str] | None = None,
+) -> bool:
     """Write and print every table below a directory; return whether a file was damaged."""
     from rich.console import Console
 
@@ -76,8 +110,8 @@ def report(directory: Path, publish: Path | None = None, baseline: str | None = 
     from ocnet_pl.report.terminal import plain, print_table
     from ocnet_pl.table import find_tables
 
-    tables, others = find_tables(directory, baseline=baseline)
-    contents = {path: text for table in tables for path, text in table_files(table, table.folder).items()}
+    tables, others = find_tables(directory, baseline=baseline, block=block)
+    contents = {path: text for table in tables for path, text in table_files(table, table.folder, columns).items()}
     if publish is not None:
         contents |= published_files(tables, publish)
     write_all(contents)
@@ -89,6 +123,35 @@ def report(directory: Path, publish: Path | None = None, baseline: str | None = 
     for path in contents:
         console.print(plain(f"wrote {path}"), highlight=False, soft_wrap=True)
     return bool(others.unreadable) or any(table.notes.unreadable for table in tables)
+
+
+def plan(directory: Path, gap: float | None, baseline: str | None, block: int) -> bool:
+    """Print which differences a number of seeds can find, for every sweep in a directory or a published table.
+
+    Return whether a file was damaged.
+    """
+    from rich.console import Console
+
+    from ocnet_pl.report.planning import plan_lines
+    from ocnet_pl.report.terminal import plain
+    from ocnet_pl.table.planning import plans
+
+    console = Console()
+    found = plans(directory, baseline=baseline, block=block)
+    for line in (line for of_table in found for line in plan_lines(of_table, gap)):
+        console.print(plain(line), highlight=False, soft_wrap=True)
+    return any(of_table.unreadable for of_table in found)
+
+
+def points(text: str) -> float:
+    """Type of an argument: a difference in points of mIoU, above 0 and up to 100."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 100:
+        raise argparse.ArgumentTypeError(f"{text}: expected points of mIoU above 0, e.g. 0.8")
+    return value
 
 
 def status(directory: Path) -> None:

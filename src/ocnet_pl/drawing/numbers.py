@@ -7,6 +7,8 @@ from ocnet_pl.statistics import MeanSD
 NONE = "-"
 """Stands for a missing number."""
 
+_MOST_DIGITS = 5
+
 
 def short(value: float | None) -> str:
     """Three significant digits, or all digits before the point: `1234`, `43.8`, `0.0123`; a dash for None."""
@@ -20,9 +22,22 @@ def percent(share: float | None) -> str:
     return NONE if share is None else f"{100 * share:.2f}"
 
 
-def plus_minus(value: MeanSD, *, signed: bool = False) -> str:
+def plus_minus(value: MeanSD) -> str:
     """Mean and standard deviation: `53.62 ± 0.41`; a dash without values."""
     if math.isnan(value.mean):
         return NONE
-    mean = f"{value.mean:+.2f}" if signed else f"{value.mean:.2f}"
-    return mean if math.isnan(value.sd) else f"{mean} ± {value.sd:.2f}"
+    return f"{value.mean:.2f}" if math.isnan(value.sd) else f"{value.mean:.2f} ± {value.sd:.2f}"
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A number with its sign, `+1.20`; zero has none."""
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else f"{0:.{digits}f}"
+
+
+def with_interval(value: float, low: float, high: float) -> str:
+    """A number and its bounds: `+7.00 [+5.10, +8.90]`; with more digits where a bound would be rounded to zero."""
+    digits = 2
+    while digits < _MOST_DIGITS and any(bound and not float(f"{bound:.{digits}f}") for bound in (low, high)):
+        digits += 1
+    return f"{signed(value, digits)} [{signed(low, digits)}, {signed(high, digits)}]"

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from ocnet_pl.drawing.numbers import NONE, plus_minus, short
+from ocnet_pl.drawing.numbers import NONE, plus_minus, short, signed, with_interval
 from ocnet_pl.record.context import OnOwnClass
 from ocnet_pl.record.costs import Cost
+from ocnet_pl.report.verdicts import verdict_notes
 from ocnet_pl.statistics import MeanSD
 from ocnet_pl.table import Row, Table
 
@@ -75,7 +76,7 @@ def report_columns(table: Table) -> list[ReportColumn]:
 
 
 def lines(table: Table) -> list[list[str]]:
-    """Headings, then the cells of every row."""
+    """Headings of all columns, then the cells of every row."""
     columns = report_columns(table)
     return [[column.heading for column in columns]] + [
         [str(column.entry(row)) for column in columns] for row in table.rows
@@ -102,21 +103,14 @@ def _paper(place: int, row: Row) -> Entry:
 
 
 def _difference(table: Table, row: Row) -> Entry:
-    """`+7.00 [+5.10, +8.90]` with notes; without per-image counts, mean and standard deviation over seeds."""
+    """`+7.00 [+5.10, +8.90]` with notes; without per-image counts, the difference alone."""
     cell = row.cells[table.main_column]
     if cell.difference is None:
         return Entry("")
     if cell.interval is None:
-        return Entry(plus_minus(cell.difference, signed=True))
-    notes = []
-    if not cell.interval.significant:
-        notes.append("not significant")
-    elif not table.significant(table.main_column)[row.name]:
-        notes.append("not significant after correction")
-    if cell.interval.seeds == 1:
-        notes.append("one seed")
-    low, middle, high = (100 * value for value in (cell.interval.low, cell.interval.difference, cell.interval.high))
-    return Entry(f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]", ", ".join(notes))
+        return Entry(signed(cell.difference))
+    text = with_interval(cell.interval.difference, cell.interval.low, cell.interval.high)
+    return Entry(text, ", ".join(verdict_notes(table, row, cell.interval)))
 
 
 def _own_recipe(row: Row) -> Entry:
@@ -143,5 +137,5 @@ def _seeds(row: Row) -> Entry:
     if not row.name:
         return Entry("")
     missing = ", ".join(f"seed {seed} {state}" for seed, state in row.unfinished.items())
-    done = len(row.results)
+    done = len(row.counted)
     return Entry(f"{done} of {done + len(row.unfinished)}", missing) if missing else Entry(str(done))

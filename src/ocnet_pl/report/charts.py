@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ocnet_pl.escaping import figure_text
+from ocnet_pl.report.details import class_label
 from ocnet_pl.table import Row, Table
 from ocnet_pl.table.classes import ClassIoU, by_class
 
@@ -82,7 +83,7 @@ def class_dots(table: Table) -> tuple[Figure, int]:
     for place in range(1, len(drawn)):
         axes.axhline(place - 0.5, color="0.9", linewidth=0.8)
     axes.set_ylim(max(len(drawn), 1) - 0.5, -0.5)
-    _label(axes, list(drawn), "IoU (%)")
+    _label(axes, [class_label(table, name) for name in drawn], "IoU (%)")
     if labels:
         figure.legend(loc="outside right upper", frameon=False)
     return figure, len(drawn)

@@ -14,12 +14,21 @@ from ocnet_pl.report.pages import html, markdown
 from ocnet_pl.table import Table
 
 
-def table_files(table: Table, folder: Path) -> dict[Path, str]:
-    """Content of `table.md`, `table.csv`, `table.tex` and `table.html`, by path."""
+def table_files(table: Table, folder: Path, columns: Sequence[str] | None = None) -> dict[Path, str]:
+    """Content of `table.md`, `table.csv`, `table.tex` and `table.html`, by path.
+
+    Args:
+        table: the table.
+        folder: where the files will be.
+        columns: headings of the columns of `table.tex`; None for the most important ones.
+
+    Raises:
+        UserError: the table has no such column.
+    """
     return {
         folder / "table.md": markdown(table),
         folder / "table.csv": comma_separated(table),
-        folder / "table.tex": latex(table),
+        folder / "table.tex": latex(table, columns),
         folder / "table.html": html(table),
     }
 

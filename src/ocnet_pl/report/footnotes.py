@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from ocnet_pl.record.costs import PROFILE, cost_file
 from ocnet_pl.report.cells import OWN_RECIPE
 from ocnet_pl.report.deviations import in_words
-from ocnet_pl.statistics import Interval
+from ocnet_pl.report.verdicts import on_differences, on_runs
 from ocnet_pl.table import Row, Table
-from ocnet_pl.table.columns import BestValidationColumn, ServerColumn, best_validation
+from ocnet_pl.table.columns import BestValidationColumn, EvaluationColumn, ServerColumn, TableColumn, best_validation
 
 _ABSENT_RULES = {
     "skip": "are left out (as in the Cityscapes script)",
@@ -33,6 +33,7 @@ def remarks(table: Table) -> list[str]:
             "what it leaves open."
         )
     lines += [f"Seeds averaged in one row differ: {words}." for words in table.unlike]
+    lines += on_runs(table)
     lines += [f"Rehearsal, not in the table: {run.name} ({'; '.join(run.rehearsal)})." for run in table.rehearsals]
     for row in table.rows:
         cell = row.cells[table.main_column]
@@ -63,23 +64,12 @@ def made_with(table: Table) -> str:
 
 def _sentences(table: Table) -> Iterator[str]:
     yield "Mean ± sample standard deviation over seeds."
-    main = table.columns[table.main_column]
-    cells = [row.cells[table.main_column] for row in table.rows]
-    intervals = [cell.interval for cell in cells if cell.interval]
-    if table.baseline:
-        baseline = next(row.label for row in table.rows if row.name == table.baseline)
-        name = main.label.removesuffix(" (%)")
-        yield f"Difference: {name} minus that of {baseline}, paired by seed{_interval(intervals)}."
-    if any(interval.seeds == 1 for interval in intervals):
-        yield '"One seed": the interval covers image sampling only, not seed variance.'
-    if len(intervals) > 1:
-        yield (
-            f'"Not significant after correction": significant alone, but not after Holm\'s correction for the '
-            f"{len(intervals)} comparisons."
-        )
+    yield from on_differences(table)
     for column in table.columns:
         if isinstance(column, BestValidationColumn) and table.results:
             yield _best(table, column)
+        if isinstance(column, EvaluationColumn) and column.checkpoint == "best" and column.metric == "miou":
+            yield _chosen(column)
         if isinstance(column, ServerColumn):
             yield _server(table)
     if any(cell.trained_on and cell.ours.n for row in table.rows for cell in row.cells):
@@ -113,13 +103,6 @@ def _absent_rule(table: Table) -> Iterator[str]:
         yield f"mIoU: classes that occur neither in truth nor prediction {rule}."
 
 
-def _interval(intervals: list[Interval]) -> str:
-    if not intervals:
-        return ""
-    over = "seeds and images" if any(interval.seeds > 1 for interval in intervals) else "images"
-    return f", with its 95 % interval over {over}"
-
-
 def _other_networks(table: Table, row: Row) -> str:
     """Reason why no costs are shown, and the command that measures those of this table."""
     run = next(iter(row.results.values()))
@@ -139,10 +122,23 @@ def _other_networks(table: Table, row: Row) -> str:
 def _best(table: Table, column: BestValidationColumn) -> str:
     steps = [best[0] for result in table.results if (best := best_validation(result))]
     when = f"step {min(steps)}" if min(steps) == max(steps) else f"steps {min(steps)} to {max(steps)}"
+    tries = sorted({len(result.curves.get("val/miou", [])) for result in table.results} - {0})
+    of = f"{tries[0]} validations" if len(tries) == 1 else f"{tries[0]} to {tries[-1]} validations"
     return (
-        f'"{column.label.removesuffix(" (%)")}": the highest validation score of each training, at {when}. It is '
+        f'"{_name(column)}": the highest of {of} of each training, at {when}. It is '
         "chosen on the validation images themselves and for comparison only; other scores are of the last checkpoint."
     )
+
+
+def _chosen(column: TableColumn) -> str:
+    return (
+        f'"{_name(column)}": the checkpoint was chosen by its score on the validation images, so the score on them is '
+        "too high, most for trainings whose scores change most."
+    )
+
+
+def _name(column: TableColumn) -> str:
+    return column.label.removesuffix(" (%)")
 
 
 def _server(table: Table) -> str:

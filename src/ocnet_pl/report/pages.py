@@ -11,6 +11,8 @@ from ocnet_pl.escaping import printable
 from ocnet_pl.report import charts, details, samples
 from ocnet_pl.report.cells import PAPER, Entry, lines, report_columns
 from ocnet_pl.report.footnotes import legend, made_with, remarks
+from ocnet_pl.report.matrix import matrix, matrix_legend
+from ocnet_pl.report.verdicts import findings
 from ocnet_pl.table import Row, Table
 
 _TEMPLATES = Environment(
@@ -39,7 +41,11 @@ def html(table: Table) -> str:
         headings=[column.heading for column in report_columns(table) if column.heading != PAPER],
         rows=[_entries(table, row) for row in table.rows],
         runs=details.runs(table),
+        main=table.columns[table.main_column].label,
+        matrix=matrix(table),
+        matrix_legend=matrix_legend(table),
         by_class=details.classes(table),
+        class_differences=details.class_differences(table),
         dots=charts.svg(charts.dots(table)),
         class_dots=charts.svg(class_dots),
         drawn=drawn,
@@ -67,6 +73,7 @@ def _entries(table: Table, row: Row) -> list[Entry]:
 def _notes(table: Table) -> dict[str, Any]:
     return {
         "table": table,
+        "findings": findings(table),
         "legend": legend(table),
         "remarks": remarks(table),
         "made_with": made_with(table),

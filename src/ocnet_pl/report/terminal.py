@@ -11,6 +11,7 @@ from ocnet_pl.escaping import printable
 from ocnet_pl.record.result import Evaluation
 from ocnet_pl.report.cells import PAPER, ReportColumn, report_columns
 from ocnet_pl.report.footnotes import legend, remarks
+from ocnet_pl.report.verdicts import findings
 from ocnet_pl.table import Table
 
 
@@ -34,6 +35,8 @@ def print_table(table: Table, console: Console) -> None:
     if hidden:
         words = f"Columns hidden (terminal too narrow): {'; '.join(hidden)}. See table.md, table.csv or table.html."
         console.print(plain(words), style="dim", highlight=False)
+    for finding in findings(table):
+        console.print(plain(finding), style="bold", highlight=False)
     console.print(plain(legend(table)), style="dim", highlight=False)
     for remark in (*remarks(table), *(f"missing: {missing}" for missing in table.unfinished)):
         console.print(plain(remark), style="yellow", highlight=False)

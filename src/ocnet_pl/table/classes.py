@@ -30,7 +30,7 @@ def class_ious(column: TableColumn, row: Row) -> dict[str, ClassIoU]:
     found = {}
     for name in dict.fromkeys(name for ious in by_seed.values() for name in ious):
         values = {seed: ious.get(name, math.nan) for seed, ious in by_seed.items()}
-        found[name] = ClassIoU(values, mean_sd(list(values.values())))
+        found[name] = ClassIoU(values, mean_sd([values[result.seed] for result in row.counted]))
     return found
 
 

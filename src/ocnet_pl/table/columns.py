@@ -2,11 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import isclose, isnan
 from typing import Self
 
 from ocnet_pl.record.result import Evaluation, Result, evaluation_key
 from ocnet_pl.record.scores import Score
+
+_EQUAL = 1e-6
+"""Curves have single precision: shares that are as close as this are equal."""
 
 OWN = "own"
 """Stands for each run's own protocol if rows differ in it."""
@@ -116,13 +120,34 @@ def best_validation(result: Result) -> tuple[int, float] | None:
 
 
 def columns_of(results: Sequence[Result]) -> list[TableColumn]:
-    """Columns of a table: training split, tests under the runs' protocol, other tests, best validation."""
-    columns: list[TableColumn] = [*_evaluated(results)]
-    if any(best_validation(result) for result in results):
+    """Columns of a table: training split, tests under the runs' protocol, other tests, best validation.
+
+    The best validation and the best checkpoint have no columns if they are the last in all runs.
+    """
+    evaluated = list(_evaluated(results))
+    columns: list[TableColumn] = [column for column in evaluated if not _repeats_the_last(column, evaluated, results)]
+    if any(best_validation(result) for result in results) and not all(map(_last_is_best, results)):
         split = results[0].val_split
         label = f"{split.capitalize()} mIoU, best validation (%)"
         columns.append(BestValidationColumn(f"curve/{split}", "best_miou", label, split))
     return columns
+
+
+def _last_is_best(result: Result) -> bool:
+    best, last = best_validation(result), result.evaluations.get(result.evaluation_key())
+    return bool(best and last and last.miou is not None and isclose(best[1], last.miou, abs_tol=_EQUAL))
+
+
+def _repeats_the_last(column: EvaluationColumn, columns: Sequence[EvaluationColumn], results: Sequence[Result]) -> bool:
+    """Return whether a column of another checkpoint has the same numbers as that of the last, in all runs."""
+    last = next(
+        (of for of in columns if of == replace(column, evaluation=of.evaluation, label=of.label, checkpoint="last")),
+        None,
+    )
+    if column.checkpoint == "last" or last is None:
+        return False
+    values = [(value, last.value(result)) for result in results if not isnan(value := column.value(result))]
+    return all(isclose(*pair, abs_tol=100 * _EQUAL) for pair in values)
 
 
 def _evaluated(results: Sequence[Result]) -> Iterator[EvaluationColumn]:

@@ -1,135 +1,151 @@
-"""Comparison of two rows: whether their scores are tests and comparable, and the interval of their difference."""
+"""Differences between the rows of a column, and their intervals."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ocnet_pl.record.directory import RunDirectory
-from ocnet_pl.record.image_counts import SavedCounts, read_counts
-from ocnet_pl.record.result import Result
-from ocnet_pl.statistics import Interval, MeanSD, paired_bootstrap, paired_difference
+from ocnet_pl.statistics import (
+    Interval,
+    borrowed_difference,
+    mean_sd,
+    paired_difference,
+    paired_variance,
+    variance,
+)
 from ocnet_pl.table.columns import EvaluationColumn, TableColumn
-from ocnet_pl.table.structure import Notes, Row
-
-_NEGLIGIBLE = 0.01
-"""Share of tested images that may be trained on in a test: official splits share some images."""
-
-_CONTAINS = {"trainval": "val"}
-"""Training splits whose name says that they contain another split: for results that do not record it by content."""
-
-
-def lineage(result: Result, notes: Notes) -> Iterator[Result]:
-    """The run and its ancestors, as far as their results exist, each once."""
-    done: set[Path] = set()
-    run: Result | None = result
-    while run and run.directory not in done:
-        yield run
-        done.add(run.directory)
-        parent = run.config.get("parent")
-        origin = RunDirectory(run.directory).sibling(parent) if parent else None
-        run = notes.readable(partial(Result.read, origin.result), None) if origin and origin.result.is_file() else None
-
-
-def trained_on(column: TableColumn, row: Row) -> tuple[int, int]:
-    """(images, of images) of a column that a run of the row was trained on, for the run with most; (0, 0) for none.
-
-    Runs record this by the content of the images. For runs of older versions, the names of the splits decide.
-    """
-    counts = [(0, 0)]
-    for result in row.results.values():
-        evaluation = column.evaluation_of(result)
-        if evaluation is not None and evaluation.trained_on is not None:
-            counts.append((evaluation.trained_on, evaluation.of or evaluation.images))
-        elif column.split not in (None, "train") and any(
-            column.split in (run.train_split, _CONTAINS.get(run.train_split)) for run in row.lineage
-        ):
-            images = evaluation.images if evaluation else 1
-            counts.append((images, images))
-    return max(counts, key=lambda count: count[0] / max(count[1], 1))
-
-
-def is_test(seen: tuple[int, int]) -> bool:
-    """Return whether a number is a test although the row was trained on (images, of images) of it."""
-    return seen[0] <= _NEGLIGIBLE * seen[1]
-
-
-def is_training_column(column: TableColumn, rows: Sequence[Row]) -> bool:
-    """Return whether a column shows images that every run trains on and none validates on."""
-    runs = [result for row in rows for result in row.results.values()]
-    return column.split is not None and all(run.train_split == column.split != run.val_split for run in runs)
-
-
-def why_not_comparable(column: TableColumn, row: Row, base: Row) -> str | None:
-    """Reason why the scores of two rows cannot be compared; None if they can."""
-    runs = [run for one in (base, row) for run in one.results.values()]
-    tested = {run.name: evaluation for run in runs if (evaluation := column.evaluation_of(run))}
-    if others := _others({run: evaluation.data for run, evaluation in tested.items()}):
-        return f"{others}: tested on other images than {_first(tested)}"
-    if others := _others({run: evaluation.absent_classes for run, evaluation in tested.items()}):
-        return f"{others}: another rule for absent classes than {_first(tested)}"
-    by_split: dict[str, dict[str, str | None]] = {}
-    for run in runs:
-        images = run.data.get(run.train_split)
-        by_split.setdefault(run.train_split, {})[run.name] = images.sha256 if images else None
-    for split, hashes in by_split.items():
-        if others := _others(hashes):
-            return f"{others}: trained on other images of the same name ({split!r}) than {_first(hashes)}"
-    return None
+from ocnet_pl.table.comparable import why_not_comparable
+from ocnet_pl.table.run_scores import RowScores, RunScores
+from ocnet_pl.table.structure import Row
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Difference of two rows in one column.
+    """Difference of two rows in one column, in points.
 
     Attributes:
-        difference: difference, paired by seed; None if the rows cannot be compared.
+        difference: difference of the means over all seeds of either row; None if the rows cannot be compared.
         interval: interval of the difference; None if unknown.
         reason: reason why either is missing.
     """
 
-    difference: MeanSD | None = None
+    difference: float | None = None
     interval: Interval | None = None
     reason: str | None = None
 
 
-def compare(column: TableColumn, row: Row, base: Row, notes: Notes) -> Comparison:
-    """Compare a row with the baseline, if both were tested on the same images."""
-    if reason := why_not_comparable(column, row, base):
-        return Comparison(reason=reason)
-    values, of_base = ({s: column.value(r) for s, r in one.results.items()} for one in (row, base))
-    difference = paired_difference(values, of_base)
-    if not isinstance(column, EvaluationColumn) or column.metric != "miou" or not row.results or not base.results:
-        return Comparison(difference)
-    seeds = sorted(row.results.keys() & base.results.keys())
-    if not seeds:
-        return Comparison(difference, reason=f"it has no seed in common with {base.label}")
-    runs = [one.results[seed] for one in (row, base) for seed in seeds]
-    tests = {run.name: notes.readable(partial(read_counts, run, column.key(run)), None) for run in runs}
-    known: dict[str, SavedCounts] = {run: test for run, test in tests.items() if test is not None}
-    if missing := [run for run in tests if run not in known]:
-        return Comparison(difference, reason=f"the per-image counts of {', '.join(missing)} are missing")
-    first = next(iter(known.values()))
-    if others := [run for run, test in known.items() if not test.is_of_the_same_images(first)]:
-        return Comparison(reason=f"{', '.join(others)}: tested on other images than {_first(known)}")
-    if len({test.counts.shape for test in known.values()}) > 1:
-        return Comparison(reason="its runs and those of the baseline were tested with different numbers of classes")
-    if len(first.images) == 1:
-        return Comparison(difference, reason="the test has a single image")
-    counts = np.stack([test.counts for test in known.values()])
-    evaluation = column.evaluation_of(runs[0])
-    absent = evaluation.absent_classes if evaluation else "skip"
-    return Comparison(difference, paired_bootstrap(counts[: len(seeds)], counts[len(seeds) :], absent=absent))
+class ColumnComparisons:
+    """Comparisons between any two rows of a column."""
+
+    def __init__(self, column: TableColumn, rows: Sequence[Row], tested: Mapping[str, RowScores]) -> None:
+        """Prepare the comparisons.
+
+        Args:
+            column: the column.
+            rows: rows whose numbers are tests; they give the average spread over seeds.
+            tested: tests of these rows, by name.
+        """
+        self.column = column
+        self.rows = rows
+        self.tested = tested
+        self._obstacles: dict[tuple[str, str], Comparison | None] = {}
+
+    def compare(self, row: Row, other: Row) -> Comparison:
+        """Compare a row with another, if both were tested on the same images."""
+        if (obstacle := self.obstacle(row, other)) is not None:
+            return obstacle
+        interval = self.interval(row, other, lambda run: run.score, lambda run: run.without)
+        return Comparison(interval.difference, interval)
+
+    def mean(self, row: Row) -> float:
+        """Mean number of a row over seeds, whether its per-image counts are known or not."""
+        return mean_sd([self.column.value(result) for result in row.counted]).mean
+
+    def interval(
+        self,
+        row: Row,
+        other: Row,
+        score: Callable[[RunScores], float],
+        without: Callable[[RunScores], NDArray[np.float64]],
+    ) -> Interval:
+        """Interval of the difference in any number of two rows without an obstacle.
+
+        Args:
+            row, other: the rows.
+            score: the number of a run.
+            without: the same without each image (blocks,).
+        """
+        if pairs := self._pairs_of_same_weights(row, other):
+            differences = np.array([score(one) - score(two) for one, two in pairs])
+            ones, twos = (np.stack([without(run) for run in side]) for side in zip(*pairs, strict=True))
+            return paired_difference(differences, paired_variance(ones, twos))
+        pool = self._independent(row, other)
+        scores = [np.array([score(run) for run in runs]) for runs in pool]
+        ones, twos = (np.stack([without(run) for run in runs]) for runs in pool[:2])
+        return borrowed_difference(scores, 0, 1, variance(ones, twos))
+
+    def obstacle(self, row: Row, other: Row) -> Comparison | None:
+        """What can be said of two rows that have no interval; None if they have one."""
+        key = (row.name, other.name)
+        if key not in self._obstacles:
+            self._obstacles[key] = self._obstacle(row, other)
+        return self._obstacles[key]
+
+    def _obstacle(self, row: Row, other: Row) -> Comparison | None:
+        if reason := why_not_comparable(self.column, row, other):
+            return Comparison(reason=reason)
+        one, two = (self.tested[of.name] for of in (row, other))
+        if missing := one.without_score + two.without_score:
+            return Comparison(reason=f"{', '.join(missing)} has no score, because no pixel is labelled")
+        difference = self.mean(row) - self.mean(other)
+        if np.isnan(difference):
+            return Comparison()
+        if not isinstance(self.column, EvaluationColumn) or self.column.metric != "miou":
+            return Comparison(difference)
+        if missing := one.without_counts + two.without_counts:
+            return Comparison(difference, reason=f"the per-image counts of {', '.join(missing)} are missing")
+        return _obstacle_of_runs([*one.runs, *two.runs], difference)
+
+    def _pairs_of_same_weights(self, row: Row, other: Row) -> list[tuple[RunScores, RunScores]]:
+        """Runs of both rows that tested the same weights, e.g. under two protocols."""
+        by_weights = {run.result.weights_sha256: run for run in self.tested[other.name].runs}
+        return [
+            (run, by_weights[run.result.weights_sha256])
+            for run in self.tested[row.name].runs
+            if run.result.weights_sha256 in by_weights
+        ]
+
+    def _independent(self, row: Row, other: Row) -> list[Sequence[RunScores]]:
+        """Runs of both rows, then of the others that were tested likewise; each set of weights once."""
+        others = [
+            one
+            for one in self.rows
+            if one.name not in (row.name, other.name)
+            and self.obstacle(one, row) is None
+            and self.obstacle(one, other) is None
+        ]
+        found: list[Sequence[RunScores]] = []
+        seen: set[str] = set()
+        for one in (row, other, *others):
+            runs = self.tested[one.name].runs
+            weights = {run.result.weights_sha256 for run in runs}
+            if not weights & seen:
+                found.append(runs)
+                seen |= weights
+        return found
 
 
-def _first(runs: Mapping[str, object]) -> str:
-    return next(iter(runs))
-
-
-def _others(values: Mapping[str, str | None]) -> str:
-    """Runs whose value is known and differs from that of the first run that has one."""
-    known = {run: value for run, value in values.items() if value is not None}
-    first = next(iter(known.values()), None)
-    return ", ".join(run for run, value in known.items() if value != first)
+def _obstacle_of_runs(runs: Sequence[RunScores], difference: float) -> Comparison | None:
+    first = runs[0]
+    if others := [run.result.name for run in runs if not run.kept.is_of_the_same_images(first.kept)]:
+        return Comparison(reason=f"{', '.join(others)}: tested on other images than {first.result.name}")
+    if len({run.kept.counts.shape[2] for run in runs}) > 1:
+        return Comparison(reason="its runs and those of the other row were tested with different numbers of classes")
+    if len({tuple(run.kept.classes) for run in runs if run.kept.classes}) > 1:
+        return Comparison(reason="its runs and those of the other row were tested with different classes")
+    if first.without.size == 1:
+        return Comparison(difference, reason="the test has a single image, or a single block of images")
+    if any(np.isnan(run.without).any() for run in runs):
+        return Comparison(difference, reason="all labelled pixels are in one image, or in one block of images")
+    return None

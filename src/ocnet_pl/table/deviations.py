@@ -62,29 +62,29 @@ def deviations(paper: Mapping[str, Any], rows: Runs) -> list[Deviation]:
     return [*always, *differences, *fewer, *_seeds(paper["protocol"][SEEDS], rows)]
 
 
-def unlike_seeds(rows: Runs) -> list[str]:
-    """Rows whose seeds have different configs: `PPM, seed 0 and seed 1: schedule.max_steps: 300 -> 400`."""
-    return [
-        f"{where}: {'; '.join(differences)}"
-        for where, first, other in _pairs(rows)
+def unlike_seeds(rows: Runs) -> dict[str, str]:
+    """Seeds with different configs, `PPM, seed 0 and seed 1: schedule.max_steps: 300 -> 400`, and their row."""
+    return {
+        f"{where}: {'; '.join(differences)}": label
+        for label, where, first, other in _pairs(rows)
         if (differences := [d for d in config_difference(first.config, other.config) if not d.startswith("seed:")])
-    ]
+    }
 
 
-def unlike_images(rows: Runs) -> list[str]:
-    """Rows whose seeds read different images of one name: `PPM, seed 0 and seed 1: different images in val`."""
-    return [
-        f"{where}: different images in {', '.join(splits)}"
-        for where, first, other in _pairs(rows)
+def unlike_images(rows: Runs) -> dict[str, str]:
+    """Seeds that read other images of one name, `PPM, seed 0 and seed 1: different images in val`, and their row."""
+    return {
+        f"{where}: different images in {', '.join(splits)}": label
+        for label, where, first, other in _pairs(rows)
         if (splits := sorted(s for s in first.data.keys() & other.data.keys() if first.data[s] != other.data[s]))
-    ]
+    }
 
 
-def _pairs(rows: Runs) -> Iterator[tuple[str, Result, Result]]:
-    """Each run of a row with the row's first, and their names."""
+def _pairs(rows: Runs) -> Iterator[tuple[str, str, Result, Result]]:
+    """Row, names of both, the row's first run and each other."""
     for label, results in rows.items():
         for result in results[1:]:
-            yield f"{label}, seed {results[0].seed} and seed {result.seed}", results[0], result
+            yield label, f"{label}, seed {results[0].seed} and seed {result.seed}", results[0], result
 
 
 def _protocol(paper: Mapping[str, Any], result: Result) -> dict[str, Any]:

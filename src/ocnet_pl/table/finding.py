@@ -24,12 +24,13 @@ def read_tables(folder: Path) -> list[Table]:
     return find_tables(folder)[0]
 
 
-def find_tables(folder: Path, *, baseline: str | None = None) -> tuple[list[Table], Notes]:
+def find_tables(folder: Path, *, baseline: str | None = None, block: int = 1) -> tuple[list[Table], Notes]:
     """Read a table for every sweep below a folder, and notes on files that belong to none of them.
 
     Args:
         folder: any folder.
         baseline: name of the row that the others are compared with; None for that of the paper's table.
+        block: number of neighbouring images that are left out together; more than 1 for the images of videos.
 
     Raises:
         UserError: no such folder, no readable finished run in it, a folder inside a sweep, or no such baseline.
@@ -48,7 +49,7 @@ def find_tables(folder: Path, *, baseline: str | None = None) -> tuple[list[Tabl
                 f"{folder}: a part of the sweep {sweep}, and a table needs all of it; run ocnet-report {sweep}"
             )
     tables = [
-        make_table(name, of_sweep, _part(found, partial(_is_of, sweep=sweep)), baseline=baseline)
+        make_table(name, of_sweep, _part(found, partial(_is_of, sweep=sweep)), baseline=baseline, block=block)
         for (sweep, name), of_sweep in sweeps.items()
     ]
     return tables, Notes.of(_part(found, lambda path: not any(_is_of(path, sweep) for sweep, _ in sweeps)))

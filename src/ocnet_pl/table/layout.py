@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,17 @@ from ocnet_pl.record.context import OnOwnClass, measure_beside
 from ocnet_pl.record.costs import Cost, find_costs
 from ocnet_pl.record.directory import RunDirectory
 from ocnet_pl.record.finding import FoundResults
-from ocnet_pl.record.plan import planned_runs
+from ocnet_pl.record.plan import planned_runs, read_starts
 from ocnet_pl.record.result import Result
 from ocnet_pl.record.sample_pictures import read_sample
 from ocnet_pl.record.scores import Score, newest_scores
-from ocnet_pl.statistics import mean_sd
-from ocnet_pl.table.columns import ServerColumn, TableColumn, columns_of
-from ocnet_pl.table.comparison import compare, is_test, is_training_column, lineage, trained_on
+from ocnet_pl.table.columns import ServerColumn, columns_of
+from ocnet_pl.table.comparable import lineage
 from ocnet_pl.table.deviations import deviations, unlike_images, unlike_seeds
+from ocnet_pl.table.filling import fill_column, stand_in
 from ocnet_pl.table.paper import head_label, imitated, published
-from ocnet_pl.table.structure import Cell, Notes, Row, Table
+from ocnet_pl.table.seed_counts import seed_counts
+from ocnet_pl.table.structure import Notes, Row, Table
 
 UNREADABLE = "unreadable"
 """State of a run whose result is damaged."""
@@ -30,7 +30,12 @@ REHEARSAL = "rehearsal"
 
 
 def make_table(
-    name: str, results: Sequence[Result], found: FoundResults | None = None, *, baseline: str | None = None
+    name: str,
+    results: Sequence[Result],
+    found: FoundResults | None = None,
+    *,
+    baseline: str | None = None,
+    block: int = 1,
 ) -> Table:
     """Lay out a sweep: rows in the paper's order, then by name; differences to the baseline if the sweep has one.
 
@@ -39,6 +44,7 @@ def make_table(
         results: results of its finished runs.
         found: damaged results and copies in its folder.
         baseline: name of the row that the others are compared with; None for that of the paper's table.
+        block: number of neighbouring images that are left out together.
 
     Raises:
         UserError: the sweep has no row of that name.
@@ -60,11 +66,10 @@ def make_table(
     columns = columns_of(results or shown)
     if scores or any("test/miou" in row for row in printed):
         columns.append(ServerColumn.of(scores))
-    for row, published_row in zip(rows, printed, strict=True):
-        row.cells = [_cell(column, row, base, published_row, ours, notes) for column in columns]
     for picture in (path for run in results for path in sorted(RunDirectory(run.directory).samples.glob("*.png"))):
         notes.readable(partial(read_sample, picture), None)
     by_label = {row.label: list(row.results.values()) for row in ours if row.results}
+    unlike = {**unlike_seeds(by_label), **unlike_images(by_label)}
     table = Table(
         name=name,
         title=_title(name, imitates, paper),
@@ -75,12 +80,17 @@ def make_table(
         imitates=imitates,
         protocol_of=paper.get("protocol_of", "the paper"),
         deviations=deviations(paper, by_label),
-        unlike=[*unlike_seeds(by_label), *unlike_images(by_label)],
+        unlike=list(unlike),
+        unlike_rows=set(unlike.values()),
+        block=block,
+        seed_counts=notes.readable(lambda: seed_counts(read_starts(folder), results), []),
         scores=scores,
         rehearsals=rehearsals,
         notes=notes,
     )
-    _stand_in(table)
+    for place in range(len(columns)):
+        fill_column(table, place, base, printed)
+    stand_in(table)
     return table
 
 
@@ -128,37 +138,6 @@ def _label(name: str, head: str, results: Sequence[Result]) -> str:
     """Label of a row that the paper's table lacks. Results of older versions do not record the label of their head."""
     recorded = (result.label for result in results if result.label != name)
     return next(recorded, None) or (head_label(head) if name == head else None) or name
-
-
-def _cell(
-    column: TableColumn,
-    row: Row,
-    base: Row | None,
-    published_row: Mapping[str, Any],
-    rows: Sequence[Row],
-    notes: Notes,
-) -> Cell:
-    values = {seed: column.value(result) for seed, result in row.results.items()}
-    paper = published_row.get(column.paper_key) if column.paper_key else None
-    cell = Cell(values, mean_sd(list(values.values())), paper=(paper[0], paper[1]) if paper else None)
-    declared = is_training_column(column, rows)
-    seen = trained_on(column, row)
-    if seen[0] and not declared:
-        cell = replace(cell, seen=seen, trained_on=not is_test(seen))
-    if base is None or base is row or not base.results or not cell.ours.n or cell.trained_on:
-        return cell
-    if not declared and not is_test(trained_on(column, base)):
-        return cell
-    found = compare(column, row, base, notes)
-    return replace(cell, difference=found.difference, interval=found.interval, unknown=found.reason)
-
-
-def _stand_in(table: Table) -> None:
-    """Show validation scores in the cells of a test server that has not scored their rows."""
-    for row in table.rows if isinstance(table.columns[-1], ServerColumn) else ():
-        main, last = row.cells[table.main_column], row.cells[-1]
-        if last.paper and main.ours.n and not last.ours.n and not main.trained_on:
-            row.cells[-1] = replace(last, stand_in=main.ours)
 
 
 def _missing(folder: Path, results: Sequence[Result], found: FoundResults, notes: Notes) -> dict[tuple[str, int], str]:

@@ -11,9 +11,11 @@ from ocnet_pl.record.costs import Cost
 from ocnet_pl.record.finding import FoundResults
 from ocnet_pl.record.result import Result
 from ocnet_pl.record.scores import Score
-from ocnet_pl.statistics import Interval, MeanSD, holm
+from ocnet_pl.statistics import CHANCE, Interval, MeanSD, holm
+from ocnet_pl.table.analysis import Analysis
 from ocnet_pl.table.columns import TableColumn
 from ocnet_pl.table.deviations import Deviation
+from ocnet_pl.table.seed_counts import SeedCount
 
 T = TypeVar("T")
 
@@ -24,9 +26,9 @@ class Cell:
 
     Attributes:
         values: numbers by seed.
-        ours: mean and standard deviation over seeds.
-        difference: difference to the baseline, paired by seed; None for the baseline, and if the number is not a test.
-        interval: interval of the difference, from the per-image counts; None if unknown.
+        ours: mean and standard deviation over seeds, each set of weights once.
+        difference: difference to the baseline's mean, in points; None for the baseline, and if it is not a test.
+        interval: interval of the difference, in points, from the per-image counts; None if unknown.
         unknown: reason why the interval is unknown; None if it is known, or there is no difference.
         paper: published mean and standard deviation; None if the paper has no number.
         seen: (images, of images) of the number that the row was trained on; (0, 0) for none, or if the column is meant
@@ -37,7 +39,7 @@ class Cell:
 
     values: dict[int, float]
     ours: MeanSD
-    difference: MeanSD | None = None
+    difference: float | None = None
     interval: Interval | None = None
     unknown: str | None = None
     paper: tuple[float, float | None] | None = None
@@ -102,6 +104,19 @@ class Row:
     cost: Cost | None = None
     context: OnOwnClass | None = None
 
+    @property
+    def counted(self) -> list[Result]:
+        """Finished runs by seed, without those that have exactly the weights of an earlier seed."""
+        copied = self.same_weights
+        return [self.results[seed] for seed in sorted(self.results) if seed not in copied]
+
+    @property
+    def same_weights(self) -> dict[int, int]:
+        """Seeds whose network has exactly the weights of an earlier seed, and that seed."""
+        first: dict[str, int] = {}
+        found = {seed: first.setdefault(self.results[seed].weights_sha256, seed) for seed in sorted(self.results)}
+        return {seed: earlier for seed, earlier in found.items() if earlier != seed}
+
 
 @dataclass
 class Table:
@@ -118,6 +133,10 @@ class Table:
         protocol_of: whose protocol that is, in words: "the paper", or another for tables that the paper lacks.
         deviations: differences from that protocol.
         unlike: differences between runs that are averaged, in words.
+        unlike_rows: labels of the rows whose runs differ so.
+        block: number of neighbouring images that are left out together.
+        seed_counts: rows that have more or fewer seeds than planned.
+        analysis: comparisons of the main column beyond those with the baseline; None without per-image counts.
         scores: scores of a test server, the latest of every run.
         rehearsals: incomplete runs, which are listed below the table and in no cell.
         notes: files that could not be read or are not counted.
@@ -133,6 +152,10 @@ class Table:
     protocol_of: str = "the paper"
     deviations: list[Deviation] = field(default_factory=list)
     unlike: list[str] = field(default_factory=list)
+    unlike_rows: set[str] = field(default_factory=set)
+    block: int = 1
+    seed_counts: list[SeedCount] = field(default_factory=list)
+    analysis: Analysis | None = None
     scores: list[Score] = field(default_factory=list)
     rehearsals: list[Result] = field(default_factory=list)
     notes: Notes = field(default_factory=Notes)
@@ -150,11 +173,15 @@ class Table:
         """All finished runs, by row and seed."""
         return [row.results[seed] for row in self.rows for seed in sorted(row.results)]
 
+    def p_holm(self, column: int) -> dict[str, float]:
+        """p-values of all differences in a column together (Holm), by row name; without those that decide nothing."""
+        intervals = {row.name: row.cells[column].interval for row in self.rows}
+        known = {name: interval.p_value for name, interval in intervals.items() if interval and interval.decides}
+        return dict(zip(known, holm(list(known.values())), strict=True))
+
     def significant(self, column: int) -> dict[str, bool]:
         """Significance of each row's difference in a column after Holm's correction, by row name."""
-        intervals = {row.name: row.cells[column].interval for row in self.rows}
-        known = {name: interval.p_value for name, interval in intervals.items() if interval}
-        return dict(zip(known, holm(list(known.values())), strict=True))
+        return {name: p_value <= CHANCE for name, p_value in self.p_holm(column).items()}
 
     @property
     def profiled(self) -> str | None:
