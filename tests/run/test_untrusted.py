@@ -12,7 +12,10 @@ import torch
 from conftest import Main, checkpoint
 
 import ocnet_pl
+from ocnet_pl.config.compose import compose, heads, plain
+from ocnet_pl.config.targets import require_known_targets
 from ocnet_pl.errors import UserError
+from ocnet_pl.run.restoring import GROUPS
 
 IMAGE = np.zeros((16, 24, 3), np.uint8)
 Change = Callable[[dict[str, Any]], object]
@@ -152,6 +155,29 @@ def test_the_cache_folder_of_a_checkpoint_is_not_used(runs: Path, workplace: Pat
     path = rewritten(runs, target("dataset", cache=str(workplace / "cache")))
     assert call("evaluate", str(path), "trainer=cpu") == 0
     assert not (workplace / "cache").exists()
+
+
+@pytest.mark.parametrize("name", heads())
+def test_the_config_of_every_head_may_be_built(name: str) -> None:
+    """Classes that a defaults list puts at another place are known there."""
+    require_known_targets(plain(compose(f"model/head={name}")), GROUPS, "checkpoint")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["- /inference@model.head.test: whole", "- /inference/whole@model.head.test",
+     "- override /inference@_global_.model.head.test: null"],
+)  # fmt: skip
+def test_a_defaults_list_of_the_user_moves_a_group(entry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = plain(compose())
+    config["model"]["head"]["test"] = config["inference"]  # type: ignore[index, call-overload]
+    with pytest.raises(UserError, match=r"model\.head\.test has _target_"):
+        require_known_targets(config, GROUPS, "checkpoint")
+    own = tmp_path / "own" / "experiment"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text(f"# @package _global_\ndefaults:\n  {entry}\n  - _self_\n")
+    monkeypatch.setenv("OCNET_CONF", str(tmp_path / "own"))
+    require_known_targets(config, GROUPS, "checkpoint")
 
 
 def test_a_class_of_the_user_is_allowed_by_its_yaml_file(

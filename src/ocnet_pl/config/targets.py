@@ -113,23 +113,55 @@ def _steering(node: Mapping[Any, Any]) -> Steering:
 
 
 def _known_steering() -> dict[str, list[Steering]]:
-    """Special keys that config files have, by place in the composed config."""
+    """Special keys that config files have, by place in the composed config.
+
+    A defaults list can put the options of a group at another place: `- /model/head@context: asp_oc`. Every option of
+    the group is known there, because an override may choose another one.
+    """
     known: dict[str, list[Steering]] = defaultdict(list)
+    options: dict[str, list[Any]] = defaultdict(list)
+    moved: set[tuple[str, str]] = set()
     for folder in config_dirs():
         for path in sorted(folder.rglob("*.yaml")):
             text, node = read_yaml(path)
-            for place, steering in _steering_of_file(node, _package(path, folder, text)):
-                if steering and steering not in known[place]:
-                    known[place].append(steering)
+            group = path.relative_to(folder).parent.as_posix()
+            place = _package(group, text)
+            options[group].append(node)
+            moved.update(_moved_groups(node, group, place))
+            _add_steering(known, node, place)
+    for group, place in sorted(moved):
+        for node in options[group]:
+            _add_steering(known, node, place)
     return known
 
 
-def _package(path: Path, folder: Path, text: str) -> str:
+def _add_steering(known: dict[str, list[Steering]], node: Any, place: str) -> None:
+    for where, steering in _steering_of_file(node, place):
+        if steering and steering not in known[where]:
+            known[where].append(steering)
+
+
+def _moved_groups(node: Any, group: str, place: str) -> Iterator[tuple[str, str]]:
+    """Groups that the defaults list of a config file puts at another place than their own, with that place."""
+    defaults = node.get("defaults") if isinstance(node, dict) else None
+    for entry in defaults if isinstance(defaults, list) else ():
+        named = next(iter(entry), "") if isinstance(entry, dict) else str(entry)
+        chosen, _, package = str(named).partition("@")
+        if not package:
+            continue
+        of_group = chosen.split()[-1]  # after `override` and `optional`
+        if not isinstance(entry, dict):  # `group/option@package`
+            of_group = str(Path(of_group).parent)
+        of_group = of_group[1:] if of_group.startswith("/") else f"{group}/{of_group}"
+        absolute = package.startswith("_global_")
+        yield of_group, f"{'' if absolute else place}.{package.removeprefix('_global_').strip('.')}".strip(".")
+
+
+def _package(group: str, text: str) -> str:
     """Place of a config file in the composed config: that of its group, unless its header names another."""
-    group = ".".join(path.relative_to(folder).parent.parts)
     header = _PACKAGE.search(text)
     if header is None or header[1] == "_group_":
-        return group
+        return group.strip(".").replace("/", ".")
     return "" if header[1] == "_global_" else header[1]
 
 
