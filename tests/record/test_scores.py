@@ -61,10 +61,10 @@ def test_descendants_of_a_network_trained_on_val_are_not_compared(outputs: Path)
     (table,) = read_tables(outputs / "own")
     marked = {row.name for row in table.rows if row.cells[table.main_column].trained_on}
     assert marked == {"tuned", "twice"}
-    assert [row.name for row in table.rows if row.cells[table.main_column].difference] == ["gp"]
+    assert [row.name for row in table.rows if row.cells[table.main_column].difference is not None] == ["gp"]
     write("baseline", None, "trainval")
     (table,) = read_tables(outputs / "own")
-    assert not any(row.cells[table.main_column].difference for row in table.rows)
+    assert not any(row.cells[table.main_column].difference is not None for row in table.rows)
 
 
 def test_a_score_is_shown_with_the_papers(call: Main, outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,7 +38,7 @@ def remarks(table: Table) -> list[str]:
     for row in table.rows:
         cell = row.cells[table.main_column]
         if cell.unknown:
-            lacks = "has no interval for its difference" if cell.difference else "is not compared"
+            lacks = "has no interval for its difference" if cell.difference is not None else "is not compared"
             lines.append(f"{row.label} {lacks}: {cell.unknown}.")
         if cell.seen[0] and not cell.trained_on:
             seen, of = cell.seen
