@@ -1,10 +1,10 @@
-"""Cost of every system from shapes alone, as a Markdown table: nothing is computed, so it takes a minute on any machine.
+"""Cost of every system from shapes alone, as a Markdown table: no value is computed, so it takes minutes anywhere.
 
     python benchmarks/systems.py [--size 769] [--heads HEAD ...]
 
-Columns: parameters of the network with its auxiliary classifier; multiply-adds of a forward pass with textbook attention;
-memory that a training step keeps for the backward pass, for each image, in float32: of the network, and of all that is
-not its backbone, beside the same with textbook attention. A fused kernel keeps query, key, value and result.
+Columns: parameters of the network with its auxiliary classifier; multiply-adds of a forward pass with textbook
+attention; memory that a training step keeps for the backward pass, for each image, in float32: of the network, and of
+all that is not its backbone, beside the same with textbook attention. A fused kernel keeps query, key, value and result.
 """
 
 import argparse
@@ -71,6 +71,7 @@ def kept(module: SegmentationModule, size: int, *, textbook: bool) -> tuple[floa
 
 
 def main() -> None:
+    """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=769)
     parser.add_argument("--heads", nargs="+", default=heads())

@@ -369,3 +369,14 @@ def test_the_terminal_says_which_rows_are_not_told_apart(
 ) -> None:
     assert call("report", str(sweep)) == 0
     assert "PPM is the highest, and told apart from" in " ".join(capsys.readouterr().out.split())
+
+
+def test_equal_means_are_compared(tmp_path: Path) -> None:
+    """A difference of exactly zero is a difference, not a missing one."""
+    for row in ("baseline", "gp"):
+        result(row, 0, 70).write(tmp_path / row / "seed-0" / "result.json")
+    (table,) = read_tables(tmp_path)
+    assert cell(table, "gp").difference == 0
+    text = markdown(table)
+    assert "ResNet-101 + GP has no interval for its difference: the per-image counts" in text
+    assert re.search(r"\| ResNet-101 \+ GP .*\| 0\.00 \| 1 \|", text)

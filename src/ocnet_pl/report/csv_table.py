@@ -15,8 +15,8 @@ from ocnet_pl.table.classes import class_ious
 from ocnet_pl.table.columns import BestValidationColumn, best_validation
 
 HEADER = (
-    "table", "row", "other", "evaluation", "metric", "images", "seeds", "mean", "sd", "difference", "low", "high", "p",
-    "p_holm", "p_bh", "significant", "method", "version", "paper", "paper_sd",
+    "table", "row", "evaluation", "metric", "seeds", "mean", "sd", "other", "difference", "low", "high", "p", "p_holm",
+    "p_bh", "significant", "method", "version", "images", "paper", "paper_sd",
 )  # fmt: skip
 Values = dict[str, float | str | None]
 
