@@ -4,7 +4,7 @@
 
 Columns: parameters of the network with its auxiliary classifier; multiply-adds of a forward pass with textbook
 attention; memory that a training step keeps for the backward pass, for each image, in float32: of the network, and of
-all that is not its backbone, beside the same with textbook attention. A fused kernel keeps query, key, value and result.
+all that is not its backbone, beside the same with textbook attention. A fused kernel keeps query, key, value, result.
 """
 
 import argparse
