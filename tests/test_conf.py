@@ -37,7 +37,9 @@ def test_option_composes_and_its_target_exists(group: str, option: str) -> None:
         assert callable(get_object(node._target_))
 
 
-VARIANTS = {"aaf": "ppm", "asp_oc_2019": "asp_oc", "encnet_lateral": "encnet", "sac": "baseline"}
+VARIANTS = {
+    "aaf": "ppm", "asp_oc_2019": "asp_oc", "ce2p_asp_oc": "ce2p", "encnet_lateral": "encnet", "sac": "baseline",
+}  # fmt: skip
 """Heads whose YAML is a variant of another file's class."""
 
 

@@ -26,6 +26,8 @@ TERMS = {
     "aaf": {"main", "affinity"},
     "bisenet": {"main", "context16", "context8"},
     "ccnet": {"main"},
+    "ce2p": {"main", "decoder", "edge"},
+    "ce2p_asp_oc": {"main", "decoder", "edge"},
     "danet": {"main", "position", "channel"},
     "denseaspp": {"main"},
     "depthseg": {"main", "loop0", "loop1"},
@@ -43,10 +45,11 @@ TERMS = {
 }
 """Loss terms of each system; the auxiliary loss is added where its weight is set."""
 SYSTEMS = sorted(TERMS)
-MAPLESS = {"danet", "isa", "non_local", "ocr"}
+MAPLESS = {"ce2p_asp_oc", "danet", "isa", "non_local", "ocr"}
 """Systems that have attention on fused kernels."""
 SHOWN = {
     "ccnet": ["criss-cross, 2 passes"],
+    "ce2p_asp_oc": ["whole image"],
     "danet": ["position attention"],
     "isa": ["interlaced, 8x8"],
     "non_local": ["whole image"],
@@ -56,11 +59,19 @@ SHOWN = {
 """Systems that have attention to show, and the names of its maps."""
 
 
+NARROW = {
+    "ce2p": ("model.head.edge_channels=8", "model.head.pyramid_channels=8"),
+    "ce2p_asp_oc": ("model.head.edge_channels=8", "model.head.context.out_channels=8"),
+}
+"""Further narrow layers."""
+
+
 def chosen(system: str, scenes: Sequence[str] = TINY) -> list[str]:
     """A training of seconds; a head that ends in logits has no width."""
     head = f"model/head={system}"
     wide = "out_channels" in compose(head).model.head
-    return [option for option in scenes if wide or not option.startswith("model.head.out_channels")] + [head]
+    options = [option for option in scenes if wide or not option.startswith("model.head.out_channels")]
+    return [*options, head, *NARROW.get(system, ())]
 
 
 LABELS = {compose(f"model/head={head}").model.head.label for head in SYSTEMS}

@@ -43,6 +43,7 @@ class Head(Protocol):
     * `num_classes`: number of classes;
     * `map_size`: (h, w) of the last map on training crops; None where images are not cropped;
     * `class_tree`: groups of the data set's classes; a data set without them is refused.
+    * `context`: another head on the last map, that of the YAML's node `context`; only with `takes_context`.
 
     Attributes (all but the first have a default):
         out_channels: channels of the map that `forward` returns; the network's classifier reads it.
@@ -50,6 +51,7 @@ class Head(Protocol):
         reads_auxiliary: `forward` also receives `auxiliary=`, the auxiliary classifier's logits (B, K, h, w).
         reads_image: `forward` also receives `image=`, the normalised image (B, 3, H, W) that the backbone reads.
         ends_in_logits: `forward` returns logits; the network has no classifier.
+        takes_context: the constructor's argument `context` is another head.
     """
 
     out_channels: int
@@ -57,6 +59,7 @@ class Head(Protocol):
     reads_auxiliary: ClassVar[bool] = False
     reads_image: ClassVar[bool] = False
     ends_in_logits: ClassVar[bool] = False
+    takes_context: ClassVar[bool] = False
 
     def forward(self, *maps: Tensor) -> Tensor:
         """Maps (B, C, h, w) of `levels` -> (B, out_channels, h', w') of any stride."""
@@ -80,6 +83,11 @@ def reads_image(head: object) -> bool:
 def ends_in_logits(head: object) -> bool:
     """True for a head that returns logits."""
     return bool(getattr(head, "ends_in_logits", False))
+
+
+def takes_context(head: object) -> bool:
+    """True for a head with another head within it."""
+    return bool(getattr(head, "takes_context", False))
 
 
 class AdditionalLoss(Protocol):
