@@ -115,7 +115,7 @@ def test_a_config_is_plain_values() -> None:
     ("override", "words"),
     [
         ("model/head=basoc", "did you mean model/head=base_oc?"),
-        ("model/head=zzz", "choose one of asp_oc"),
+        ("model/head=zzz", "choose one of aaf, asp_oc"),
         ("schedule.max_step=3", "did you mean schedule.max_steps?"),
         ("lr=3", "did you mean schedule.lr?"),
         ("modle/head=asp_oc", "did you mean model/head?"),

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import SHORT, Main
@@ -10,9 +11,14 @@ from trees import ade20k_tree, lip_tree
 from ocnet_pl.config.compose import compose
 from ocnet_pl.dataset.demo import draw_tree
 from ocnet_pl.sweep.expansion import PlannedRun, expand
+from ocnet_pl.table import read_tables
 from ocnet_pl.table.paper import published
 
 HEADS = ["baseline", "gp", "ppm", "aspp", "base_oc", "pyramid_oc", "asp_oc"]
+SYSTEMS = [
+    *HEADS, "refinenet", "duc", "sac", "psanet", "aaf", "encnet", "denseaspp", "upernet", "bisenet", "dfn", "dsspn",
+    "depthseg", "non_local", "danet", "ccnet", "isa", "ocr",
+]  # fmt: skip
 ROWS = {
     "table1": [(head, seed) for head in HEADS for seed in (0, 1, 2)],
     "table2": [(row, 0) for row in ("plain", "ohem", "ms_flip", "trainval", "finetune")],
@@ -20,6 +26,8 @@ ROWS = {
     "table4": [(head, seed) for head in HEADS for seed in (0, 1, 2)],
     "table5": [("asp_oc", 0)],
     "table6": [("asp_oc", 0)],
+    "table3_same_recipe": [(system, seed) for system in SYSTEMS for seed in (0, 1, 2)],
+    "table5_same_recipe": [(system, seed) for system in SYSTEMS for seed in (0, 1, 2)],
 }
 
 
@@ -43,6 +51,27 @@ def test_a_table_is_the_papers_rows(table: str) -> None:
     assert [(run.config["row"], run.config["seed"]) for run in runs] == ROWS[table]
     assert {run.config["row"] for run in runs} == set(published()[table]["rows"])
     assert {run.directory.parts[:2] for run in runs} == {("outputs", table)}
+
+
+@pytest.mark.parametrize("table", ["table3_same_recipe", "table5_same_recipe"])
+def test_systems_under_one_recipe_differ_in_what_they_are(table: str) -> None:
+    """Data, schedule, losses of the classifiers and protocol are the same."""
+    own = {"head", "output_stride", "block_dilations", "scale_adaptive", "auxiliary_weight", "additional"}
+
+    def shared(node: Any) -> Any:
+        return {k: shared(v) for k, v in node.items() if k not in own} if isinstance(node, dict) else node
+
+    runs = {run.config["row"]: run.config for run in planned(table) if run.config["seed"] == 0}
+    for row, config in runs.items():
+        assert shared(config | {"row": ""}) == shared(runs["baseline"] | {"row": ""}), row
+    strides = {row: config["model"]["backbone"]["output_stride"] for row, config in runs.items()}
+    assert {row for row, stride in strides.items() if stride != 8} == {"refinenet", "upernet", "bisenet", "dfn"}
+    weights = {row: config["loss"]["auxiliary_weight"] for row, config in runs.items()}
+    own_supervision = {"refinenet", "upernet", "bisenet", "dfn", "danet", "depthseg"}
+    assert weights == {row: 0 if row in own_supervision else 0.4 for row in runs}
+    assert {row for row, config in runs.items() if config["model"]["backbone"]["block_dilations"]} == {"duc"}
+    assert {row for row, config in runs.items() if config["model"]["backbone"]["scale_adaptive"]} == {"sac"}
+    assert {row for row, config in runs.items() if config["loss"]["additional"]} == {"aaf"}
 
 
 def test_the_staircase_of_table_2() -> None:
@@ -135,6 +164,37 @@ def test_a_table_in_small(
             staircase = results
         if table == "table3":
             assert all(results[row]["weights_sha256"] == staircase[row]["weights_sha256"] for row in results)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("table", "dataset"), [("table3_same_recipe", "cityscapes"), ("table5_same_recipe", "ade20k")])
+def test_systems_under_one_recipe_in_small(
+    table: str,
+    dataset: str,
+    roots: dict[str, Path],
+    workplace: Path,
+    call: Main,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    small = [option for option in SHORT if not option.startswith(("schedule=", "schedule.max_steps"))]
+    small += [*SMALL[dataset], f"dataset.root={roots[dataset]}", "dataset.num_workers=0", "schedule.batch_size=2"]
+    for system in SYSTEMS:
+        wide = "out_channels" in compose(f"model/head={system}").model.head
+        options = [option for option in small if wide or not option.startswith("model.head.out_channels")]
+        options += ["model.head.class_channels=1"] if system == "dfn" else []  # nine for each of 150 classes otherwise
+        command = (f"experiment={table}", f"model/head={system}", "seed=0", *options, "schedule.max_steps=2")
+        assert call("train", *command, "hydra.mode=RUN") == 0, capsys.readouterr().err
+    capsys.readouterr()
+    assert call("report", f"outputs/{table}", "--baseline", "ppm") == 0
+    (found,) = read_tables(Path("outputs", table))
+    assert [row.name for row in found.rows] == SYSTEMS
+    markdown = Path(f"outputs/{table}/table.md").read_text()
+    for row, published_row in published()[table]["rows"].items():
+        label = published_row.get("label") or compose(f"model/head={row}").model.head.label
+        (line,) = [line for line in markdown.splitlines() if line.startswith(f"| {label} |")]
+        assert ("own_recipe" not in published_row) or f"{published_row['own_recipe'][0]:.2f} (" in line
+    assert "weight of the auxiliary loss 0 in " in markdown
+    assert "minus that of PPM (PSPNet)" in markdown
 
 
 def test_every_paper_recipe_starts_from_imagenet() -> None:

@@ -17,6 +17,7 @@ from ocnet_pl.model.contract import (
     ClassTree,
     ends_in_logits,
     head_levels,
+    needed_targets,
     reads_auxiliary,
     reads_image,
     takes_context,
@@ -25,11 +26,8 @@ from ocnet_pl.model.network import AUXILIARY_LEVEL, Network
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.randomness import derive_seed
 
-HEAD_KEYS = (
-    "label", "backbone_stride", "backbone_dilations", "backbone_scale_adaptive", "auxiliary_weight",
-    "additional_losses",
-)  # fmt: skip
-"""Keys of a head's YAML that are not arguments of its class: the name, defaults for other parts, and further losses."""
+HEAD_KEYS = ("label", "backbone_stride", "backbone_dilations", "backbone_scale_adaptive", "auxiliary_weight")
+"""Keys of a head's YAML that are not arguments of its class; `conf/` reads all but the first as defaults of its own."""
 CONTEXT = "context"
 """Argument and node of a head's context module, which is another head."""
 
@@ -113,7 +111,7 @@ def _context_node(head: DictConfig) -> DictConfig | None:
 
 
 def _refuse_as_context(node: DictConfig) -> None:
-    """Raise UserError: a head that needs more than the last map, or that returns logits."""
+    """Raise UserError: a head that needs more than the last map and labels, or that returns logits."""
     place = node._get_full_key(None)
     head_class = import_target(node, place)
     needs = {
@@ -122,6 +120,7 @@ def _refuse_as_context(node: DictConfig) -> None:
         "reads the image": reads_image(head_class),
         "returns logits": ends_in_logits(head_class),
         "has a context module of its own": takes_context(head_class),
+        "learns from targets of the data set": bool(needed_targets(head_class)),
     } | {f"sets {key}": key in node for key in HEAD_KEYS if key not in ("label", "auxiliary_weight")}
     if reasons := [reason for reason, holds in needs.items() if holds]:
         raise UserError(
@@ -136,7 +135,17 @@ def build_protocol(config: DictConfig, data: SegmentationDataModule) -> Protocol
 
 
 def build_module(config: DictConfig, data: SegmentationDataModule) -> SegmentationModule:
-    """LightningModule of network, losses, optimizer and test protocol."""
+    """LightningModule of network, losses, optimizer and test protocol.
+
+    Raises:
+        UserError: the head learns from targets that the data set does not have.
+    """
+    head_class = import_target(config.model.head, "model.head")
+    if missing := [name for name in needed_targets(head_class) if name not in data.targets]:
+        raise UserError(
+            f"model.head: {head_class.__name__} learns from the target {missing[0]!r}, which {data.title} does not "
+            "give here; set the option of the data set that reads it, e.g. dataset.poses=true on LIP"
+        )
     weighted = config.loss.class_weights and data.class_weights
     weight = torch.tensor(data.class_weights, dtype=torch.float32) if weighted else None
     protocol, absent = build_protocol(config, data), data.absent_classes
@@ -165,12 +174,11 @@ def build_bare_module(
     network = build_network(config, num_classes, auxiliary=auxiliary, class_tree=class_tree)
     torch.manual_seed(derive_seed(config.seed, "losses"))
     facts: dict[str, Any] = {"weight": weight, "num_classes": num_classes}
-    additional = {**config.model.head.get("additional_losses", {}), **config.loss.additional}
     return SegmentationModule(
         network=network,
         loss=construct_with(config.loss.main, **facts),
         auxiliary_loss=construct_with(config.loss.auxiliary, **facts),
-        additional_losses={name: construct_with(node, **facts) for name, node in additional.items()},
+        additional_losses={name: construct_with(node, **facts) for name, node in config.loss.additional.items()},
         optimizer=construct(config.schedule.optimizer),
         lr_scheduler=construct(config.schedule.lr_scheduler),
         auxiliary_weight=config.loss.auxiliary_weight,

@@ -141,3 +141,15 @@ def test_a_training_with_depth(root: Path, workplace: Path, call: Main) -> None:
     curves = result.curves
     assert {"train/main", "train/loop0", "train/loop1", "train/depth"} <= set(curves)
     assert all(value > 0 for _, value in curves["train/depth"])
+
+
+def test_disparities_take_part_in_the_fingerprint(root: Path) -> None:
+    before = data(root).fingerprints(["train", "val"])
+    assert set(before) == {"train", "val", "train: disparity"}
+    path = disparity(root)
+    Image.fromarray(read_16_bit(path) + np.uint16(1)).save(path)
+    after = data(root).fingerprints(["train", "val"])
+    assert after["train"] == before["train"]
+    changed = [a != b for a, b in zip(before["train: disparity"].keys, after["train: disparity"].keys, strict=True)]
+    assert sum(changed) == 1
+    assert set(data(root, disparity=False).fingerprints(["train"])) == {"train"}

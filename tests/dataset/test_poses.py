@@ -20,6 +20,7 @@ from ocnet_pl.dataset.poses import JOINTS, LIMBS, MIRROR_PAIRS, PARTS, read_pose
 from ocnet_pl.dataset.samples import SegmentationDataset
 from ocnet_pl.dataset.transforms import HorizontalFlip, compose
 from ocnet_pl.errors import UserError
+from ocnet_pl.model.head.base_oc import BaseOC
 
 SIZES = {"train": [(80, 40), (61, 33), (50, 50), (90, 62)], "val": [(80, 40), (33, 61)]}
 CSV = "TrainVal_pose_annotations/lip_train_set.csv"
@@ -42,7 +43,9 @@ def sample(data: LIP, index: int, *transforms: Any) -> dict[str, NDArray[Any]]:
 
 
 def flip(data: LIP) -> HorizontalFlip:
-    return HorizontalFlip(mirroring_table(data.table, data.mirror_pairs), {"pose": MIRROR_PAIRS}, p=1.0)
+    return HorizontalFlip(
+        mirroring_table(data.table, data.mirror_pairs), {"pose": data.targets["pose"].mirror_pairs}, p=1.0
+    )
 
 
 def test_sides_and_parts_agree_with_the_classes() -> None:
@@ -165,10 +168,11 @@ def test_without_poses_nothing_is_read(tree: Path) -> None:
 
 
 def test_poses_do_not_change_the_images(tree: Path) -> None:
-    with_poses, without = (lip(tree, poses=poses).training_dataloader(4) for poses in (True, False))
-    for one, other in zip(with_poses, without, strict=True):
-        assert all(np.array_equal(one[name], other[name]) for name in other)
+    settings = {"poses": True}, {"poses": False}, {"poses": True, "cache": str(tree / "cache")}
+    for one, without, cached in zip(*(lip(tree, **of).training_dataloader(4) for of in settings), strict=True):
+        assert all(np.array_equal(one[name], without[name]) for name in without)
         assert one["pose"].shape == (4, 16, 3)
+        assert all(np.array_equal(one[name], cached[name], equal_nan=name == "pose") for name in one)
 
 
 def test_poses_take_part_in_the_fingerprint(tree: Path) -> None:
@@ -204,6 +208,9 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "another column": (rewritten(lambda row: row.append("0")), r"line 2: has 50 columns.*expected 49"),
     "text": (rewritten(lambda row: row.__setitem__(4, "left")), r"line 2, column 5: 'left' is not a number"),
     "infinity": (rewritten(lambda row: row.__setitem__(4, "-inf")), r"line 2, column 5: '-inf' is not a number"),
+    "a huge number": (rewritten(lambda row: row.__setitem__(4, "1e300")), r"column 5: '1e300' is not a number"),
+    "a long text": (rewritten(lambda row: row.__setitem__(4, "x" * 9999)), r"column 5: 'x{60}' is not a number"),
+    "control characters": (rewritten(lambda row: row.__setitem__(4, "\x1b[31m")), r"'\\x1b\[31m' is not a number"),
     "nothing": (rewritten(lambda row: row.__setitem__(4, "")), r"line 2, column 5: '' is not a number"),
     "an underscore": (rewritten(lambda row: row.__setitem__(4, "1_0")), r"column 5: '1_0' is not a number"),
     "x without y": (rewritten(lambda row: row.__setitem__(2, "nan")), r"line 2: right ankle has only one of x and y"),
@@ -250,16 +257,29 @@ def test_a_split_without_poses_is_refused(tree: Path) -> None:
         lip(tree).pose_files.file("test")  # type: ignore[union-attr]
 
 
+def training(tree: Path) -> list[str]:
+    sizes = "dataset.size=[40,40]", "dataset.crop_size=[40,40]"
+    return [*SHORT, "dataset=lip", f"dataset.root={tree}", *sizes, "dataset.num_workers=0"]
+
+
+def test_a_head_that_needs_poses_says_so(
+    tree: Path, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BaseOC, "needed_targets", {"pose": (16, 3)}, raising=False)
+    assert call("train", *training(tree)) == 2
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert "BaseOC learns from the target 'pose'" in error
+    assert "dataset.poses=true" in error
+    (tree / CSV).unlink()
+    assert call("train", *training(tree), "dataset.poses=true") == 2
+    error = capsys.readouterr().err.strip()
+    assert f"{tree / CSV}: no such file" in error
+    assert "\n" not in error
+
+
 def test_a_run_records_its_poses(tree: Path, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [
-        *SHORT,
-        "dataset=lip",
-        f"dataset.root={tree}",
-        "dataset.poses=true",
-        "dataset.size=[40,40]",
-        "dataset.crop_size=[40,40]",
-        "dataset.num_workers=2",
-    ]
+    arguments = [*training(tree), "dataset.poses=true", "dataset.num_workers=2"]
     text = (tree / CSV).read_text()
     (tree / CSV).write_text(text.replace("nan,nan", "nan,pelvis", 1))
     assert call("train", *arguments) == 2

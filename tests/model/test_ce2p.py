@@ -26,6 +26,7 @@ from ocnet_pl.model.contract import Attending, Supervised
 from ocnet_pl.model.edges import balanced_cross_entropy
 from ocnet_pl.model.head import ce2p
 from ocnet_pl.model.head.ce2p import CE2P
+from ocnet_pl.model.head.gp import GP
 
 WIDTHS = (6, 8, 10, 12)
 
@@ -333,7 +334,7 @@ def test_its_attention_is_that_of_the_context_module() -> None:
     ("context", "reason"),
     [
         ("dfn", "reads other stages"), ("ocr", "auxiliary classifier"), ("duc", "returns logits"),
-        ("sac", "backbone_scale_adaptive"), ("aaf", "additional_losses"), ("ce2p_asp_oc", "reads other stages"),
+        ("sac", "backbone_scale_adaptive"), ("ce2p_asp_oc", "reads other stages"),
     ],
 )  # fmt: skip
 def test_other_heads_are_refused_in_one_line(context: str, reason: str) -> None:
@@ -342,6 +343,18 @@ def test_other_heads_are_refused_in_one_line(context: str, reason: str) -> None:
     assert str(refused.value).startswith("model.head.context: ")
     assert reason in str(refused.value)
     assert "model/head@model.head.context=asp_oc" in str(refused.value)
+
+
+def test_a_head_that_needs_targets_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GP, "needed_targets", {"pose": (16, 3)}, raising=False)
+    with pytest.raises(UserError, match=r"^model\.head\.context: GP .*learns from targets"):
+        build_network(config_with("gp"), 5)
+
+
+def test_a_loss_that_a_head_brings_comes_with_its_context_module() -> None:
+    module = build_bare_module(config_with("aaf", "model.head.context.out_channels=8"), 5)
+    assert list(module.additional_losses) == ["affinity"]
+    assert module.network.head.context.out_channels == 8  # type: ignore[union-attr]
 
 
 def test_an_argument_of_the_context_module_is_refused_by_its_place() -> None:

@@ -137,7 +137,7 @@ def test_the_weight_of_the_losses() -> None:
 
 
 def test_neurons_without_pixels_get_no_gradient_from_the_others() -> None:
-    """That is why the paper may skip them, and why computing them all changes nothing."""
+    """At the head's own stride: interpolated log-probabilities are normalised again by the loss."""
     head = dsspn()
     label = torch.full((2, 5, 6), 3)
     loss = losses_of(head, label.to(torch.uint8))[0] + F.cross_entropy(head(features()), label)

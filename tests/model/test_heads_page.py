@@ -28,5 +28,6 @@ def test_the_table_of_heads_is_true(row: list[str]) -> None:
     assert config.loss.auxiliary_weight == float(auxiliary)
     strides = network.backbone.feature_info.reduction()[-len(head_levels(network.head)) :]  # type: ignore[operator, union-attr]
     assert reads.endswith(", ".join(map(str, strides)))
-    assert isinstance(network.head, Supervised) is (losses != "-")
+    supervised = isinstance(network.head, Supervised) or bool(config.loss.additional)
+    assert supervised is (losses != "-")
     assert isinstance(network.head, Attending) is (attention != "-")

@@ -18,7 +18,11 @@ ON = {
         ("dataset.short_sides=[24,40]", "dataset.max_long_side=80", "dataset.test_short_side=30"),
         ("inference=sliding", "inference.window=[32,48]", "inference.stride=[24,32]"),
     ),
-    "lip": (lip_tree, ("dataset.size=[48,48]", "dataset.crop_size=[48,48]"), ("inference=multi_scale",)),
+    "lip": (
+        lip_tree,
+        ("dataset.size=[48,48]", "dataset.crop_size=[48,48]"),
+        ("inference=multi_scale", "trainer.precision=bf16-mixed"),
+    ),
 }
 """Tree, protocol of the data set at its size, test protocol."""
 NARROW = {"dfn": ("model.head.class_channels=1",)}

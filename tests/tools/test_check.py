@@ -309,7 +309,7 @@ def test_missing_and_surplus_rows(people: Path) -> None:
         ("val: poses without an image", "warning"),
     ]
     assert "no line for 1 of 4 images of 'train', e.g. 1_7.jpg" in found["train: images without a pose"].message
-    assert "1 lines belong to no image of 'val', e.g. other" in found["val: poses without an image"].message
+    assert "1 lines belong to no image of 'val', e.g. 'other'" in found["val: poses without an image"].message
     assert str(people / POSES / "lip_train_set.csv") in found["train: images without a pose"].message
 
 

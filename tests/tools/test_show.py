@@ -64,8 +64,8 @@ def test_joints_and_limbs_are_drawn(tmp_path: Path, call: Main) -> None:
                 assert changed[round(middle[1]), round(middle[0])]
         assert changed.mean() < 0.2
     assert [all(point[2] for point in points) for points in batch["pose"].tolist()].count(False) == 1
-    arguments = "dataset=lip", f"dataset.root={root}", "dataset.poses=true", "--count", "2", "--out", "show.png"
-    assert call("data", "show", *arguments) == 0
+    arguments = "dataset=lip", f"dataset.root={root}", "dataset.poses=true", "--count", "2"
+    assert call("data", "show", *arguments, "--out", str(tmp_path / "show.png")) == 0
 
 
 def test_the_command(cityscapes_tree: Path, tmp_path: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:

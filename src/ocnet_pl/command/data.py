@@ -30,15 +30,16 @@ Reads every image and label of every existing split, on all cores, and reports
   the found and the expected number of images; sizes, modes, classes and the share of ignored pixels;
   files that are missing, empty, damaged, of another format or size, or contain ids outside the data set's table;
   files that decoders misread (16-bit, several pages, lossy labels) or that viewers rotate (EXIF orientation);
-  images in two splits (by content); and whether left and right parts lie where they should;
-  targets beside the label (depth, keypoints) of the training split that cannot be read or do not fit their image.
+  images in two splits (by content); whether left and right parts lie where they should;
+  targets beside the label (depth, keypoints) that cannot be read or do not fit their image; and keypoints that are
+  missing, lie outside their image, or have left and right exchanged.
 
 Exit code 0: ready for training. 1: training would fail, or its scores would be worthless; every invalid file is
 listed. 2: invalid command line. An unexpected number of images is a note, not an error."""
 
 SHOW = """\
 Draws the first training samples as the network gets them (scaled, cropped, mirrored, augmented): the input with its
-keypoints, the label over the input, and other masks, with a legend. Other samples: seed=N."""
+keypoints and limbs, the label over the input, and other masks, with a legend. Other samples: seed=N."""
 
 WEIGHTS = """\
 Counts the labelled pixels of each class in the training split and computes class weights of the loss with the formula

@@ -11,6 +11,7 @@ from torchvision.datasets import Cityscapes as Official
 
 from ocnet_pl.arguments import Name, checked
 from ocnet_pl.dataset.data_module import SegmentationDataModule
+from ocnet_pl.dataset.fingerprint import file_hash
 from ocnet_pl.dataset.labels import decoding_table, grouped
 from ocnet_pl.dataset.listing import files_below, is_file
 from ocnet_pl.dataset.reading import Bytes, Pair, read_16_bit
@@ -61,7 +62,9 @@ class Cityscapes(SegmentationDataModule):
         super().__init__(root, **settings)
         self.disparity = disparity
         if disparity:
-            self.targets = MappingProxyType({**self.targets, "disparity": Target("mask", read_disparity)})
+            self.targets = MappingProxyType(
+                {**self.targets, "disparity": Target("mask", read_disparity, source=disparity_source)}
+            )
 
     def training_set(self) -> SegmentationDataset:
         """Training split as the network gets it.
@@ -127,3 +130,8 @@ def read_disparity(pair: Pair) -> NDArray[np.uint16]:
 
 def _quality(part: str) -> str:
     return "gtCoarse" if part == "train_extra" else "gtFine"
+
+
+def disparity_source(pair: Pair) -> bytes:
+    """Hash of the disparity file of an image, for the fingerprint of a run."""
+    return file_hash(disparity_file(pair[0])).encode()

@@ -33,7 +33,7 @@ def fingerprint(pairs: Sequence[Pair], root: Path) -> Fingerprint:
         UserError: an image that cannot be read.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
-        images = list(pool.map(_hash_parts, (image for image, _ in pairs)))
+        images = list(pool.map(file_hash, (image for image, _ in pairs)))
         labels = list(pool.map(_hash_label, (label for _, label in pairs)))
     names = [_name(image, root) for image, _ in pairs]
     keys = [_hash(name, *map(str.encode, files)) for name, *files in zip(names, images, labels, strict=True)]
@@ -61,10 +61,11 @@ def _name(path: Path, root: Path) -> bytes:
 
 
 def _hash_label(path: Path) -> str:
-    return _hash_parts(path) if is_file(path) else ""
+    return file_hash(path) if is_file(path) else ""
 
 
-def _hash_parts(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """Hash of a file of an image, label or mask, as in a fingerprint."""
     with readable_os_errors(path), path.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         return _hash(str(size).encode(), *_parts(file, size))

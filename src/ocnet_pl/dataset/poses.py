@@ -32,6 +32,10 @@ PARTS = {0: (17, 19), 1: (17,), 4: (16,), 5: (16, 18), 10: (15,), 11: (15,), 14:
 FILES = {"train": "lip_train_set.csv", "val": "lip_val_set.csv"}
 """Name of the file of each split."""
 _COLUMNS = 1 + 3 * len(JOINTS)
+_LARGEST = 1 << 24
+"""Whole numbers up to this one are exact in float32."""
+_LONGEST = 60
+"""Characters of a file's text in a message."""
 
 Joints = NDArray[np.float32]
 """(16, 2): x and y in pixels of the image file, NaN where a joint is missing."""
@@ -117,7 +121,7 @@ class PoseFiles:
             lacks = f"{file}: has no line for {len(missing)} of {len(images)} images of {split!r}, e.g. {missing[0]}"
             yield TargetFault("images without a pose", lacks, fatal=True)
         if more := sorted(poses.keys() - {image.stem for image in images}):
-            holds = f"{file}: {len(more)} lines belong to no image of {split!r}, e.g. {more[0]}"
+            holds = f"{file}: {len(more)} lines belong to no image of {split!r}, e.g. {more[0][:_LONGEST]!r}"
             yield TargetFault("poses without an image", holds, fatal=False)
 
     def refuse_missing(self, split: str, images: Sequence[Path]) -> None:
@@ -153,7 +157,8 @@ def read_poses(path: Path) -> dict[str, Joints]:
         if not stem:
             raise UserError(f"{path}, line {line}: has no image name; write it in the first column")
         if stem in poses:
-            raise UserError(f"{path}, line {line}: contains {stem!r} for the second time; keep one line per image")
+            name = repr(stem[:_LONGEST])
+            raise UserError(f"{path}, line {line}: contains {name} for the second time; keep one line per image")
         poses[stem] = _parsed(path, line, row)
     if not poses:
         raise UserError(f"{path}: contains no poses; copy it again")
@@ -195,6 +200,7 @@ def _number(path: Path, line: int, column: int, text: str) -> float:
         number = float(text)
     except ValueError:
         number = math.inf
-    if math.isinf(number) or "_" in text:
-        raise UserError(f"{path}, line {line}, column {column}: {text!r} is not a number; write one, or nan")
+    if abs(number) > _LARGEST or "_" in text:  # false for nan
+        shown = repr(text[:_LONGEST])
+        raise UserError(f"{path}, line {line}, column {column}: {shown} is not a number of pixels; write one, or nan")
     return number

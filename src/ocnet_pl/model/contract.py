@@ -1,6 +1,7 @@
 """Contracts between the network and its parts: heads, outputs that only training uses, attention that can be shown."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -52,6 +53,8 @@ class Head(Protocol):
         reads_image: `forward` also receives `image=`, the normalised image (B, 3, H, W) that the backbone reads.
         ends_in_logits: `forward` returns logits; the network has no classifier.
         takes_context: the constructor's argument `context` is another head.
+        needed_targets: targets that its losses read from every batch, each with its shape for one image, e.g.
+            {"pose": (16, 3)}, or () for a mask. Training on a data set without them is refused.
     """
 
     out_channels: int
@@ -60,6 +63,7 @@ class Head(Protocol):
     reads_image: ClassVar[bool] = False
     ends_in_logits: ClassVar[bool] = False
     takes_context: ClassVar[bool] = False
+    needed_targets: ClassVar[Mapping[str, tuple[int, ...]]] = MappingProxyType({})
 
     def forward(self, *maps: Tensor) -> Tensor:
         """Maps (B, C, h, w) of `levels` -> (B, out_channels, h', w') of any stride."""
@@ -88,6 +92,11 @@ def ends_in_logits(head: object) -> bool:
 def takes_context(head: object) -> bool:
     """True for a head with another head within it."""
     return bool(getattr(head, "takes_context", False))
+
+
+def needed_targets(head: object) -> dict[str, tuple[int, ...]]:
+    """Targets that the losses of a head (or a class of heads) read, with their shapes."""
+    return dict(getattr(head, "needed_targets", {}))
 
 
 class AdditionalLoss(Protocol):

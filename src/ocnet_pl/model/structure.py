@@ -31,9 +31,8 @@ def region_centres(label: Tensor, regions: Regions = BODY, rule: Rule = "whole")
     Returns:
         (B, N, 2): x and y.
     """
-    region_of = torch.full((256,), len(regions), dtype=torch.uint8, device=label.device)
-    for number, classes in enumerate(regions):
-        region_of[list(classes)] = number
+    of_class = {class_id: number for number, classes in enumerate(regions) for class_id in classes}
+    region_of = torch.tensor([of_class.get(class_id, len(regions)) for class_id in range(256)], device=label.device)
     numbers = torch.arange(len(regions), device=label.device)[:, None, None]
     inside = region_of[label.long()].unsqueeze(1) == numbers
     of_axes = [_centre(inside.sum(axis), rule) for axis in (-2, -1)]  # cells of each column, of each row

@@ -54,8 +54,8 @@ class DSSPN(nn.Module):
     neuron reads the features of all its ancestors. The log-probability of a class is the sum of log-softmax along its
     path. In training every neuron has a loss on the pixels whose class lies below it.
 
-    All neurons are computed for every image. The paper computes those that an image needs; a neuron without pixels has
-    no loss, so that gradients are the same.
+    All neurons are computed for every image, as batch norm and DDP require. The paper computes those that an image
+    needs; here a neuron without pixels has no loss of its own.
 
     Args:
         in_channels: channels of the last stage.
