@@ -99,7 +99,8 @@ def build_head(node: DictConfig, channels: Mapping[int, int], facts: Mapping[str
     if context := _context_node(node):
         _refuse_as_context(context)
         inputs[CONTEXT] = build_head(context, channels, facts)
-    ignored = {*HEAD_KEYS, *(inputs.keys() & {CONTEXT})}  # the node gives way to the object
+    # The object takes the place of the node, after the label, which may be made from that of the node.
+    ignored = (*HEAD_KEYS, *(inputs.keys() & {CONTEXT}))
     head: nn.Module = construct_with(node, ignored, **inputs, **facts)
     return head
 
