@@ -37,7 +37,9 @@ def test_option_composes_and_its_target_exists(group: str, option: str) -> None:
         assert callable(get_object(node._target_))
 
 
-VARIANTS = {"aaf": "ppm", "asp_oc_2019": "asp_oc", "encnet_lateral": "encnet", "sac": "baseline"}
+VARIANTS = {
+    "aaf": "ppm", "asp_oc_2019": "asp_oc", "ce2p_asp_oc": "ce2p", "encnet_lateral": "encnet", "sac": "baseline",
+}  # fmt: skip
 """Heads whose YAML is a variant of another file's class."""
 
 
@@ -94,6 +96,17 @@ def test_a_systems_own_recipe_is_complete(option: str) -> None:
     assert (config.schedule.max_steps, config.schedule.batch_size, config.schedule.head_lr_factor) == (80000, 16, 10)
     assert not config.loss.class_weights
     assert config.inference.window == config.dataset.crop_size
+
+
+def test_the_recipe_of_ce2p() -> None:
+    header = (config_dir() / "experiment" / "ce2p.yaml").read_text().split("defaults:")[0]
+    assert "ocnet-train experiment=ce2p" in header
+    config = compose("experiment=ce2p")
+    assert config.name == config.row == "ce2p"
+    assert (config.schedule.max_steps, config.schedule.batch_size, config.schedule.lr) == (115000, 40, 0.007)
+    assert config.dataset.size == config.dataset.crop_size == [473, 473]
+    assert (config.model.backbone.model_name, config.model.backbone.output_stride) == ("resnet101", 16)
+    assert (config.loss.auxiliary_weight, config.inference.flip) == (0, True)
 
 
 def test_bisenet_mines_a_sixteenth_of_the_pixels_on_every_classifier() -> None:

@@ -1,10 +1,11 @@
 """Composition root: turns the config into objects, so that no class below it sees a config."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 
 from ocnet_pl.config.construct import construct, construct_with, signature
 from ocnet_pl.config.targets import import_target
@@ -12,13 +13,23 @@ from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.inference import AtTestSize, Protocol
 from ocnet_pl.model.backbone import map_size
-from ocnet_pl.model.contract import ClassTree, head_levels, needed_targets, reads_auxiliary
+from ocnet_pl.model.contract import (
+    ClassTree,
+    ends_in_logits,
+    head_levels,
+    needed_targets,
+    reads_auxiliary,
+    reads_image,
+    takes_context,
+)
 from ocnet_pl.model.network import AUXILIARY_LEVEL, Network
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.randomness import derive_seed
 
 HEAD_KEYS = ("label", "backbone_stride", "backbone_dilations", "backbone_scale_adaptive", "auxiliary_weight")
 """Keys of a head's YAML that are not arguments of its class; `conf/` reads all but the first as defaults of its own."""
+CONTEXT = "context"
+"""Argument and node of a head's context module, which is another head."""
 
 
 def build_data(config: DictConfig) -> SegmentationDataModule:
@@ -40,7 +51,7 @@ def build_network(
         class_tree: groups of the data set's classes; None: it has none.
 
     Raises:
-        UserError: an argument that a class refuses, or a head that needs groups of classes where there are none.
+        UserError: an argument that a class refuses, or as in `build_head`.
     """
     head_class = import_target(config.model.head, "model.head")
     auxiliary = auxiliary or reads_auxiliary(head_class)
@@ -50,19 +61,10 @@ def build_network(
     backbone = construct(config.model.backbone, levels=levels)
     torch.manual_seed(derive_seed(config.seed, "head"))
     channels = dict(zip(levels, backbone.feature_info.channels(), strict=True))
-    read = tuple(channels[level] for level in head_levels(head_class))
-    facts: dict[str, Any] = {"in_channels": read[0] if len(read) == 1 else read, "num_classes": num_classes}
-    named = signature(config.model.head)
-    if "map_size" in named:
+    facts: dict[str, Any] = {"num_classes": num_classes, "class_tree": class_tree}
+    if any("map_size" in signature(node) for node in (config.model.head, _context_node(config.model.head)) if node):
         facts["map_size"] = map_size(backbone, config.dataset.get("crop_size"))
-    if "class_tree" in named:
-        if class_tree is None:
-            raise UserError(
-                f"model.head: {head_class.__name__} needs the data set's groups of classes, and it has none; "
-                "set dataset.class_tree (dataset=folder), or choose another model/head"
-            )
-        facts["class_tree"] = class_tree
-    head = construct_with(config.model.head, HEAD_KEYS, **facts)
+    head = build_head(config.model.head, channels, facts)
     torch.manual_seed(derive_seed(config.seed, "classifier"))
     parts = {"backbone": backbone, "head": head, "levels": levels, "auxiliary": auxiliary}
     network: Network = construct(config.model, num_classes=num_classes, **parts, _recursive_=False)
@@ -71,6 +73,61 @@ def build_network(
     if config.compile:
         network.compile_parts()
     return network
+
+
+def build_head(node: DictConfig, channels: Mapping[int, int], facts: Mapping[str, Any]) -> nn.Module:
+    """Head of a node, and within it the head of its context module.
+
+    Args:
+        node: config of the head.
+        channels: channels of the backbone's stages.
+        facts: further arguments of heads, for those that name them: `num_classes`, `class_tree`, `map_size`.
+
+    Raises:
+        UserError: a head that needs groups of classes where there are none, that cannot be a context module, or that
+            refuses an argument.
+    """
+    place = node._get_full_key(None)  # private: OmegaConf has no public name for it
+    head_class = import_target(node, place)
+    if "class_tree" in signature(node) and facts["class_tree"] is None:
+        raise UserError(
+            f"{place}: {head_class.__name__} needs the data set's groups of classes, and it has none; "
+            "set dataset.class_tree (dataset=folder), or choose another model/head"
+        )
+    read = tuple(channels[level] for level in head_levels(head_class))
+    inputs: dict[str, Any] = {"in_channels": read[0] if len(read) == 1 else read}
+    if context := _context_node(node):
+        _refuse_as_context(context)
+        inputs[CONTEXT] = build_head(context, channels, facts)
+    # The object takes the place of the node, after the label, which may be made from that of the node.
+    ignored = (*HEAD_KEYS, *(inputs.keys() & {CONTEXT}))
+    head: nn.Module = construct_with(node, ignored, **inputs, **facts)
+    return head
+
+
+def _context_node(head: DictConfig) -> DictConfig | None:
+    """Node of a head's context module; None if it takes or has none."""
+    taken = takes_context(import_target(head, head._get_full_key(None)))
+    return head.get(CONTEXT) if taken else None
+
+
+def _refuse_as_context(node: DictConfig) -> None:
+    """Raise UserError: a head that needs more than the last map and labels, or that returns logits."""
+    place = node._get_full_key(None)
+    head_class = import_target(node, place)
+    needs = {
+        "reads other stages than the last": head_levels(head_class) != (-1,),
+        "reads the auxiliary classifier": reads_auxiliary(head_class),
+        "reads the image": reads_image(head_class),
+        "returns logits": ends_in_logits(head_class),
+        "has a context module of its own": takes_context(head_class),
+        "learns from targets of the data set": bool(needed_targets(head_class)),
+    } | {f"sets {key}": key in node for key in HEAD_KEYS if key not in ("label", "auxiliary_weight")}
+    if reasons := [reason for reason, holds in needs.items() if holds]:
+        raise UserError(
+            f"{place}: {head_class.__name__} cannot be a context module, because it {reasons[0]}; choose a head that "
+            f"maps the last stage to features, e.g. model/head@{place}=asp_oc"
+        )
 
 
 def build_protocol(config: DictConfig, data: SegmentationDataModule) -> Protocol:

@@ -1,7 +1,7 @@
 """Comparison with the golden files of systems that read several stages (keys `x/`, `y_eval/`, `grad_param_train/`)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from golden_systems import assert_gradient, golden_file, ours, with_weights
@@ -23,16 +23,20 @@ class Golden:
         build: makes a module with a part `head`; inputs by name -> outputs by name.
         names: the authors' names of layers and ours.
         unused: beginnings of the names of the authors' weights that influence nothing.
+        reordered: the authors' weights whose inputs we concatenate in another order: theirs -> ours.
     """
 
     case: str
     build: Callable[[], nn.Module]
     names: Mapping[str, str]
     unused: tuple[str, ...] = ()
+    reordered: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
 
     def load(self) -> tuple[nn.Module, dict[str, Tensor], dict[str, Tensor]]:
         """The system with the golden weights, all golden numbers, and the inputs."""
         golden = golden_file(self.case)
+        for weight, order in self.reordered.items():
+            golden |= {f"{kind}/{weight}": order(golden[f"{kind}/{weight}"]) for kind in ("param", "grad_param_train")}
         weights = {n: t for n, t in golden.items() if not n.removeprefix("param/").startswith(self.unused)}
         system = with_weights(self.build(), weights, dict(self.names))
         return system, golden, {n.removeprefix("x/"): t for n, t in golden.items() if n.startswith("x/")}

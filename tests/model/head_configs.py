@@ -5,9 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ocnet_pl.build import HEAD_KEYS
+from ocnet_pl.build import build_head
 from ocnet_pl.config.compose import compose, heads
-from ocnet_pl.config.construct import construct_with
 from ocnet_pl.model.contract import Attending, head_levels, reads_auxiliary, reads_image
 
 
@@ -17,14 +16,12 @@ def tree(num_classes: int) -> dict[str, range]:
 
 
 def head(name: str, in_channels: int = 16, num_classes: int = 5, **overrides: Any) -> nn.Module:
-    """A head; one that reads several levels gets narrower maps at earlier ones."""
+    """A head; all stages that it reads have as many channels."""
     node = compose(f"model/head={name}").model.head
     for key, value in overrides.items():
         node[key] = value
-    levels = head_levels(build_class(name))
-    channels: Any = in_channels if len(levels) == 1 else tuple(in_channels for _ in levels)
     facts = {"num_classes": num_classes, "map_size": (12, 18), "class_tree": tree(num_classes)}
-    return construct_with(node, HEAD_KEYS, in_channels=channels, **facts)
+    return build_head(node, dict.fromkeys(range(-4, 0), in_channels), facts)
 
 
 def narrow(name: str, channels: int) -> tuple[str, ...]:

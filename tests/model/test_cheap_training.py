@@ -74,7 +74,21 @@ OVERRIDES = {
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler for the CPU")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::UserWarning:torch")
 @pytest.mark.parametrize(
-    "head", ["base_oc", "bisenet", "ccnet", "depthseg", "dfn", "duc", "encnet", "ocr", "psanet", "sac", "upernet"]
+    "head",
+    [
+        "base_oc",
+        "bisenet",
+        "ccnet",
+        "ce2p_asp_oc",
+        "depthseg",
+        "dfn",
+        "duc",
+        "encnet",
+        "ocr",
+        "psanet",
+        "sac",
+        "upernet",
+    ],
 )
 def test_compile_is_the_same_network(head: str) -> None:
     overrides = [f"model/head={head}", *OVERRIDES.get(head, [])]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from head_configs import ATTENDING, tree
+from head_configs import ATTENDING, maps, tree
 from head_configs import head as head_of
 from test_heads import randomize
 from torch import Tensor, nn
@@ -40,12 +40,12 @@ def picture(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def context_vectors(head: nn.Module, features: Tensor) -> list[Tensor]:
+def context_vectors(head: nn.Module, *features: Tensor) -> list[Tensor]:
     """What every W gets in a forward pass."""
     seen: list[Tensor] = []
     pools = [module for module in head.modules() if isinstance(module, ObjectContextPooling)]
     hooks = [pool.project.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) for pool in pools]
-    head(features)
+    head(*features)
     for hook in hooks:
         hook.remove()
     return seen
@@ -57,9 +57,9 @@ def context_vectors(head: nn.Module, features: Tensor) -> list[Tensor]:
 def test_rows_times_values_are_the_forward_pass(name: str, size: tuple[int, int]) -> None:
     head = head_of(name, 12, out_channels=16).eval()
     randomize(head)
-    features = torch.randn(1, 12, *size, generator=torch.Generator().manual_seed(1))
-    contexts = context_vectors(head, features)
-    attentions = require_attention(head).attended(features)
+    features = maps(head, size, 12, batch=1)
+    contexts = context_vectors(head, *features)
+    attentions = require_attention(head).attended(*features)
     assert len(attentions) == len(contexts) == (4 if name == "pyramid_oc" else 1)
     for (pool, seen), context in zip(attentions, contexts, strict=True):
         value = pool.transforms(seen)[2]

@@ -27,6 +27,8 @@ TERMS = {
     "aaf": {"main", "affinity"},
     "bisenet": {"main", "context16", "context8"},
     "ccnet": {"main"},
+    "ce2p": {"main", "decoder", "edge"},
+    "ce2p_asp_oc": {"main", "decoder", "edge"},
     "danet": {"main", "position", "channel"},
     "denseaspp": {"main"},
     "depthseg": {"main", "loop0", "loop1"},
@@ -46,10 +48,11 @@ TERMS = {
 SYSTEMS = sorted(TERMS)
 OWN = {"refinenet": ("schedule.lr=0.001",)}
 """Settings that a system needs: RefineNet has no norms, and diverges within 30 steps at the demo's rate of 0.1."""
-MAPLESS = {"danet", "isa", "non_local", "ocr"}
+MAPLESS = {"ce2p_asp_oc", "danet", "isa", "non_local", "ocr"}
 """Systems that have attention on fused kernels."""
 SHOWN = {
     "ccnet": ["criss-cross, 2 passes"],
+    "ce2p_asp_oc": ["whole image"],
     "danet": ["position attention"],
     "isa": ["interlaced, 8x8"],
     "non_local": ["whole image"],
@@ -59,11 +62,19 @@ SHOWN = {
 """Systems that have attention to show, and the names of its maps."""
 
 
+NARROW = {
+    "ce2p": ("model.head.edge_channels=8", "model.head.pyramid_channels=8"),
+    "ce2p_asp_oc": ("model.head.edge_channels=8", "model.head.context.out_channels=8"),
+}
+"""Further narrow layers."""
+
+
 def chosen(system: str, scenes: Sequence[str] = TINY) -> list[str]:
     """A training of seconds; a head that ends in logits has no width."""
     head = f"model/head={system}"
     wide = "out_channels" in compose(head).model.head
-    return [option for option in scenes if wide or not option.startswith("model.head.out_channels")] + [head]
+    options = [option for option in scenes if wide or not option.startswith("model.head.out_channels")]
+    return [*options, head, *NARROW.get(system, ())]
 
 
 LABELS = {compose(f"model/head={head}").model.head.label for head in SYSTEMS}

@@ -47,8 +47,9 @@ RECIPES = [name for name in options("experiment") if name in SYSTEMS]
 
 @pytest.mark.parametrize("head", RECIPES)
 def test_its_own_recipe_trains(head: str, cityscapes_tree: Path, workplace: Path, call: Main) -> None:
-    if compose(f"experiment={head}").dataset._target_.endswith("ADE20K"):
-        tree, small, _ = ON["ade20k"]
+    dataset = compose(f"experiment={head}").dataset._target_.rpartition(".")[2].lower()
+    if dataset in ON:
+        tree, small, _ = ON[dataset]
         data = (f"dataset.root={tree(workplace / 'data', train=SIZES, val=SIZES[:2])}", *small)
     else:
         data = (f"dataset.root={cityscapes_tree}", "dataset.crop_size=[32,64]")

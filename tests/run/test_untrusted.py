@@ -55,6 +55,7 @@ def touching(path: str) -> dict[str, Any]:
     return {"_target_": "pathlib.Path.touch", "_args_": [{"_target_": "pathlib.Path", "_args_": [path]}]}
 
 
+_GP = "ocnet_pl.model.head.gp.GP"
 HOSTILE: dict[str, Change] = {
     "another head": target("model.head", _target_="pathlib.Path.touch"),
     "another network": target("model", _target_="torch.utils.collect_env.run"),
@@ -62,6 +63,8 @@ HOSTILE: dict[str, Change] = {
     "another data set": target("dataset", _target_="numpy.save"),
     "another protocol": target("inference", _target_="pathlib.Path.unlink"),
     "a known class in another place": target("dataset", _target_="ocnet_pl.model.head.gp.GP"),
+    "a class that is no head as a context module": replace("model.head.context", {"_target_": "numpy.save"}),
+    "a context module within another": replace("model.head.context", {"_target_": _GP, "context": {"_target_": _GP}}),
     "nested": replace("model.head.dropout", touching("touched")),
     "nested in a list": replace("dataset.scale", [touching("touched"), 2.0]),
     "nested in the protocol": replace("inference.flip", touching("touched")),
@@ -161,6 +164,16 @@ def test_the_cache_folder_of_a_checkpoint_is_not_used(runs: Path, workplace: Pat
 def test_the_config_of_every_head_may_be_built(name: str) -> None:
     """Classes that a defaults list puts at another place are known there."""
     require_known_targets(plain(compose(f"model/head={name}")), GROUPS, "checkpoint")
+
+
+def test_any_head_may_be_a_context_module_and_no_other_class() -> None:
+    config = plain(compose("model/head=ce2p_asp_oc", "model/head@model.head.context=gp"))
+    require_known_targets(config, GROUPS, "checkpoint")
+    context: dict[str, Any] = config["model"]["head"]["context"]  # type: ignore[index, call-overload]
+    for other in ("ocnet_pl.model.network.Network", "ocnet_pl.loss.aaf.AdaptiveAffinityFields", "pathlib.Path.touch"):
+        context["_target_"] = other
+        with pytest.raises(UserError, match=f"model.head.context has _target_={other}, which no config file has"):
+            require_known_targets(config, GROUPS, "checkpoint")
 
 
 @pytest.mark.parametrize(

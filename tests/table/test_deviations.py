@@ -48,17 +48,24 @@ def listed(table: str, rows: dict[str, list[Result]]) -> list[str]:
     return [in_words(deviation) for deviation in deviations(published()[table], rows)]
 
 
-SYSTEMS_OWN = [
+SCENES_OWN = [
     "output stride 32 in refinenet, upernet, bisenet, dfn (paper: 8)",
     "weight of the auxiliary loss 0 in refinenet, upernet, bisenet, dfn, depthseg, danet (paper: 0.4)",
 ]
+PARSING_OWN = [
+    "output stride 16 in ce2p, ce2p_asp_oc (paper: 8)",
+    "weight of the auxiliary loss 0 in ce2p, ce2p_asp_oc (paper: 0.4)",
+]
+SYSTEMS_OWN = {
+    "table3_same_recipe": SCENES_OWN, "table5_same_recipe": SCENES_OWN, "table6_same_recipe": PARSING_OWN,
+}  # fmt: skip
 """What systems bring with them to a table of one recipe."""
 
 
 @pytest.mark.parametrize("name", [o for o in options("experiment") if o.startswith("table")])
 def test_the_experiment_has_the_papers_protocol(name: str) -> None:
     always = [f"{key} {ours} (paper: {paper})" for key, (ours, paper) in published()[name].get("always", {}).items()]
-    assert listed(name, whole_table(name)) == always + (SYSTEMS_OWN if name.endswith("_same_recipe") else [])
+    assert listed(name, whole_table(name)) == always + SYSTEMS_OWN.get(name, [])
 
 
 def test_every_table_has_a_protocol() -> None:
@@ -112,6 +119,21 @@ def test_another_data_set_is_listed_once() -> None:
     lines = listed("table1", {"GP": [composed("experiment=table1", "model/head=gp", "dataset=ade20k")]})
     assert lines[0] == "data set ade20k (paper: cityscapes)"
     assert not any("crop" in line for line in lines)
+
+
+def test_another_network_in_table_6_is_listed() -> None:
+    alone = composed("experiment=table6", "model/head=asp_oc", "row=ce2p_asp_oc")
+    other = composed("experiment=table6", "model/head@model.head.context=gp")
+    narrow = composed("experiment=table6", "model.head.context.out_channels=256")
+    bare = composed("experiment=table6", "loss.auxiliary_weight=0")
+    lines = [listed("table6", {"OCNet": [run]}) for run in (alone, other, narrow, bare)]
+    assert "head asp_oc (paper: ce2p_asp_oc)" in lines[0]
+    assert "output stride 8 (paper: 16)" in lines[0]
+    assert lines[1:] == [
+        ["head of the context gp (paper: asp_oc)"],
+        ["width of the context 256 (paper: 512)"],
+        ["weight of the auxiliary loss 0 (paper: 0.4)"],
+    ]
 
 
 def test_another_head_under_the_name_of_a_row_is_listed() -> None:

@@ -44,6 +44,7 @@ class Head(Protocol):
     * `num_classes`: number of classes;
     * `map_size`: (h, w) of the last map on training crops; None where images are not cropped;
     * `class_tree`: groups of the data set's classes; a data set without them is refused.
+    * `context`: another head on the last map, that of the YAML's node `context`; only with `takes_context`.
 
     Attributes (all but the first have a default):
         out_channels: channels of the map that `forward` returns; the network's classifier reads it.
@@ -51,6 +52,7 @@ class Head(Protocol):
         reads_auxiliary: `forward` also receives `auxiliary=`, the auxiliary classifier's logits (B, K, h, w).
         reads_image: `forward` also receives `image=`, the normalised image (B, 3, H, W) that the backbone reads.
         ends_in_logits: `forward` returns logits; the network has no classifier.
+        takes_context: the constructor's argument `context` is another head.
         needed_targets: targets that its losses read from every batch, each with its shape for one image, e.g.
             {"pose": (16, 3)}, or () for a mask. Training on a data set without them is refused.
     """
@@ -60,6 +62,7 @@ class Head(Protocol):
     reads_auxiliary: ClassVar[bool] = False
     reads_image: ClassVar[bool] = False
     ends_in_logits: ClassVar[bool] = False
+    takes_context: ClassVar[bool] = False
     needed_targets: ClassVar[Mapping[str, tuple[int, ...]]] = MappingProxyType({})
 
     def forward(self, *maps: Tensor) -> Tensor:
@@ -84,6 +87,11 @@ def reads_image(head: object) -> bool:
 def ends_in_logits(head: object) -> bool:
     """True for a head that returns logits."""
     return bool(getattr(head, "ends_in_logits", False))
+
+
+def takes_context(head: object) -> bool:
+    """True for a head with another head within it."""
+    return bool(getattr(head, "takes_context", False))
 
 
 def needed_targets(head: object) -> dict[str, tuple[int, ...]]:

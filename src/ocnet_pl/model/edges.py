@@ -1,4 +1,4 @@
-"""Edges of label maps on their device: targets of systems that learn where classes meet, and their focal loss."""
+"""Edges of label maps on their device: targets of systems that learn where classes meet, and their losses."""
 
 import torch
 import torch.nn.functional as F
@@ -91,6 +91,25 @@ def focal_loss(logits: Tensor, edges: Tensor, counted: Tensor, *, gamma: float =
     """
     losses = sigmoid_focal_loss(logits.float(), edges.float(), alpha=alpha, gamma=gamma)
     return (losses * counted).sum() / counted.sum().clamp_min(1)
+
+
+def balanced_cross_entropy(logits: Tensor, edges: Tensor) -> Tensor:
+    """Cross entropy in which edges and other pixels have the same total weight, as in CE2P; 0 if one kind is missing.
+
+    The weight of an edge is the share of the other pixels in the batch, that of another pixel the share of the edges.
+    All pixels count, those without a class too.
+
+    Args:
+        logits: (B, 2, H, W): no edge, edge.
+        edges: mask (B, H, W) of the edges.
+
+    Returns:
+        Scalar.
+    """
+    losses = F.cross_entropy(logits.float(), edges.long(), reduction="none")
+    share = edges.float().mean()
+    weights = torch.where(edges, 1 - share, share)
+    return (weights * losses).sum() / weights.sum().clamp_min(torch.finfo(losses.dtype).tiny)
 
 
 def released_focal_loss(logits: Tensor, edges: Tensor, counted: Tensor) -> Tensor:
