@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 
 from ocnet_pl.config.construct import construct, construct_with, signature
 from ocnet_pl.config.targets import import_target
@@ -12,14 +12,14 @@ from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.inference import AtTestSize, Protocol
 from ocnet_pl.model.backbone import map_size
-from ocnet_pl.model.contract import ClassTree, head_levels, reads_auxiliary
+from ocnet_pl.model.contract import ClassTree, head_levels, needs_keypoints, reads_auxiliary
 from ocnet_pl.model.network import AUXILIARY_LEVEL, Network
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.randomness import derive_seed
 
 HEAD_KEYS = (
     "label", "backbone_stride", "backbone_dilations", "backbone_scale_adaptive", "auxiliary_weight",
-    "additional_losses",
+    "additional_losses", "needs_poses",
 )  # fmt: skip
 """Keys of a head's YAML that are not arguments of its class: the name, defaults for other parts, and further losses."""
 
@@ -82,12 +82,18 @@ def build_protocol(config: DictConfig, data: SegmentationDataModule) -> Protocol
 
 
 def build_module(config: DictConfig, data: SegmentationDataModule) -> SegmentationModule:
-    """LightningModule of network, losses, optimizer and test protocol."""
+    """LightningModule of network, losses, optimizer and test protocol.
+
+    Raises:
+        UserError: an argument that a class refuses, or a head whose losses need targets that the data set has not.
+    """
     weighted = config.loss.class_weights and data.class_weights
     weight = torch.tensor(data.class_weights, dtype=torch.float32) if weighted else None
     protocol, absent = build_protocol(config, data), data.absent_classes
     facts: dict[str, Any] = {"weight": weight, "class_tree": data.class_tree}
-    return build_bare_module(config, len(data.classes), **facts, protocol=protocol, absent_classes=absent)
+    module = build_bare_module(config, len(data.classes), **facts, protocol=protocol, absent_classes=absent)
+    _refuse_missing_keypoints(module.network.head, data)
+    return module
 
 
 def build_bare_module(
@@ -124,3 +130,19 @@ def build_bare_module(
         seed=config.seed,
         **about_data,
     )
+
+
+def _refuse_missing_keypoints(head: nn.Module, data: SegmentationDataModule) -> None:
+    name = type(head).__name__
+    for target, points in needs_keypoints(head).items():
+        if target not in data.targets or data.targets[target].kind != "keypoints":
+            raise UserError(
+                f"model.head: {name} learns from the keypoints {target!r}, and {data.title} gives none; set "
+                "dataset=lip dataset.poses=true, which reads lip_train_set.csv of TrainVal_pose_annotations, or choose "
+                "another model/head"
+            )
+        if (names := data.targets[target].names) and len(names) != points:
+            raise UserError(
+                f"model.head: {name} expects {points} keypoints {target!r}, and {data.title} gives {len(names)}; "
+                f"set model.head.joints={len(names)}"
+            )

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, Main, spawn
+from trees import lip_tree
 
 from ocnet_pl.config.compose import compose
 from ocnet_pl.module import SegmentationModule
@@ -34,6 +35,8 @@ TERMS = {
     "duc": {"main"},
     "encnet": {"main", "presence"},
     "isa": {"main"},
+    "jppnet": {"main", "parsing1", "parsing2", "pose1", "pose2", "pose3"},
+    "mula": {"main", "parsing1", "pose1", "pose2"},
     "non_local": {"main"},
     "ocr": {"main"},
     "psanet": {"main"},
@@ -56,11 +59,24 @@ SHOWN = {
 """Systems that have attention to show, and the names of its maps."""
 
 
+POSED = sorted(system for system in SYSTEMS if compose(f"model/head={system}").model.head.get("needs_poses"))
+"""Systems that learn from poses."""
+PEOPLE = [(32, 64)] * 8
+
+
 def chosen(system: str, scenes: Sequence[str] = TINY) -> list[str]:
-    """A training of seconds; a head that ends in logits has no width."""
+    """A training of seconds; a head that ends in logits has no width, and one with poses trains on a tree of LIP."""
     head = f"model/head={system}"
-    wide = "out_channels" in compose(head).model.head
-    return [option for option in scenes if wide or not option.startswith("model.head.out_channels")] + [head]
+    options = compose(head).model.head
+    command = [option for option in scenes if "out_channels" in options or not option.startswith("model.head.out_")]
+    if system in POSED and "dataset=demo" in command:
+        lip = Path("people")
+        if not lip.exists():
+            lip_tree(lip, poses=True, train=PEOPLE, val=PEOPLE[:5])
+        small = (f"dataset.root={lip}", "dataset.size=[32,64]", "dataset.crop_size=[32,64]", "dataset.num_workers=0")
+        others = [option for option in command if not option.startswith("dataset")]
+        command = [*others, "dataset=lip", *small]
+    return [*command, head]
 
 
 LABELS = {compose(f"model/head={head}").model.head.label for head in SYSTEMS}

@@ -1,6 +1,7 @@
 """Contracts between the network and its parts: heads, outputs that only training uses, attention that can be shown."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -50,6 +51,8 @@ class Head(Protocol):
         reads_auxiliary: `forward` also receives `auxiliary=`, the auxiliary classifier's logits (B, K, h, w).
         reads_image: `forward` also receives `image=`, the normalised image (B, 3, H, W) that the backbone reads.
         ends_in_logits: `forward` returns logits; the network has no classifier.
+        needs_keypoints: keypoints of a batch without which the losses cannot be computed: number of points by the name
+            of the target. Training on a data set without them is refused.
     """
 
     out_channels: int
@@ -57,6 +60,7 @@ class Head(Protocol):
     reads_auxiliary: ClassVar[bool] = False
     reads_image: ClassVar[bool] = False
     ends_in_logits: ClassVar[bool] = False
+    needs_keypoints: Mapping[str, int] = MappingProxyType({})
 
     def forward(self, *maps: Tensor) -> Tensor:
         """Maps (B, C, h, w) of `levels` -> (B, out_channels, h', w') of any stride."""
@@ -80,6 +84,12 @@ def reads_image(head: object) -> bool:
 def ends_in_logits(head: object) -> bool:
     """True for a head that returns logits."""
     return bool(getattr(head, "ends_in_logits", False))
+
+
+def needs_keypoints(head: object) -> Mapping[str, int]:
+    """Keypoints that the losses of a head need: number of points by the name of the target."""
+    needed: Mapping[str, int] = getattr(head, "needs_keypoints", {})
+    return needed
 
 
 class AdditionalLoss(Protocol):

@@ -15,7 +15,7 @@ from ocnet_pl.config.search_path import options
 from ocnet_pl.config.targets import import_target
 from ocnet_pl.drawing.progress import progress_bar
 from ocnet_pl.model.attention import textbook_attention
-from ocnet_pl.model.contract import ClassTree
+from ocnet_pl.model.contract import ClassTree, needs_keypoints
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.record.costs import EXPLICIT, MAPLESS, Cost, write_costs
 from ocnet_pl.run.provenance import device_name
@@ -158,6 +158,8 @@ class _Subject:
             "label": torch.randint(classes, (batch, *size), dtype=torch.uint8, device=device),
             "index": torch.arange(batch, device=device),
         }
+        for name, points in needs_keypoints(module.network.head).items():
+            self.batch[name] = torch.zeros(batch, points, 3, device=device)
         self.optimizer = module.make_optimizer(module.network.parameter_groups())
         self.untrainable = [
             module.network.get_submodule(name) for name in lone_norms(module.network, self.batch["image"])
