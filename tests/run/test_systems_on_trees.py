@@ -1,5 +1,6 @@
 """Compared systems on miniature trees of ADE20K and LIP, tested with windows, scales and flips; their own recipes."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -68,8 +69,20 @@ def test_a_system_with_poses_refuses_a_tree_without_them(
 ) -> None:
     root = lip_tree(workplace / "data", train=SIZES, val=SIZES[:2])
     data = ("dataset=lip", f"dataset.root={root}", "dataset.num_workers=0", *ON["lip"][1], "schedule.batch_size=2")
-    for more, words in ((), "lip_train_set.csv: no such file"), (("dataset.poses=false",), "dataset.poses=true"):
+    joints = (f"dataset.root={lip_tree(workplace / 'posed', poses=True, train=SIZES, val=SIZES[:2])}",)
+    for more, words in {
+        (): "lip_train_set.csv: no such file",
+        ("dataset.poses=false",): "dataset.poses=true",
+        (*joints, "model.head.joints=15"): "set model.head.joints=16",
+    }.items():
         assert call("train", *chosen(head, SHORT), *data, *more) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         assert words in error
+
+
+@pytest.mark.parametrize("head", POSED)
+def test_a_test_needs_no_poses(head: str, workplace: Path, call: Main) -> None:
+    assert call("train", *chosen(head), "schedule.max_steps=1") == 0
+    shutil.rmtree("people/TrainVal_pose_annotations")
+    assert call("evaluate", f"checkpoint={run_of('runs', head).last_checkpoint}", "inference=flip") == 0
