@@ -26,7 +26,9 @@ from ocnet_pl.model.network import AUXILIARY_LEVEL, Network
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.randomness import derive_seed
 
-HEAD_KEYS = ("label", "backbone_stride", "backbone_dilations", "backbone_scale_adaptive", "auxiliary_weight")
+HEAD_KEYS = (
+    "label", "backbone_stride", "backbone_dilations", "backbone_scale_adaptive", "auxiliary_weight", "needs_poses",
+)  # fmt: skip
 """Keys of a head's YAML that are not arguments of its class; `conf/` reads all but the first as defaults of its own."""
 CONTEXT = "context"
 """Argument and node of a head's context module, which is another head."""
@@ -139,19 +141,15 @@ def build_module(config: DictConfig, data: SegmentationDataModule) -> Segmentati
     """LightningModule of network, losses, optimizer and test protocol.
 
     Raises:
-        UserError: the head learns from targets that the data set does not have.
+        UserError: an argument that a class refuses, or a head whose losses need targets that the data set has not.
     """
-    head_class = import_target(config.model.head, "model.head")
-    if missing := [name for name in needed_targets(head_class) if name not in data.targets]:
-        raise UserError(
-            f"model.head: {head_class.__name__} learns from the target {missing[0]!r}, which {data.title} does not "
-            "give here; set the option of the data set that reads it, e.g. dataset.poses=true on LIP"
-        )
     weighted = config.loss.class_weights and data.class_weights
     weight = torch.tensor(data.class_weights, dtype=torch.float32) if weighted else None
     protocol, absent = build_protocol(config, data), data.absent_classes
     facts: dict[str, Any] = {"weight": weight, "class_tree": data.class_tree}
-    return build_bare_module(config, len(data.classes), **facts, protocol=protocol, absent_classes=absent)
+    module = build_bare_module(config, len(data.classes), **facts, protocol=protocol, absent_classes=absent)
+    _refuse_missing_targets(module.network.head, data)
+    return module
 
 
 def build_bare_module(
@@ -187,3 +185,18 @@ def build_bare_module(
         seed=config.seed,
         **about_data,
     )
+
+
+def _refuse_missing_targets(head: nn.Module, data: SegmentationDataModule) -> None:
+    for target, shape in needed_targets(head).items():
+        if target not in data.targets:
+            raise UserError(
+                f"model.head: {type(head).__name__} learns from the target {target!r}, which {data.title} does not "
+                "give here; set the option of the data set that reads it, e.g. dataset=lip dataset.poses=true, which reads "
+                "lip_train_set.csv of TrainVal_pose_annotations"
+            )
+        if (names := data.targets[target].names) and len(names) != shape[0]:
+            raise UserError(
+                f"model.head: {type(head).__name__} expects {shape[0]} keypoints {target!r}, and {data.title} gives "
+                f"{len(names)}; set model.head.joints={len(names)}"
+            )

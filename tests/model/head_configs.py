@@ -7,7 +7,7 @@ from torch import nn
 
 from ocnet_pl.build import build_head
 from ocnet_pl.config.compose import compose, heads
-from ocnet_pl.model.contract import Attending, head_levels, reads_auxiliary, reads_image
+from ocnet_pl.model.contract import Attending, head_levels, needed_targets, reads_auxiliary, reads_image
 
 
 def tree(num_classes: int) -> dict[str, range]:
@@ -56,6 +56,16 @@ def named_inputs(built: nn.Module, size: tuple[int, int], batch: int = 2, num_cl
     if reads_image(built):
         named["image"] = torch.randn(batch, 3, *(8 * side for side in size), generator=generator)
     return named
+
+
+def keypoints(built: nn.Module, size: tuple[int, int], batch: int = 2) -> dict[str, Any]:
+    """Random targets of a batch that a head's losses need, in an image of this size."""
+    generator = torch.Generator().manual_seed(3)
+    height, width = size
+    return {
+        name: torch.rand(batch, *shape, generator=generator) * torch.tensor([width - 1.0, height - 1.0, 1.0])
+        for name, shape in needed_targets(built).items()
+    }
 
 
 ATTENDING = [name for name in heads() if is_attending(name)]

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from head_configs import tree
+from head_configs import keypoints, tree
 from torch import Tensor, nn
 
 from ocnet_pl.build import build_bare_module, build_network
@@ -23,10 +23,11 @@ def step(
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (3, 3, 64, 96), generator=generator, dtype=torch.uint8)
     label = torch.randint(0, 5, (3, 64, 96), generator=generator)
+    batch = {"image": image, "label": label, **keypoints(network.head, (64, 96), 3)}
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     torch.manual_seed(1)  # of dropout
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        loss = torch.stack(list(module.terms({"image": image, "label": label}).values())).sum()
+        loss = torch.stack(list(module.terms(batch).values())).sum()
     loss.backward()
     gradients = {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
     optimizer.step()
@@ -84,6 +85,8 @@ OVERRIDES = {
         "dfn",
         "duc",
         "encnet",
+        "jppnet",
+        "mula",
         "ocr",
         "psanet",
         "sac",

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from head_configs import ATTENDING, head, maps, named_inputs, narrow, tree
+from head_configs import ATTENDING, head, keypoints, maps, named_inputs, narrow, tree
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ocnet_pl.build import build_bare_module
 from ocnet_pl.config.compose import compose, heads
 
-WITHOUT_NORMS = {"refinenet": ("model.head.initial_std=0.04",)}
+WITHOUT_NORMS = {"jppnet": ("model.head.initial_std=null",), "refinenet": ("model.head.initial_std=0.04",)}
 """Heads that need a low learning rate, with initial weights for narrow layers."""
 FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
 
@@ -40,10 +40,11 @@ def test_every_parameter_learns_under_bf16_autocast(name: str) -> None:
     label = torch.randint(0, 4, (2, 4, 4), generator=generator).repeat_interleave(16, 1).repeat_interleave(16, 2)
     image = (60 * label.unsqueeze(1).repeat(1, 3, 1, 1)).to(torch.uint8)
     reached = {name: False for name, _ in network.named_parameters()}
+    batch = {"image": image, "label": label, **keypoints(network.head, (64, 64))}
     losses = []
     for _ in range(12):
         with torch.autocast("cpu", torch.bfloat16):
-            loss = sum(module.terms({"image": image, "label": label}).values())
+            loss = sum(module.terms(batch).values())
         optimizer.zero_grad()
         loss.backward()
         for parameter_name, parameter in network.named_parameters():
@@ -62,7 +63,8 @@ def test_a_crop_without_labels_gives_every_gradient(name: str) -> None:
     config = compose(f"model/head={name}", "model/backbone=tiny", *narrow(name, 16))
     module = build_bare_module(config, 5, class_tree=tree(5)).train()
     label = torch.full((2, 64, 96), 255, dtype=torch.uint8)
-    terms = module.terms({"image": torch.randint(256, (2, 3, 64, 96), dtype=torch.uint8), "label": label})
+    image = torch.randint(256, (2, 3, 64, 96), dtype=torch.uint8)
+    terms = module.terms({"image": image, "label": label, **keypoints(module.network.head, (64, 96))})
     assert terms["main"] == 0
     torch.stack(list(terms.values())).sum().backward()
     for parameter_name, parameter in module.named_parameters():

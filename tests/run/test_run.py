@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, Main, spawn
+from test_systems import chosen
 
 import ocnet_pl
 from ocnet_pl.checkpoint import read_checkpoint
@@ -26,7 +27,7 @@ def result(folder: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize("head", heads())
 def test_every_head_trains_and_leaves_its_result(head: str, workplace: Path, call: Main) -> None:
-    assert call("train", *TINY, f"model/head={head}", "evaluate_on=[val,train]") == 0
+    assert call("train", *chosen(head), "evaluate_on=[val,train]") == 0
     folder = workplace / "outputs" / "runs" / head / "seed-0"
     left = result(folder)
     assert left["row"] == head

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, Main
+from trees import lip_tree
 
 from ocnet_pl.config.compose import compose
 from ocnet_pl.module import SegmentationModule
@@ -37,6 +38,8 @@ TERMS = {
     "duc": {"main"},
     "encnet": {"main", "presence"},
     "isa": {"main"},
+    "jppnet": {"main", "parsing1", "parsing2", "pose1", "pose2", "pose3"},
+    "mula": {"main", "parsing1", "pose1", "pose2"},
     "non_local": {"main"},
     "ocr": {"main"},
     "psanet": {"main"},
@@ -67,14 +70,24 @@ NARROW = {
     "ce2p_asp_oc": ("model.head.edge_channels=8", "model.head.context.out_channels=8"),
 }
 """Further narrow layers."""
+POSED = sorted(system for system in SYSTEMS if compose(f"model/head={system}").model.head.get("needs_poses"))
+"""Systems that learn from poses."""
+PEOPLE = [(32, 64)] * 8
 
 
-def chosen(system: str, scenes: Sequence[str] = TINY) -> list[str]:
-    """A training of seconds; a head that ends in logits has no width."""
+def chosen(system: str, scenes: Sequence[str] = TINY, folder: Path | None = None) -> list[str]:
+    """A training of seconds; a head that ends in logits has no width, and one with poses trains on a tree of LIP."""
     head = f"model/head={system}"
-    wide = "out_channels" in compose(head).model.head
-    options = [option for option in scenes if wide or not option.startswith("model.head.out_channels")]
-    return [*options, head, *NARROW.get(system, ())]
+    options = compose(head).model.head
+    command = [option for option in scenes if "out_channels" in options or not option.startswith("model.head.out_")]
+    if system in POSED and "dataset=demo" in command:
+        lip = (folder or Path.cwd()) / "people"
+        if not lip.exists():
+            lip_tree(lip, poses=True, train=PEOPLE, val=PEOPLE[:5])
+        small = (f"dataset.root={lip}", "dataset.size=[32,64]", "dataset.crop_size=[32,64]", "dataset.num_workers=0")
+        others = [option for option in command if not option.startswith("dataset")]
+        command = [*others, "dataset=lip", *small]
+    return [*command, head, *NARROW.get(system, ())]
 
 
 LABELS = {compose(f"model/head={head}").model.head.label for head in SYSTEMS}
@@ -139,7 +152,7 @@ def test_the_loss_is_the_sum_of_its_logged_terms(head: str, workplace: Path, cal
 def trained_by_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Folder of runs of all systems on two gloo processes, whole as well as stopped and resumed; what they printed."""
     folder = tmp_path_factory.mktemp("two")
-    commands = {head: [*chosen(head), *OWN.get(head, ()), "trainer=ddp_cpu"] for head in SYSTEMS}
+    commands = {head: [*chosen(head, folder=folder), *OWN.get(head, ()), "trainer=ddp_cpu"] for head in SYSTEMS}
     (folder / "commands.json").write_text(json.dumps(commands))
     script = [sys.executable, str(Path(__file__).with_name("as_one_of_two.py"))]
     with socket.socket() as free:

@@ -1,10 +1,11 @@
 """Compared systems on miniature trees of ADE20K and LIP, tested with windows, scales and flips; their own recipes."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from conftest import SHORT, Main
-from test_systems import SYSTEMS, chosen, run_of
+from test_systems import POSED, SYSTEMS, chosen, run_of
 from trees import ade20k_tree, lip_tree
 
 from ocnet_pl.config.compose import compose
@@ -31,12 +32,19 @@ NARROW = {"dfn": ("model.head.class_channels=1",)}
 
 @pytest.mark.parametrize("dataset", ON)
 @pytest.mark.parametrize("head", SYSTEMS)
-def test_a_system_trains_and_is_tested(head: str, dataset: str, workplace: Path, call: Main) -> None:
+def test_a_system_trains_and_is_tested(
+    head: str, dataset: str, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
     tree, small, protocol = ON[dataset]
-    root = tree(workplace / "data", train=SIZES, val=SIZES[:2])
+    poses = {"poses": True} if dataset == "lip" else {}
+    root = tree(workplace / "data", train=SIZES, val=SIZES[:2], **poses)
     data = (f"dataset={dataset}", f"dataset.root={root}", "dataset.num_workers=0", *small)
-    command = [*chosen(head, SHORT), *data, *protocol, *NARROW.get(head, ())]
-    assert call("train", *command, "schedule.batch_size=2") == 0
+    command = [*chosen(head, SHORT), *data, *protocol, *NARROW.get(head, ()), "schedule.batch_size=2"]
+    if head in POSED and dataset != "lip":
+        assert call("train", *command) == 2
+        assert "dataset=lip dataset.poses=true, which reads lip_train_set.csv" in capsys.readouterr().err
+        return
+    assert call("train", *command) == 0
     (evaluation,) = Result.read(run_of("runs", head).result).evaluations.values()
     assert 0 <= evaluation.miou <= 1
 
@@ -58,3 +66,28 @@ def test_its_own_recipe_trains(head: str, cityscapes_tree: Path, workplace: Path
     assert call("train", *own, *recipe, "hydra.mode=RUN") == 0
     result = Result.read(run_of(head, head).result)
     assert result.steps == 2
+
+
+@pytest.mark.parametrize("head", POSED)
+def test_a_system_with_poses_refuses_a_tree_without_them(
+    head: str, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = lip_tree(workplace / "data", train=SIZES, val=SIZES[:2])
+    data = ("dataset=lip", f"dataset.root={root}", "dataset.num_workers=0", *ON["lip"][1], "schedule.batch_size=2")
+    joints = (f"dataset.root={lip_tree(workplace / 'posed', poses=True, train=SIZES, val=SIZES[:2])}",)
+    for more, words in {
+        (): "lip_train_set.csv: no such file",
+        ("dataset.poses=false",): "dataset.poses=true",
+        (*joints, "model.head.joints=15"): "set model.head.joints=16",
+    }.items():
+        assert call("train", *chosen(head, SHORT), *data, *more) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert words in error
+
+
+@pytest.mark.parametrize("head", POSED)
+def test_a_test_needs_no_poses(head: str, workplace: Path, call: Main) -> None:
+    assert call("train", *chosen(head), "schedule.max_steps=1") == 0
+    shutil.rmtree("people/TrainVal_pose_annotations")
+    assert call("evaluate", f"checkpoint={run_of('runs', head).last_checkpoint}", "inference=flip") == 0

@@ -7,7 +7,27 @@ Points are tensors (B, N, 2 or more) whose first numbers are x and y; NaN stands
 import torch
 from torch import Tensor
 
+from ocnet_pl.errors import UserError
+from ocnet_pl.model.contract import Batch
 from ocnet_pl.resizing import Size
+
+POSE = "pose"
+"""Target of a data set with poses."""
+
+
+def joints_of(batch: Batch, joints: int) -> Tensor:
+    """Joints (B, N, 3) of a batch: x, y and visibility.
+
+    Raises:
+        UserError: the batch has no poses, or poses of another number of joints.
+    """
+    if POSE not in batch:
+        raise UserError(
+            f"{POSE}: the batch has no such target; train on a data set with poses, e.g. LIP with poses=true"
+        )
+    if batch[POSE].shape[1] != joints:
+        raise UserError(f"{POSE}: has {batch[POSE].shape[1]} joints, and the head {joints}; set the head's joints")
+    return batch[POSE]
 
 
 def gaussian_maps(
