@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from head_configs import tree
+from head_configs import narrow, tree
 from torch import Tensor, nn
 
 from ocnet_pl.build import build_bare_module, build_network
@@ -17,8 +17,9 @@ def step(
     *overrides: str, autocast: bool = False, double: bool = False
 ) -> tuple[float, dict[str, Tensor], dict[str, Tensor]]:
     """Loss, gradients and weights with statistics after one training step from the same start."""
-    options = [o for o in TINY if "model/head=duc" not in overrides or not o.startswith("model.head.out_channels")]
-    module = build_bare_module(compose(*options, *overrides), 5, class_tree=tree(5)).train()
+    (name,) = [o.removeprefix("model/head=") for o in overrides if o.startswith("model/head=")] or ["base_oc"]
+    options = [o for o in TINY if not o.startswith("model.head.out_channels") or narrow(name, 16)]
+    module = build_bare_module(compose(*options, *overrides), 5, class_tree=tree(5), body_parts=tree(5)).train()
     network = module.double().network if double else module.network
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (3, 3, 64, 96), generator=generator, dtype=torch.uint8)
@@ -33,7 +34,7 @@ def step(
     return loss.item(), gradients, {name: value.clone() for name, value in network.state_dict().items()}
 
 
-@pytest.mark.parametrize("head", ["base_oc", "asp_oc"])
+@pytest.mark.parametrize("head", ["base_oc", "asp_oc", "ss_nan"])
 def test_gradient_checkpointing_changes_no_bit(head: str) -> None:
     plain = step(f"model/head={head}")
     saving = step(f"model/head={head}", "model.backbone.grad_checkpointing=true")
@@ -66,6 +67,8 @@ def test_channels_last_is_the_same_network() -> None:
 OVERRIDES = {
     "depthseg": ["model.head.dropout=0"],
     "encnet": ["model.head.dropout=0"],
+    "attention_ssl": ["model.head.dropout=0"],
+    "ss_nan": ["model.head.dropout=0"],
 }
 """Compiled code draws the dropout of single values from another generator; that of channels from the same."""
 
@@ -74,7 +77,22 @@ OVERRIDES = {
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler for the CPU")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::UserWarning:torch")
 @pytest.mark.parametrize(
-    "head", ["base_oc", "bisenet", "ccnet", "depthseg", "dfn", "duc", "encnet", "ocr", "psanet", "sac", "upernet"]
+    "head",
+    [
+        "attention_ssl",
+        "base_oc",
+        "bisenet",
+        "ccnet",
+        "depthseg",
+        "dfn",
+        "duc",
+        "encnet",
+        "ocr",
+        "psanet",
+        "sac",
+        "ss_nan",
+        "upernet",
+    ],
 )
 def test_compile_is_the_same_network(head: str) -> None:
     overrides = [f"model/head={head}", *OVERRIDES.get(head, [])]

@@ -30,7 +30,7 @@ def test_no_head_stores_the_map_at_769(name: str, precision: torch.dtype) -> Non
 def test_every_parameter_learns_under_bf16_autocast(name: str) -> None:
     overrides = [*narrow(name, 16), *WITHOUT_NORMS.get(name, ())]
     config = compose(f"model/head={name}", "model/backbone=tiny", *overrides)
-    module = build_bare_module(config, 4, class_tree=tree(4)).train()
+    module = build_bare_module(config, 4, class_tree=tree(4), body_parts=tree(4)).train()
     network = module.network
     for part in network.head.modules():
         if isinstance(part, nn.Dropout | nn.Dropout2d):
@@ -60,7 +60,7 @@ def test_every_parameter_learns_under_bf16_autocast(name: str) -> None:
 def test_a_crop_without_labels_gives_every_gradient(name: str) -> None:
     """Another process of DDP waits for it."""
     config = compose(f"model/head={name}", "model/backbone=tiny", *narrow(name, 16))
-    module = build_bare_module(config, 5, class_tree=tree(5)).train()
+    module = build_bare_module(config, 5, class_tree=tree(5), body_parts=tree(5)).train()
     label = torch.full((2, 64, 96), 255, dtype=torch.uint8)
     terms = module.terms({"image": torch.randint(256, (2, 3, 64, 96), dtype=torch.uint8), "label": label})
     assert terms["main"] == 0

@@ -24,6 +24,8 @@ from ocnet_pl.record.result import Result
 
 TERMS = {
     "aaf": {"main", "affinity"},
+    "attention": {"main", "scale100", "scale75", "scale50"},
+    "attention_ssl": {"main", "scale100", "scale75", "scale50"},
     "bisenet": {"main", "context16", "context8"},
     "ccnet": {"main"},
     "danet": {"main", "position", "channel"},
@@ -39,6 +41,7 @@ TERMS = {
     "psanet": {"main"},
     "refinenet": {"main"},
     "sac": {"main"},
+    "ss_nan": {"main", "scale50", "scale75", "scale100"},
     "upernet": {"main"},
 }
 """Loss terms of each system; the auxiliary loss is added where its weight is set."""
