@@ -87,6 +87,7 @@ OVERRIDES = {
         "dfn",
         "duc",
         "encnet",
+        "mman",
         "ocr",
         "psanet",
         "sac",

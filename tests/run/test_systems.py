@@ -36,6 +36,7 @@ TERMS = {
     "duc": {"main"},
     "encnet": {"main", "presence"},
     "isa": {"main"},
+    "mman": {"main", "thumbnail", *(f"{one}{end}" for one in ("micro", "macro") for end in ("", "_discriminator"))},
     "non_local": {"main"},
     "ocr": {"main"},
     "psanet": {"main"},
