@@ -18,7 +18,9 @@ from ocnet_pl.errors import UserError
 
 GROUPS = sorted(p.relative_to(config_dir()).as_posix() for p in config_dir().rglob("*") if p.is_dir())
 OPTIONS = [(group, option) for group in GROUPS for option in options(group)]
-FRAGMENTS = {("schedule", "sgd_poly"), ("dataset", "base")}
+FRAGMENTS = {("schedule", "sgd_poly"), ("dataset", "base")} | {
+    pair for pair in OPTIONS if pair[0] in ("loss/additional", "loss/image_weights")
+}
 """Files that only others include."""
 
 NO_DOWNLOAD = "model.backbone.pretrained=false"
@@ -38,8 +40,13 @@ def test_option_composes_and_its_target_exists(group: str, option: str) -> None:
 
 
 VARIANTS = {
-    "aaf": "ppm", "asp_oc_2019": "asp_oc", "ce2p_asp_oc": "ce2p", "encnet_lateral": "encnet", "sac": "baseline",
-}  # fmt: skip
+    "aaf": "ppm",
+    "asp_oc_2019": "asp_oc",
+    "attention_ssl": "attention",
+    "ce2p_asp_oc": "ce2p",
+    "encnet_lateral": "encnet",
+    "sac": "baseline",
+}
 """Heads whose YAML is a variant of another file's class."""
 
 
@@ -67,7 +74,7 @@ def test_dataset_builds_without_touching_the_disk(option: str) -> None:
 
 @pytest.mark.parametrize("option", options("loss"))
 def test_module_builds_with_every_loss(option: str) -> None:
-    config = compose(f"loss={option}", "model/backbone=tiny", "model.head.out_channels=8")
+    config = compose(f"loss={option}", "dataset=lip", "model/backbone=tiny", "model.head.out_channels=8")
     build_module(config, build_data(config))
 
 

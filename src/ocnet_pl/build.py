@@ -14,6 +14,7 @@ from ocnet_pl.errors import UserError
 from ocnet_pl.inference import AtTestSize, Protocol
 from ocnet_pl.model.backbone import map_size
 from ocnet_pl.model.contract import (
+    BodyParts,
     ClassTree,
     ends_in_logits,
     head_levels,
@@ -28,6 +29,7 @@ from ocnet_pl.randomness import derive_seed
 
 HEAD_KEYS = (
     "label", "backbone_stride", "backbone_dilations", "backbone_scale_adaptive", "auxiliary_weight", "needs_poses",
+    "image_weights",
 )  # fmt: skip
 """Keys of a head's YAML that are not arguments of its class; `conf/` reads all but the first as defaults of its own."""
 CONTEXT = "context"
@@ -146,7 +148,7 @@ def build_module(config: DictConfig, data: SegmentationDataModule) -> Segmentati
     weighted = config.loss.class_weights and data.class_weights
     weight = torch.tensor(data.class_weights, dtype=torch.float32) if weighted else None
     protocol, absent = build_protocol(config, data), data.absent_classes
-    facts: dict[str, Any] = {"weight": weight, "class_tree": data.class_tree}
+    facts: dict[str, Any] = {"weight": weight, "class_tree": data.class_tree, "body_parts": data.body_parts}
     module = build_bare_module(config, len(data.classes), **facts, protocol=protocol, absent_classes=absent)
     _refuse_missing_targets(module.network.head, data)
     return module
@@ -158,6 +160,7 @@ def build_bare_module(
     *,
     weight: Tensor | None = None,
     class_tree: ClassTree | None = None,
+    body_parts: BodyParts | None = None,
     **about_data: Any,
 ) -> SegmentationModule:
     """LightningModule without a data set, e.g. for measuring its cost.
@@ -167,6 +170,7 @@ def build_bare_module(
         num_classes: number of classes.
         weight: weights of the classes in the losses, (K,).
         class_tree: groups of classes, for heads that need them.
+        body_parts: classes of each part of the body, for image weights that need them.
         about_data: arguments of `SegmentationModule` that depend on the data set.
     """
     auxiliary = bool(config.loss.auxiliary_weight)
@@ -178,6 +182,7 @@ def build_bare_module(
         loss=construct_with(config.loss.main, **facts),
         auxiliary_loss=construct_with(config.loss.auxiliary, **facts),
         additional_losses={name: construct_with(node, **facts) for name, node in config.loss.additional.items()},
+        image_weights=_image_weights(config, num_classes, body_parts),
         optimizer=construct(config.schedule.optimizer),
         lr_scheduler=construct(config.schedule.lr_scheduler),
         auxiliary_weight=config.loss.auxiliary_weight,
@@ -192,11 +197,25 @@ def _refuse_missing_targets(head: nn.Module, data: SegmentationDataModule) -> No
         if target not in data.targets:
             raise UserError(
                 f"model.head: {type(head).__name__} learns from the target {target!r}, which {data.title} does not "
-                "give here; set the option of the data set that reads it, e.g. dataset=lip dataset.poses=true, which reads "
-                "lip_train_set.csv of TrainVal_pose_annotations"
+                "give here; set the option of the data set that reads it, e.g. dataset=lip dataset.poses=true, which "
+                "reads lip_train_set.csv of TrainVal_pose_annotations"
             )
         if (names := data.targets[target].names) and len(names) != shape[0]:
             raise UserError(
                 f"model.head: {type(head).__name__} expects {shape[0]} keypoints {target!r}, and {data.title} gives "
                 f"{len(names)}; set model.head.joints={len(names)}"
             )
+
+
+def _image_weights(config: DictConfig, num_classes: int, body_parts: BodyParts | None) -> torch.nn.Module | None:
+    """Weights of images: those of the loss, else those of the head."""
+    node = config.loss.get("image_weights") or config.model.head.get("image_weights")
+    if not node:
+        return None
+    if "body_parts" in signature(node) and body_parts is None:
+        raise UserError(
+            f"{node._get_full_key(None)}: the data set has no body parts, which they need; set dataset.body_parts "
+            "(dataset=folder), or set this key to null to train without weights of images"
+        )
+    weights: torch.nn.Module = construct_with(node, num_classes=num_classes, body_parts=body_parts)
+    return weights

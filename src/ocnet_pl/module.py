@@ -1,7 +1,7 @@
 """LightningModule that trains: training step, losses and optimizer."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ocnet_pl.evaluation_module import EvaluationModule
 from ocnet_pl.inference import Protocol
 from ocnet_pl.metrics import Absent
-from ocnet_pl.model.contract import Batch, Supervised, at_map_size
+from ocnet_pl.model.contract import Batch, Criterion, ImageWeighting, Supervised, at_map_size
 from ocnet_pl.model.layers import subsample
 from ocnet_pl.model.network import Network
 from ocnet_pl.randomness import derive_seed
@@ -28,6 +28,7 @@ class SegmentationModule(EvaluationModule):
         lr_scheduler: optimizer -> scheduler, stepped after every optimizer step.
         protocol: test protocol; None: one pass over the whole image.
         additional_losses: further losses of the classifier by name, each a `contract.AdditionalLoss`.
+        image_weights: weights of whole images in `loss` and `auxiliary_loss`, a `contract.ImageWeighting`.
         auxiliary_weight: weight of the auxiliary loss (paper: 0.4).
         head_lr_factor: learning rate of head and classifiers, in multiples of the backbone's.
         absent_classes: rule of the data set for classes without any pixel, in the mIoU.
@@ -44,6 +45,7 @@ class SegmentationModule(EvaluationModule):
         *,
         protocol: Protocol | None = None,
         additional_losses: Mapping[str, nn.Module] | None = None,
+        image_weights: nn.Module | None = None,
         auxiliary_weight: float = 0.4,
         head_lr_factor: float = 1.0,
         absent_classes: Absent = "skip",
@@ -53,6 +55,7 @@ class SegmentationModule(EvaluationModule):
         self.loss = loss
         self.auxiliary_loss = auxiliary_loss
         self.additional_losses = nn.ModuleDict(additional_losses or {})
+        self.image_weights = image_weights
         self.auxiliary_weight = auxiliary_weight
         self.head_lr_factor = head_lr_factor
         self.make_optimizer = optimizer
@@ -65,14 +68,19 @@ class SegmentationModule(EvaluationModule):
         """Weighted loss terms of a batch by name; the loss is their sum. Losses are added up nowhere else."""
         label = batch["label"].long()
         outputs = self.network.supervised(batch["image"])
-        terms = {"main": self.loss(outputs.logits, label)}
+        loss: Criterion = self.loss
+        auxiliary_loss: Criterion = self.auxiliary_loss
+        if self.image_weights is not None:
+            weighted = cast("ImageWeighting", self.image_weights).weighted
+            loss, auxiliary_loss = (weighted(one, outputs.logits, label) for one in (loss, auxiliary_loss))
+        terms = {"main": loss(outputs.logits, label)}
         if outputs.auxiliary is not None and self.auxiliary_weight:
-            terms["auxiliary"] = self.auxiliary_weight * self.auxiliary_loss(outputs.auxiliary, label)
-        for name, loss in self.additional_losses.items():
-            logits = outputs.map_logits if at_map_size(loss) else outputs.logits
-            terms[name] = loss(logits, subsample(label, logits.shape[-2:]))
+            terms["auxiliary"] = self.auxiliary_weight * auxiliary_loss(outputs.auxiliary, label)
+        for name, additional in self.additional_losses.items():
+            logits = outputs.map_logits if at_map_size(additional) else outputs.logits
+            terms[name] = additional(logits, subsample(label, logits.shape[-2:]))
         if isinstance(self.network.head, Supervised):
-            terms |= self.network.head.losses(outputs.extras, batch, self.auxiliary_loss)
+            terms |= self.network.head.losses(outputs.extras, batch, auxiliary_loss)
         return terms
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -93,7 +101,7 @@ class SegmentationModule(EvaluationModule):
 
     def configure_optimizers(self) -> Any:
         groups = self.network.parameter_groups()
-        losses = [self.loss, self.auxiliary_loss, self.additional_losses]
+        losses = [self.loss, self.auxiliary_loss, self.additional_losses, self.image_weights or nn.Module()]
         if learned := [parameter for loss in losses for parameter in loss.parameters()]:
             groups.append({"name": "losses", "params": learned, "weight_decay": 0.0})
         optimizer = self.make_optimizer(groups)

@@ -111,6 +111,11 @@ def test_colours_can_be_given(tree: Path) -> None:
         ({"class_tree": {"a": ["leaf", "stem", "background"], "b": []}}, "class_tree=.*no group empty"),
         ({"class_tree": {"a": "leaf"}}, "class_tree.*expected a list"),
         ({"class_tree": ["leaf"]}, "class_tree=.*expected"),
+        ({"body_parts": {"a": ["leaf"], "b": ["stem", "leaf"]}}, "body_parts=.*each class in one part at most"),
+        ({"body_parts": {"a": ["root"]}}, "body_parts=.*parts of one class or more"),
+        ({"body_parts": {"a": ["leaf"], "b": []}}, "body_parts=.*parts of one class or more"),
+        ({"body_parts": {}}, "body_parts=.*parts of one class or more"),
+        ({"body_parts": {"a": "leaf"}}, "body_parts.*expected a list"),
         ({"class_weights": [1, 2]}, r"class_weights=\[1.*,2.*\]: expected 3 numbers"),
         ({"class_weights": [1, 2, -3]}, r"class_weights=.*greater than or equal to 0; \[2\] is -3"),
         ({"class_weights": [0, 0, 0]}, r"class_weights=.*at least one number above 0"),
@@ -131,6 +136,10 @@ def test_groups_of_classes(tree: Path) -> None:
     grouped = data(tree, class_tree={"plant": ["stem", "leaf"], "rest": ["background"]})
     named = {name: [grouped.classes[i] for i in group] for name, group in (grouped.class_tree or {}).items()}
     assert named == {"plant": ["stem", "leaf"], "rest": ["background"]}
+    assert grouped.body_parts is None
+    assert data(tree, body_parts={"top": ["stem", "leaf"]}).body_parts == {
+        "top": (grouped.classes.index("stem"), grouped.classes.index("leaf"))
+    }
 
 
 @pytest.mark.parametrize(

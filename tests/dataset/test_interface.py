@@ -70,6 +70,15 @@ def test_every_class_is_in_one_group(module: SegmentationDataModule) -> None:
     assert 2 <= len(groups) < len(module.classes)
 
 
+def test_a_class_is_in_one_part_of_the_body_at_most(module: SegmentationDataModule) -> None:
+    parts = list((module.body_parts or {}).values())
+    assert bool(parts) is isinstance(module, LIP | Demo)
+    numbers = [number for part in parts for number in part]
+    assert len(set(numbers)) == len(numbers)
+    assert set(numbers) <= set(range(len(module.classes)))
+    assert all(parts)
+
+
 def test_the_table_names_every_class(module: SegmentationDataModule) -> None:
     assert module.table.shape == (256,)
     assert set(module.table.tolist()) - {UNKNOWN, IGNORE} == set(range(len(module.classes)))

@@ -24,6 +24,7 @@ class Golden:
         names: the authors' names of layers and ours.
         unused: beginnings of the names of the authors' weights that influence nothing.
         reordered: the authors' weights whose inputs we concatenate in another order: theirs -> ours.
+        weight_gradients: number of weights whose gradients the file holds, at least.
     """
 
     case: str
@@ -31,6 +32,7 @@ class Golden:
     names: Mapping[str, str]
     unused: tuple[str, ...] = ()
     reordered: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    weight_gradients: int = 3
 
     def load(self) -> tuple[nn.Module, dict[str, Tensor], dict[str, Tensor]]:
         """The system with the golden weights, all golden numbers, and the inputs."""
@@ -64,7 +66,7 @@ class Golden:
             n.removeprefix("grad_param_train/"): t for n, t in golden.items() if n.startswith("grad_param_train/")
         }
         assert len(of_inputs) >= 2
-        assert len(of_weights) >= 3
+        assert len(of_weights) >= self.weight_gradients
         for name, theirs in of_inputs.items():
             assert_gradient(inputs[name].grad, theirs)
         for name, theirs in of_weights.items():

@@ -7,7 +7,7 @@ from torch import nn
 
 from ocnet_pl.build import build_head
 from ocnet_pl.config.compose import compose, heads
-from ocnet_pl.model.contract import Attending, head_levels, needed_targets, reads_auxiliary, reads_image
+from ocnet_pl.model.contract import Attending, head_levels, image_scales, needed_targets, reads_auxiliary, reads_image
 
 
 def tree(num_classes: int) -> dict[str, range]:
@@ -42,9 +42,12 @@ def is_attending(name: str) -> bool:
 
 
 def maps(built: nn.Module, size: tuple[int, int], in_channels: int = 16, batch: int = 2, seed: int = 1) -> list[Any]:
-    """Random inputs of a head, all of one size."""
+    """Random inputs of a head: all levels of a scale have one size."""
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(batch, in_channels, *size, generator=generator) for _ in head_levels(built)]
+    sizes = [
+        [max(1, round(side * scale)) for side in size] for scale in image_scales(built) for _ in head_levels(built)
+    ]
+    return [torch.randn(batch, in_channels, *one, generator=generator) for one in sizes]
 
 
 def named_inputs(built: nn.Module, size: tuple[int, int], batch: int = 2, num_classes: int = 5) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from head_configs import keypoints, tree
+from head_configs import keypoints, narrow, tree
 from torch import Tensor, nn
 
 from ocnet_pl.build import build_bare_module, build_network
@@ -17,8 +17,9 @@ def step(
     *overrides: str, autocast: bool = False, double: bool = False
 ) -> tuple[float, dict[str, Tensor], dict[str, Tensor]]:
     """Loss, gradients and weights with statistics after one training step from the same start."""
-    options = [o for o in TINY if "model/head=duc" not in overrides or not o.startswith("model.head.out_channels")]
-    module = build_bare_module(compose(*options, *overrides), 5, class_tree=tree(5)).train()
+    (name,) = [o.removeprefix("model/head=") for o in overrides if o.startswith("model/head=")] or ["base_oc"]
+    options = [o for o in TINY if not o.startswith("model.head.out_channels") or narrow(name, 16)]
+    module = build_bare_module(compose(*options, *overrides), 5, class_tree=tree(5), body_parts=tree(5)).train()
     network = module.double().network if double else module.network
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (3, 3, 64, 96), generator=generator, dtype=torch.uint8)
@@ -34,7 +35,7 @@ def step(
     return loss.item(), gradients, {name: value.clone() for name, value in network.state_dict().items()}
 
 
-@pytest.mark.parametrize("head", ["base_oc", "asp_oc"])
+@pytest.mark.parametrize("head", ["base_oc", "asp_oc", "ss_nan"])
 def test_gradient_checkpointing_changes_no_bit(head: str) -> None:
     plain = step(f"model/head={head}")
     saving = step(f"model/head={head}", "model.backbone.grad_checkpointing=true")
@@ -67,6 +68,8 @@ def test_channels_last_is_the_same_network() -> None:
 OVERRIDES = {
     "depthseg": ["model.head.dropout=0"],
     "encnet": ["model.head.dropout=0"],
+    "attention_ssl": ["model.head.dropout=0"],
+    "ss_nan": ["model.head.dropout=0"],
 }
 """Compiled code draws the dropout of single values from another generator; that of channels from the same."""
 
@@ -77,6 +80,7 @@ OVERRIDES = {
 @pytest.mark.parametrize(
     "head",
     [
+        "attention_ssl",
         "base_oc",
         "bisenet",
         "ccnet",
@@ -86,10 +90,12 @@ OVERRIDES = {
         "duc",
         "encnet",
         "jppnet",
+        "mman",
         "mula",
         "ocr",
         "psanet",
         "sac",
+        "ss_nan",
         "upernet",
     ],
 )

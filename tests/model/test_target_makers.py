@@ -10,10 +10,11 @@ from torch import Tensor
 from ocnet_pl.dataset.lip import LIP
 from ocnet_pl.model.edges import neighbour_edges
 from ocnet_pl.model.heatmaps import aligned_cells, centred_cells, gaussian_maps, with_background
-from ocnet_pl.model.structure import BODY, PEAK, region_centres, structure_distance
+from ocnet_pl.model.structure import PEAK, region_centres, structure_distance
 
 MULA = golden_file("mula_pose_target")
 STRUCTURE = golden_file("structure_losses")
+BODY = list((LIP.body_parts or {}).values())
 SSL_JOINTS = {"label": STRUCTURE["label"], "prediction": STRUCTURE["logits"].argmax(1)}
 
 
@@ -48,7 +49,7 @@ def test_a_heatmap_follows_its_point() -> None:
 
 @pytest.mark.parametrize("which", SSL_JOINTS)
 def test_joints_are_those_of_attention_and_ssl(which: str) -> None:
-    ours, theirs = region_centres(SSL_JOINTS[which]), STRUCTURE[f"ssl/joints_{which}_xy"]
+    ours, theirs = region_centres(SSL_JOINTS[which], BODY), STRUCTURE[f"ssl/joints_{which}_xy"]
     absent = (theirs == 0).all(-1)
     assert torch.equal(ours.nan_to_num(0).long(), theirs)
     assert torch.equal(ours.isnan().all(-1), absent)
@@ -57,17 +58,17 @@ def test_joints_are_those_of_attention_and_ssl(which: str) -> None:
 
 def test_maps_and_weights_are_those_of_attention_and_ssl() -> None:
     rows, columns = torch.arange(20), torch.arange(16)
-    maps = gaussian_maps(region_centres(STRUCTURE["label"]), rows, columns, 1.0, peak=PEAK)
+    maps = gaussian_maps(region_centres(STRUCTURE["label"], BODY), rows, columns, 1.0, peak=PEAK)
     torch.testing.assert_close(maps[0], STRUCTURE["ssl/map_label_image0"], rtol=0, atol=1e-5)
-    weight = 0.05 * 0.5 * structure_distance(SSL_JOINTS["prediction"], STRUCTURE["label"])
+    weight = 0.05 * 0.5 * structure_distance(SSL_JOINTS["prediction"], STRUCTURE["label"], BODY)
     torch.testing.assert_close(weight, STRUCTURE["ssl/weight"], rtol=1e-5, atol=1e-6)
 
 
 def test_centres_and_weights_are_those_of_ss_nan() -> None:
     for which, label in SSL_JOINTS.items():
-        ours = region_centres(label, rule="nonzero").flip(-1).nan_to_num(0)
+        ours = region_centres(label, BODY, rule="nonzero").flip(-1).nan_to_num(0)
         torch.testing.assert_close(ours, STRUCTURE[f"ssnan/centres_{which}_yx"], rtol=1e-5, atol=1e-5)
-    weight = 0.5 / len(BODY) * structure_distance(SSL_JOINTS["prediction"], STRUCTURE["label"], rule="nonzero")
+    weight = 0.5 / len(BODY) * structure_distance(SSL_JOINTS["prediction"], STRUCTURE["label"], BODY, rule="nonzero")
     torch.testing.assert_close(weight, STRUCTURE["ssnan/weight"], rtol=1e-4, atol=1e-5)
 
 
@@ -76,7 +77,7 @@ def test_every_class_has_the_region_of_the_sheet() -> None:
     expected = [part.split() for part in f"{names}, left-shoe, right-shoe".split(",")]
     found: list[list[str]] = [[] for _ in expected]
     for class_id, name in enumerate(LIP.classes):
-        present = region_centres(torch.full((1, 4, 4), class_id))[0, :, 0].isfinite()
+        present = region_centres(torch.full((1, 4, 4), class_id), BODY)[0, :, 0].isfinite()
         for region in present.nonzero().flatten().tolist():
             found[region].append(name.lower())
     assert found == expected
@@ -86,15 +87,15 @@ def test_joints_of_special_labels() -> None:
     label = torch.full((2, 4, 5), 255, dtype=torch.uint8)
     label[1, 0, 0] = 2  # a head of one pixel in the corner
     label[1, 3, 2:4] = 9
-    whole, nonzero = (region_centres(label, rule=rule) for rule in ("whole", "nonzero"))
+    whole, nonzero = (region_centres(label, BODY, rule=rule) for rule in ("whole", "nonzero"))
     assert whole[0].isnan().all()
     assert nonzero[0].isnan().all()
     assert whole[1, 0].tolist() == [0, 0]
     assert nonzero[1, 0].isnan().all()
     assert whole[1, 2].tolist() == [2, 3]
     assert nonzero[1, 2].tolist() == [2.5, 3]
-    assert structure_distance(label, label).tolist() == [0, 0]
-    assert torch.equal(region_centres(label.long()).nan_to_num(9), whole.nan_to_num(9))
+    assert structure_distance(label, label, BODY).tolist() == [0, 0]
+    assert torch.equal(region_centres(label.long(), BODY).nan_to_num(9), whole.nan_to_num(9))
 
 
 def test_labels_without_edges() -> None:

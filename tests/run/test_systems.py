@@ -26,6 +26,8 @@ from ocnet_pl.record.result import Result
 
 TERMS = {
     "aaf": {"main", "affinity"},
+    "attention": {"main", "scale100", "scale75", "scale50"},
+    "attention_ssl": {"main", "scale100", "scale75", "scale50"},
     "bisenet": {"main", "context16", "context8"},
     "ccnet": {"main"},
     "ce2p": {"main", "decoder", "edge"},
@@ -39,12 +41,14 @@ TERMS = {
     "encnet": {"main", "presence"},
     "isa": {"main"},
     "jppnet": {"main", "parsing1", "parsing2", "pose1", "pose2", "pose3"},
+    "mman": {"main", "thumbnail", *(f"{one}{end}" for one in ("micro", "macro") for end in ("", "_discriminator"))},
     "mula": {"main", "parsing1", "pose1", "pose2"},
     "non_local": {"main"},
     "ocr": {"main"},
     "psanet": {"main"},
     "refinenet": {"main"},
     "sac": {"main"},
+    "ss_nan": {"main", "scale50", "scale75", "scale100"},
     "upernet": {"main"},
 }
 """Loss terms of each system; the auxiliary loss is added where its weight is set."""

@@ -37,6 +37,7 @@ class Folder(SegmentationDataModule):
         ignore_id: stored id to ignore; 255 is always ignored, unless it is a class.
         mirror_pairs: pairs of class names that a horizontal flip exchanges, (left, right).
         class_tree: names of the classes in each group, by the group's name, for heads with a hierarchy of classes.
+        body_parts: names of the classes that make each part of the body, by the part's name, for structure losses.
         settings: arguments of `SegmentationDataModule`.
     """
 
@@ -53,6 +54,7 @@ class Folder(SegmentationDataModule):
         ignore_id: Byte | None = None,
         mirror_pairs: Sequence[Annotated[Sequence[str], Field(min_length=2, max_length=2)]] = (),
         class_tree: Mapping[str, Sequence[str]] | None = None,
+        body_parts: Mapping[str, Sequence[str]] | None = None,
         **settings: Any,
     ) -> None:
         self.classes = tuple(classes)
@@ -67,6 +69,7 @@ class Folder(SegmentationDataModule):
         self.palette = _default_palette(len(self.classes)) if palette is None else _palette(palette, len(self.classes))
         self.mirror_pairs = _pairs(mirror_pairs, self.classes)
         self.class_tree = None if class_tree is None else _tree(class_tree, self.classes)
+        self.body_parts = None if body_parts is None else _parts(body_parts, self.classes)
         super().__init__(root, **settings)
         self.images = images
         self.masks = masks
@@ -163,4 +166,15 @@ def _tree(named: Mapping[str, Sequence[str]], classes: Sequence[str]) -> dict[st
     if sorted(names) != sorted(classes) or not all(named.values()):
         odd = sorted({*names} ^ {*classes}) or sorted({name for name in names if names.count(name) > 1}) or ["none"]
         raise refuse("class_tree", dict(named), f"each class in one group, and no group empty; see {', '.join(odd)}")
+    return _train_ids(named, classes)
+
+
+def _parts(named: Mapping[str, Sequence[str]], classes: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    names = [name for part in named.values() for name in part]
+    if not names or not set(names) <= set(classes) or len(set(names)) < len(names) or not all(named.values()):
+        raise refuse("body_parts", dict(named), "parts of one class or more, each class in one part at most")
+    return _train_ids(named, classes)
+
+
+def _train_ids(named: Mapping[str, Sequence[str]], classes: Sequence[str]) -> dict[str, tuple[int, ...]]:
     return {group: tuple(classes.index(name) for name in members) for group, members in named.items()}

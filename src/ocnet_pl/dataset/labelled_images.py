@@ -31,6 +31,8 @@ class LabelledImages(ABC):
     """Train ids that a horizontal flip must exchange."""
     class_tree: Mapping[str, Sequence[int]] | None = None
     """Train ids of each group of classes, by its name, for heads with a hierarchy; every class is in one group."""
+    body_parts: Mapping[str, Sequence[int]] | None = None
+    """Train ids of the classes of each part of the body, by its name; structure losses compare the parts' centres."""
     published_counts: Mapping[str, int] = MappingProxyType({})
     """Published number of images of every split."""
     absent_classes: Absent = "skip"

@@ -44,6 +44,17 @@ _GROUPS = {
 }
 _GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names}
 
+# Merged classes of Attention+SSL, whose centres stand for joints; SS-NAN uses the same.
+_BODY_PARTS = {
+    "head": ("Hat", "Hair", "Sunglasses", "Face"),
+    "upper clothes": ("Upper-clothes", "Coat", "Scarf"),
+    "lower clothes": ("Pants", "Skirt"),
+    **{
+        name.lower().replace("-", " "): (name,)
+        for name in ("Left-arm", "Right-arm", "Left-leg", "Right-leg", "Left-shoe", "Right-shoe")
+    },
+}
+
 
 class LIP(SegmentationDataModule):
     """20 classes, including the background; left and right limbs are different classes.
@@ -66,6 +77,9 @@ class LIP(SegmentationDataModule):
     palette: Bytes = np.array(list(_CLASSES.values()), np.uint8)
     mirror_pairs: tuple[tuple[int, int], ...] = ((14, 15), (16, 17), (18, 19))
     class_tree: Mapping[str, Sequence[int]] | None = MappingProxyType(grouped([_GROUP_OF[name] for name in _CLASSES]))
+    body_parts: Mapping[str, Sequence[int]] | None = MappingProxyType(
+        {part: tuple(list(_CLASSES).index(name) for name in names) for part, names in _BODY_PARTS.items()}
+    )
     table: Bytes = decoding_table({train_id: train_id for train_id in range(len(_CLASSES))})
     published_counts: Mapping[str, int] = MappingProxyType({"train": 30462, "val": 10000, "test": 10000})
 

@@ -15,6 +15,9 @@ the targets that a data set adds, by name."""
 ClassTree = Mapping[str, Sequence[int]]
 """Train ids of each group of classes, by the group's name; every class is in one group."""
 
+BodyParts = Mapping[str, Sequence[int]]
+"""Train ids of the classes that make each part of the body, by the part's name; a class is in one part at most."""
+
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """(logits (B, K, H, W), labels (B, H, W)) -> scalar."""
 
@@ -49,6 +52,9 @@ class Head(Protocol):
     Attributes (all but the first have a default):
         out_channels: channels of the map that `forward` returns; the network's classifier reads it.
         levels: stages of the backbone that the head reads, counted from the last, which is -1.
+        image_scales: scales at which the backbone sees the image, 1 among them; `forward` receives the maps of all
+            levels for the first scale, then for the next. All scales share the backbone. It may be an attribute of the
+            instance.
         reads_auxiliary: `forward` also receives `auxiliary=`, the auxiliary classifier's logits (B, K, h, w).
         reads_image: `forward` also receives `image=`, the normalised image (B, 3, H, W) that the backbone reads.
         ends_in_logits: `forward` returns logits; the network has no classifier.
@@ -59,6 +65,7 @@ class Head(Protocol):
 
     out_channels: int
     levels: ClassVar[tuple[int, ...]] = (-1,)
+    image_scales: tuple[float, ...] = (1.0,)
     reads_auxiliary: ClassVar[bool] = False
     reads_image: ClassVar[bool] = False
     ends_in_logits: ClassVar[bool] = False
@@ -72,6 +79,11 @@ class Head(Protocol):
 def head_levels(head: object) -> tuple[int, ...]:
     """Stages of the backbone that a head (or a class of heads) reads."""
     return tuple(getattr(head, "levels", (-1,)))
+
+
+def image_scales(head: object) -> tuple[float, ...]:
+    """Scales at which the backbone sees the image for a head."""
+    return tuple(getattr(head, "image_scales", (1.0,)))
 
 
 def reads_auxiliary(head: object) -> bool:
@@ -121,6 +133,17 @@ class AdditionalLoss(Protocol):
 def at_map_size(loss: object) -> bool:
     """True for a loss that reads the logits at the size of the classifier's own map."""
     return bool(getattr(loss, "at_map_size", False))
+
+
+class ImageWeighting(Protocol):
+    """Weights of whole images in the losses of classifiers, an `nn.Module`.
+
+    Its constructor receives the keys of the YAML and, of the following arguments, those that its signature names:
+    `num_classes`, and `body_parts` (a data set without them is refused).
+    """
+
+    def weighted(self, criterion: Criterion, logits: Tensor, label: Tensor) -> Criterion:
+        """A criterion with weights; logits (B, K, H, W) are those of the network's classifier."""
 
 
 @runtime_checkable

@@ -62,6 +62,11 @@ def upsample(features: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(features, tuple(size), mode="bilinear", align_corners=True)
 
 
+def rescaled(image: Tensor, scale: float) -> Tensor:
+    """The image at another scale, bilinear with aligned corners: sides of 8k + 1 stay of this form. (B, C, H, W)."""
+    return upsample(image, [round((side - 1) * scale) + 1 for side in image.shape[-2:]])
+
+
 def tokens(features: Tensor) -> Tensor:
     """Positions as rows, contiguous, as attention reads them. (B, C, H, W) -> (B, H * W, C)."""
     return features.flatten(2).transpose(1, 2).contiguous()
@@ -75,7 +80,7 @@ def image_of(rows: Tensor, size: Sequence[int]) -> Tensor:
 def subsample(label: Tensor, size: Sequence[int]) -> Tensor:
     """Nearest label of every position of a smaller map with aligned corners: `label[..., ::8, ::8]` of 769 for 97.
 
-    (B, H, W) -> (B, *size). It is the inverse of `upsample`.
+    (B, ..., H, W) -> (B, ..., *size). It is the inverse of `upsample`.
     """
     if tuple(label.shape[-2:]) == tuple(size):
         return label
@@ -83,7 +88,7 @@ def subsample(label: Tensor, size: Sequence[int]) -> Tensor:
         (2 * torch.arange(target, device=label.device) * (source - 1) + target - 1) // max(1, 2 * (target - 1))
         for source, target in zip(label.shape[-2:], size, strict=True)
     )
-    return label[:, rows[:, None], columns]
+    return label[..., rows[:, None], columns]
 
 
 def initialize_he(module: nn.Module) -> None:

@@ -6,9 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ocnet_pl.arguments import ArgumentError
-from ocnet_pl.model.contract import Outputs, Supervised, ends_in_logits, head_levels, reads_auxiliary, reads_image
-from ocnet_pl.model.layers import Normalize, conv_norm_act, upsample
+from ocnet_pl.arguments import ArgumentError, refuse
+from ocnet_pl.model.contract import (
+    Outputs,
+    Supervised,
+    ends_in_logits,
+    head_levels,
+    image_scales,
+    reads_auxiliary,
+    reads_image,
+)
+from ocnet_pl.model.layers import Normalize, conv_norm_act, rescaled, upsample
 
 AUXILIARY_LEVEL = -2
 """Stage of the backbone that the auxiliary classifier reads: the last but one (res4b22 of ResNet-101)."""
@@ -47,6 +55,7 @@ class Network(nn.Module):
         std: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
+        _require_scales(image_scales(head))
         pretrained_cfg: dict[str, Any] = backbone.pretrained_cfg  # type: ignore[assignment]
         self.num_classes = num_classes
         self.levels = tuple(levels)
@@ -79,8 +88,8 @@ class Network(nn.Module):
     def supervised(self, image: Tensor) -> Outputs:
         """Outputs of a forward pass in training; image as in `forward`."""
         size, normalized = image.shape[-2:], self.normalize(image)
-        maps: list[Tensor] = self.backbone(normalized)
-        inputs, named = self._inputs(maps), self._named_inputs(maps, normalized)
+        maps, inputs = self._stages(normalized)
+        named = self._named_inputs(maps, normalized)
         extras: Mapping[str, Tensor] = {}
         if isinstance(self.head, Supervised):
             features, extras = self.head.supervised(*inputs, **named)
@@ -102,8 +111,8 @@ class Network(nn.Module):
     def head_inputs(self, image: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Maps that the head reads, (B, C, h, w) each, and its inputs by name."""
         normalized = self.normalize(image)
-        maps: list[Tensor] = self.backbone(normalized)
-        return self._inputs(maps), self._named_inputs(maps, normalized)
+        maps, inputs = self._stages(normalized)
+        return inputs, self._named_inputs(maps, normalized)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Parameter groups `backbone` and `head` (everything else), for recipes with two learning rates."""
@@ -118,8 +127,13 @@ class Network(nn.Module):
         if isinstance(self.head, Supervised):  # `compile` covers `forward` only
             self.head.supervised = torch.compile(self.head.supervised)  # type: ignore[method-assign]
 
-    def _inputs(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        return [maps[self.levels.index(level)] for level in head_levels(self.head)]
+    def _stages(self, normalized: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Stages `levels` at the image's own size, and the maps that the head reads, scale by scale."""
+        by_scale: dict[float, list[Tensor]] = {
+            scale: self.backbone(rescaled(normalized, scale)) for scale in image_scales(self.head)
+        }
+        read = [self.levels.index(level) for level in head_levels(self.head)]
+        return by_scale[1.0], [maps[index] for maps in by_scale.values() for index in read]
 
     def _named_inputs(self, maps: Sequence[Tensor], normalized: Tensor) -> dict[str, Tensor]:
         named = {"auxiliary": self._auxiliary(maps)} if reads_auxiliary(self.head) else {}
@@ -129,3 +143,8 @@ class Network(nn.Module):
         assert self.auxiliary is not None
         logits: Tensor = self.auxiliary(maps[self.levels.index(AUXILIARY_LEVEL)])
         return logits
+
+
+def _require_scales(scales: Sequence[float]) -> None:
+    if 1.0 not in scales or len(set(scales)) < len(scales) or min(scales) <= 0:
+        raise refuse("head.image_scales", list(scales), "different factors above 0, 1 among them")

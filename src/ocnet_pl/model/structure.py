@@ -13,13 +13,11 @@ Regions = Sequence[Sequence[int]]
 """Train ids of the classes that make each region."""
 Rule = Literal["whole", "nonzero"]
 
-BODY: Regions = ((1, 2, 4, 13), (5, 7, 11), (9, 12), (14,), (15,), (16,), (17,), (18,), (19,))
-"""Regions of LIP: head, upper and lower clothes; arms, legs and shoes, the left one first."""
 PEAK = 4 / math.sqrt(2 * math.pi)
 """Value of a heatmap at its joint, in both papers' code."""
 
 
-def region_centres(label: Tensor, regions: Regions = BODY, rule: Rule = "whole") -> Tensor:
+def region_centres(label: Tensor, regions: Regions, rule: Rule = "whole") -> Tensor:
     """Centres of the regions of a label map, in its cells; NaN for regions without a cell.
 
     Args:
@@ -42,7 +40,7 @@ def region_centres(label: Tensor, regions: Regions = BODY, rule: Rule = "whole")
     return torch.stack(of_axes, -1).where(present.unsqueeze(-1), torch.nan)
 
 
-def structure_distance(prediction: Tensor, label: Tensor, regions: Regions = BODY, rule: Rule = "whole") -> Tensor:
+def structure_distance(prediction: Tensor, label: Tensor, regions: Regions, rule: Rule = "whole") -> Tensor:
     """Squared difference of the heatmaps of two label maps, summed over regions and cells.
 
     The weight of an image is 0.05 * 0.5 times this number in Attention+SSL, and 0.5 / (number of regions) times it in

@@ -15,7 +15,7 @@ from ocnet_pl.config.search_path import options
 from ocnet_pl.config.targets import import_target
 from ocnet_pl.drawing.progress import progress_bar
 from ocnet_pl.model.attention import textbook_attention
-from ocnet_pl.model.contract import ClassTree, needed_targets
+from ocnet_pl.model.contract import BodyParts, ClassTree, needed_targets
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.record.costs import EXPLICIT, MAPLESS, Cost, write_costs
 from ocnet_pl.run.provenance import device_name
@@ -109,7 +109,8 @@ def profile_head(
     """
     map_large_blocks()
     tree = _class_tree(config, settings.classes)
-    subject = _Subject(build_bare_module(config, settings.classes, class_tree=tree), settings)
+    module = build_bare_module(config, settings.classes, class_tree=tree, body_parts=_body_parts(config, tree))
+    subject = _Subject(module, settings)
     network, image = subject.module.network, subject.batch["image"]
     attends = calls_attention(network, image)
     forms: dict[str, AbstractContextManager[None]] = {MAPLESS if attends else "": nullcontext()}
@@ -145,6 +146,13 @@ def _class_tree(config: DictConfig, classes: int) -> ClassTree:
         return of_data
     size = max(1, math.isqrt(classes))
     return {f"{first}...": range(first, min(first + size, classes)) for first in range(0, classes, size)}
+
+
+def _body_parts(config: DictConfig, tree: ClassTree) -> BodyParts:
+    """Parts of the body of the data set, if it has so many classes; else the groups of classes."""
+    of_data: BodyParts | None = getattr(import_target(config.dataset, "dataset"), "body_parts", None)
+    classes = {number for group in tree.values() for number in group}
+    return of_data if of_data is not None and classes.issuperset(*of_data.values()) else tree
 
 
 class _Subject:
