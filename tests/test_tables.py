@@ -19,7 +19,7 @@ SYSTEMS = [
     *HEADS, "refinenet", "duc", "sac", "psanet", "aaf", "encnet", "denseaspp", "upernet", "bisenet", "dfn", "dsspn",
     "depthseg", "non_local", "danet", "ccnet", "isa", "ocr",
 ]  # fmt: skip
-PARSING = ["baseline", "ce2p", "ce2p_asp_oc"]
+PARSING = ["baseline", "attention_ssl", "jppnet", "ss_nan", "mman", "mula", "ce2p", "ce2p_asp_oc"]
 SAME_RECIPE = {"table3_same_recipe": SYSTEMS, "table5_same_recipe": SYSTEMS, "table6_same_recipe": PARSING}
 """Rows of the tables of one recipe."""
 ROWS = {
@@ -58,7 +58,7 @@ def test_a_table_is_the_papers_rows(table: str) -> None:
 @pytest.mark.parametrize("table", SAME_RECIPE)
 def test_systems_under_one_recipe_differ_in_what_they_are(table: str) -> None:
     """Data, schedule, losses of the classifiers and protocol are the same."""
-    own = {"head", "output_stride", "block_dilations", "scale_adaptive", "auxiliary_weight", "additional"}
+    own = {"head", "output_stride", "block_dilations", "scale_adaptive", "auxiliary_weight", "additional", "poses"}
 
     def shared(node: Any) -> Any:
         return {k: shared(v) for k, v in node.items() if k not in own} if isinstance(node, dict) else node
@@ -67,16 +67,17 @@ def test_systems_under_one_recipe_differ_in_what_they_are(table: str) -> None:
     for row, config in runs.items():
         assert shared(config | {"row": ""}) == shared(runs["baseline"] | {"row": ""}), row
     strides = {row: config["model"]["backbone"]["output_stride"] for row, config in runs.items()}
-    coarser = {"refinenet": 32, "upernet": 32, "bisenet": 32, "dfn": 32, "ce2p": 16, "ce2p_asp_oc": 16}
+    coarser = {"refinenet": 32, "upernet": 32, "bisenet": 32, "dfn": 32, "mman": 16, "ce2p": 16, "ce2p_asp_oc": 16}
     assert strides == {row: coarser.get(row, 8) for row in runs}
     weights = {row: config["loss"]["auxiliary_weight"] for row, config in runs.items()}
-    own_supervision = {"refinenet", "upernet", "bisenet", "dfn", "danet", "depthseg", "ce2p", "ce2p_asp_oc"}
+    own_supervision = {"refinenet", "upernet", "bisenet", "dfn", "danet", "depthseg", *PARSING[1:]}
     assert weights == {row: 0 if row in own_supervision else 0.4 for row in runs}
     assert {row for row, config in runs.items() if config["model"]["backbone"]["block_dilations"]} == {"duc"} & set(
         runs
     )
     assert {row for row, config in runs.items() if config["model"]["backbone"]["scale_adaptive"]} == {"sac"} & set(runs)
     assert {row for row, config in runs.items() if config["loss"]["additional"]} == {"aaf"} & set(runs)
+    assert {row for row, config in runs.items() if config["dataset"].get("poses")} == {"jppnet", "mula"} & set(runs)
 
 
 def test_the_staircase_of_table_2() -> None:
@@ -128,7 +129,7 @@ def roots(tmp_path: Path) -> dict[str, Path]:
     sizes = [(40, 60), (30, 70), (60, 40), (80, 50)]
     draw_tree(tmp_path / "cityscapes", (32, 64), {"train": 4, "val": 2}, seed=0)
     ade20k_tree(tmp_path / "ade20k", train=sizes, val=sizes[:2])
-    lip_tree(tmp_path / "lip", train=sizes, val=sizes[:2])
+    lip_tree(tmp_path / "lip", poses=True, train=sizes, val=sizes[:2])
     return {name: tmp_path / name for name in SMALL}
 
 

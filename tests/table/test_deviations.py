@@ -53,8 +53,9 @@ SCENES_OWN = [
     "weight of the auxiliary loss 0 in refinenet, upernet, bisenet, dfn, depthseg, danet (paper: 0.4)",
 ]
 PARSING_OWN = [
-    "output stride 16 in ce2p, ce2p_asp_oc (paper: 8)",
-    "weight of the auxiliary loss 0 in ce2p, ce2p_asp_oc (paper: 0.4)",
+    "output stride 16 in mman, ce2p, ce2p_asp_oc (paper: 8)",
+    "weight of the auxiliary loss 0 in attention_ssl, jppnet, ss_nan, mman, mula, ce2p, ce2p_asp_oc (paper: 0.4)",
+    "poses yes in jppnet, mula (paper: no)",
 ]
 SYSTEMS_OWN = {
     "table3_same_recipe": SCENES_OWN, "table5_same_recipe": SCENES_OWN, "table6_same_recipe": PARSING_OWN,

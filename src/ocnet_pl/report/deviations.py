@@ -14,6 +14,8 @@ NAMES = {
     "dataset.scale": "random scale",
     "dataset.scale_step": "step of random scale",
     "dataset.class_weights": "class weights",
+    "dataset.disparity": "disparity files",
+    "dataset.poses": "poses",
     "model/head": "head",
     "model/head@model.head.context": "head of the context",
     "model.head.out_channels": "width of the head",
