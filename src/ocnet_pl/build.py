@@ -93,7 +93,7 @@ def build_head(node: DictConfig, channels: Mapping[int, int], facts: Mapping[str
     """
     place = node._get_full_key(None)  # private: OmegaConf has no public name for it
     head_class = import_target(node, place)
-    if "class_tree" in signature(node) and facts["class_tree"] is None:
+    if "class_tree" in signature(node) and facts.get("class_tree") is None:
         raise UserError(
             f"{place}: {head_class.__name__} needs the data set's groups of classes, and it has none; "
             "set dataset.class_tree (dataset=folder), or choose another model/head"
