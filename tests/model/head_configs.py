@@ -21,7 +21,7 @@ def head(name: str, in_channels: int = 16, num_classes: int = 5, **overrides: An
     for key, value in overrides.items():
         node[key] = value
     facts = {"num_classes": num_classes, "map_size": (12, 18), "class_tree": tree(num_classes)}
-    return build_head(node, dict.fromkeys(range(-4, 0), in_channels), facts)
+    return build_head(node, dict.fromkeys(range(-5, 0), in_channels), facts)
 
 
 def narrow(name: str, channels: int) -> tuple[str, ...]:

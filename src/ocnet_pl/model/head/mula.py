@@ -2,7 +2,7 @@
 PyTorch code, pytorch-mula)."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -130,7 +130,7 @@ class MuLA(nn.Module):
             return conv_norm_act(in_channels, out_channels, 3, bias=False, negative_slope=negative_slope)
 
         def of_task(results: int) -> nn.ModuleList:
-            options = {"hourglass": hourglass, "negative_slope": negative_slope}
+            options: dict[str, Any] = {"hourglass": hourglass, "negative_slope": negative_slope}
             return nn.ModuleList(
                 TaskStage(out_channels, results, last=number == stages - 1, **options) for number in range(stages)
             )
@@ -176,6 +176,8 @@ class MuLA(nn.Module):
         poses: list[Tensor] = []
         stages = len(self.parsing)
         for number, (of_parsing, of_pose) in enumerate(zip(self.parsing, self.pose, strict=True), 1):
+            assert isinstance(of_parsing, TaskStage)
+            assert isinstance(of_pose, TaskStage)
             own, other = of_parsing.encode(parsing), of_pose.encode(pose)
             parsings.append(of_parsing.classify(of_parsing.adapt(own, other)))
             if number < stages or last_pose:
