@@ -224,7 +224,7 @@ def test_a_data_set_without_body_parts_is_refused(
     command = (*narrow, "dataset=cityscapes", f"dataset.root={cityscapes_tree}", "dataset.crop_size=[32,64]")
     assert call("train", *command, "model/head=ss_nan") == 2
     (error,) = capsys.readouterr().err.strip().splitlines()
-    for words in ("model.head.image_weights: ", "body parts", "dataset.body_parts", "null"):
+    for words in ("model.head.image_weights: ", "body parts", "dataset.body_parts", "'~model.head.image_weights'"):
         assert words in error
     with pytest.raises(UserError, match=r"^loss.image_weights: "):
         build_bare_module(compose("loss=ssl", "model/backbone=tiny"), 5)

@@ -212,10 +212,11 @@ def _image_weights(config: DictConfig, num_classes: int, body_parts: BodyParts |
     node = config.loss.get("image_weights") or config.model.head.get("image_weights")
     if not node:
         return None
+    place = node._get_full_key(None)  # private, as in `construct`
     if "body_parts" in signature(node) and body_parts is None:
         raise UserError(
-            f"{node._get_full_key(None)}: the data set has no body parts, which they need; set dataset.body_parts "
-            "(dataset=folder), or set this key to null to train without weights of images"
+            f"{place}: the data set has no body parts, which weights of images need; set dataset.body_parts "
+            f"(dataset=folder), or train without them: '~{place}'"
         )
     weights: torch.nn.Module = construct_with(node, num_classes=num_classes, body_parts=body_parts)
     return weights

@@ -101,7 +101,7 @@ def test_another_fusion_would_be_seen(fuse: Callable[..., Tensor], monkeypatch: 
 
 def attention_head() -> Attention:
     torch.manual_seed(0)
-    head = Attention(4, 3, hidden_channels=6, attention_channels=5, dilation=2).eval()
+    head = Attention(4, 3, out_channels=6, attention_channels=5, dilation=2).eval()
     for parameter in head.parameters():
         nn.init.normal_(parameter, std=0.4)
     return head

@@ -164,6 +164,10 @@ def _refuse_misfits(config: DictConfig, overrides: Sequence[str]) -> None:
             raise UserError(f"{key}: {node._target_} does not take {', '.join(misfits)}; remove it with {removing}")
 
 
+_REMOVABLE = ("model.head.image_weights", "loss.image_weights")
+"""Groups of settings without which a network trains; `~` removes them."""
+
+
 def _refuse_other_kinds(config: DictConfig, overrides: Sequence[str], compose_again: Callable[..., DictConfig]) -> None:
     """Reject a word where the files have a number, a list or a group; YAML alone would let it through."""
     chosen = [override for override in overrides if is_group(override)]
@@ -172,6 +176,8 @@ def _refuse_other_kinds(config: DictConfig, overrides: Sequence[str], compose_ag
     files = compose_again(*chosen)
     for override in overrides:
         key, _, text = override.lstrip("+~").partition("=")
+        if override.startswith("~") and key in _REMOVABLE:
+            continue
         before, after = (OmegaConf.select(c, key, default=None) for c in (files, config))
         if override not in chosen and (expected := _other_kind(key, text, before, after)):
             raise UserError(f"{key}={text}: {expected}")

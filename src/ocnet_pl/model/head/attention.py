@@ -27,7 +27,7 @@ class Attention(nn.Module):
     Args:
         in_channels: channels of the last stage.
         num_classes: number of classes.
-        hidden_channels: width of the two layers before the classifier.
+        out_channels: width of the two layers before the classifier.
         attention_channels: width inside the attention.
         dilation: dilation of the first layer.
         image_scales: scales of the image.
@@ -42,7 +42,7 @@ class Attention(nn.Module):
         in_channels: int,
         num_classes: int,
         *,
-        hidden_channels: int = 1024,
+        out_channels: int = 1024,
         attention_channels: int = 512,
         dilation: int = 12,
         image_scales: Sequence[float] = (1.0, 0.75, 0.5),
@@ -53,16 +53,16 @@ class Attention(nn.Module):
         self.image_scales = tuple(image_scales)
         self.scale_weight = scale_weight
         self.large_view = nn.Sequential(
-            nn.Conv2d(in_channels, hidden_channels, 3, padding=dilation, dilation=dilation),
+            nn.Conv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation),
             nn.ReLU(inplace=True),
             nn.Dropout(dropout),
-            nn.Conv2d(hidden_channels, hidden_channels, 1),
+            nn.Conv2d(out_channels, out_channels, 1),
             nn.ReLU(inplace=True),
             nn.Dropout(dropout),
         )
-        self.classifier = nn.Conv2d(hidden_channels, num_classes, 1)
+        self.classifier = nn.Conv2d(out_channels, num_classes, 1)
         scales = len(self.image_scales)
-        self.attention = ScaleAttention(hidden_channels, attention_channels, scales, dropout=dropout)
+        self.attention = ScaleAttention(out_channels, attention_channels, scales, dropout=dropout)
 
     def forward(self, *maps: Tensor) -> Tensor:
         return self._fused(maps)[0]
