@@ -80,7 +80,8 @@ def main() -> None:
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for head in arguments.heads:
         config = compose(f"model/head={head}", "model.backbone.pretrained=false")
-        module = build_bare_module(config, CLASSES, class_tree=Cityscapes.class_tree).to("meta").train()
+        about = {"class_tree": Cityscapes.class_tree, "body_parts": {"body": range(CLASSES)}}
+        module = build_bare_module(config, CLASSES, **about).to("meta").train()
         network, beyond = kept(module, arguments.size, textbook=False)
         _, stored = kept(module, arguments.size, textbook=True)
         image = torch.empty(1, 3, arguments.size, arguments.size, device="meta")
