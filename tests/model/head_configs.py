@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ocnet_pl.build import build_head
+from ocnet_pl.build_head import build_head
 from ocnet_pl.config.compose import compose, heads
 from ocnet_pl.model.contract import Attending, head_levels, image_scales, needed_targets, reads_auxiliary, reads_image
 

@@ -14,7 +14,8 @@ from test_heads import randomize
 from torch import Tensor, nn
 
 from ocnet_pl.arguments import ArgumentError
-from ocnet_pl.build import build_bare_module, build_head, build_network
+from ocnet_pl.build import build_bare_module, build_network
+from ocnet_pl.build_head import build_head
 from ocnet_pl.config.compose import compose
 from ocnet_pl.counting import confusion_matrix
 from ocnet_pl.dataset.lip import LIP
