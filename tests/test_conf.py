@@ -18,9 +18,7 @@ from ocnet_pl.errors import UserError
 
 GROUPS = sorted(p.relative_to(config_dir()).as_posix() for p in config_dir().rglob("*") if p.is_dir())
 OPTIONS = [(group, option) for group in GROUPS for option in options(group)]
-FRAGMENTS = {("schedule", "sgd_poly"), ("dataset", "base")} | {
-    pair for pair in OPTIONS if pair[0] in ("loss/additional", "loss/image_weights")
-}
+FRAGMENTS = {("schedule", "sgd_poly"), ("dataset", "base")}
 """Files that only others include."""
 
 NO_DOWNLOAD = "model.backbone.pretrained=false"

@@ -37,7 +37,7 @@ def parts() -> Mapping[str, Sequence[int]]:
 def weights_of(name: str, **changes: object) -> StructureWeights:
     """Weights of a config file, at the size of the golden maps."""
     arguments = {"body_parts": parts(), "stride": 1, **changes}
-    built = construct(compose(f"model/head={name}", "model/backbone=tiny").model.head.image_weights, **arguments)
+    built = construct(compose(f"model/head={name}", "model/backbone=tiny").loss.image_weights, **arguments)
     assert isinstance(built, StructureWeights)
     return built
 
@@ -182,9 +182,9 @@ def test_every_classifier_has_weights_of_its_own_or_of_the_shared_prediction(sha
     overrides = (
         "model/head=attention_ssl",
         "model/backbone=tiny",
-        f"model.head.image_weights.share_prediction={share}",
+        f"loss.image_weights.share_prediction={share}",
     )
-    module = build_bare_module(compose(*overrides, "model.head.image_weights.stride=1"), 5, body_parts=TREE).eval()
+    module = build_bare_module(compose(*overrides, "loss.image_weights.stride=1"), 5, body_parts=TREE).eval()
     data = batch()
     terms = module.terms(data)
     outputs, label = module.network.supervised(data["image"]), data["label"].long()
@@ -224,7 +224,7 @@ def test_a_data_set_without_body_parts_is_refused(
     command = (*narrow, "dataset=cityscapes", f"dataset.root={cityscapes_tree}", "dataset.crop_size=[32,64]")
     assert call("train", *command, "model/head=ss_nan") == 2
     (error,) = capsys.readouterr().err.strip().splitlines()
-    for words in ("model.head.image_weights: ", "body parts", "dataset.body_parts", "'~model.head.image_weights'"):
+    for words in ("loss.image_weights: ", "body parts", "dataset.body_parts", "'~loss.image_weights'"):
         assert words in error
     with pytest.raises(UserError, match=r"^loss.image_weights: "):
         build_bare_module(compose("loss=ssl", "model/backbone=tiny"), 5)
@@ -233,5 +233,5 @@ def test_a_data_set_without_body_parts_is_refused(
 def test_the_parts_of_lip_are_the_sheets() -> None:
     assert list(parts().values()) == [(1, 2, 4, 13), (5, 7, 11), (9, 12), (14,), (15,), (16,), (17,), (18,), (19,)]
     assert region_centres(torch.full((1, 2, 2), 3), list(parts().values())).isnan().all(), "gloves are in no part"
-    factor = compose("model/head=ss_nan", "model/backbone=tiny").model.head.image_weights.factor
+    factor = compose("model/head=ss_nan", "model/backbone=tiny").loss.image_weights.factor
     assert factor == pytest.approx(0.5 / len(parts()))

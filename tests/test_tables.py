@@ -58,7 +58,16 @@ def test_a_table_is_the_papers_rows(table: str) -> None:
 @pytest.mark.parametrize("table", SAME_RECIPE)
 def test_systems_under_one_recipe_differ_in_what_they_are(table: str) -> None:
     """Data, schedule, losses of the classifiers and protocol are the same."""
-    own = {"head", "output_stride", "block_dilations", "scale_adaptive", "auxiliary_weight", "additional", "poses"}
+    own = {
+        "head",
+        "output_stride",
+        "block_dilations",
+        "scale_adaptive",
+        "auxiliary_weight",
+        "additional",
+        "poses",
+        "image_weights",
+    }
 
     def shared(node: Any) -> Any:
         return {k: shared(v) for k, v in node.items() if k not in own} if isinstance(node, dict) else node

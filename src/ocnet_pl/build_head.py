@@ -22,7 +22,6 @@ from ocnet_pl.model.contract import (
 
 HEAD_KEYS = (
     "label", "backbone_stride", "backbone_dilations", "backbone_scale_adaptive", "auxiliary_weight", "needs_poses",
-    "image_weights",
 )  # fmt: skip
 """Keys of a head's YAML that are not arguments of its class; `conf/` reads all but the first as defaults of its own."""
 CONTEXT = "context"
@@ -105,12 +104,12 @@ def refuse_missing_targets(head: nn.Module, data: SegmentationDataModule) -> Non
 
 
 def build_image_weights(config: DictConfig, num_classes: int, body_parts: BodyParts | None) -> nn.Module | None:
-    """Weights of whole images in the losses: those of the loss, else those of the head; None without any.
+    """Weights of whole images in the losses; None without any.
 
     Raises:
         UserError: they need parts of the body, and the data set has none.
     """
-    node = config.loss.get("image_weights") or config.model.head.get("image_weights")
+    node = config.loss.get("image_weights")
     if not node:
         return None
     place = node._get_full_key(None)  # private, as in `construct`

@@ -11,7 +11,7 @@ from ocnet_pl.config.compose import compose, heads
 
 WITHOUT_NORMS = {"jppnet": ("model.head.initial_std=null",), "refinenet": ("model.head.initial_std=0.04",)}
 """Heads that need a low learning rate, with initial weights for narrow layers."""
-WEIGHTED = {"attention_ssl": ("model.head.image_weights.offset=1",)}
+WEIGHTED = {"attention_ssl": ("loss.image_weights.offset=1",)}
 """Heads whose losses have weights near 0 where there are few joints, with weights at which they learn."""
 FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
 

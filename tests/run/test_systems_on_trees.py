@@ -44,9 +44,9 @@ def test_a_system_trains_and_is_tested(
         assert call("train", *command) == 2
         assert "dataset=lip dataset.poses=true, which reads lip_train_set.csv" in capsys.readouterr().err
         return
-    if dataset == "ade20k" and "image_weights" in compose(f"model/head={head}").model.head:
+    if dataset == "ade20k" and "image_weights" in compose(f"model/head={head}").loss:
         assert call("train", *command) == 2, "it has no body parts"
-        command.append("~model.head.image_weights")
+        command.append("~loss.image_weights")
     assert call("train", *command) == 0
     (evaluation,) = Result.read(run_of("runs", head).result).evaluations.values()
     assert 0 <= evaluation.miou <= 1

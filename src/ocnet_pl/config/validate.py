@@ -164,7 +164,7 @@ def _refuse_misfits(config: DictConfig, overrides: Sequence[str]) -> None:
             raise UserError(f"{key}: {node._target_} does not take {', '.join(misfits)}; remove it with {removing}")
 
 
-_REMOVABLE = ("model.head.image_weights", "loss.image_weights")
+_REMOVABLE = ("loss.image_weights",)
 """Groups of settings without which a network trains; `~` removes them."""
 
 
