@@ -69,8 +69,6 @@ OVERRIDES = {
     "ce2p_asp_oc": ["model.head.context.zero_init=false", "model.head.context.out_channels=16"],
     "depthseg": ["model.head.dropout=0"],
     "encnet": ["model.head.dropout=0"],
-    "attention_ssl": ["model.head.dropout=0"],
-    "ss_nan": ["model.head.dropout=0"],
 }
 """Compiled code draws the dropout of single values from another generator; that of channels from the same. Where W is
 zero, a norm's output in ASP-OC is zero up to rounding, and rounding decides the slope of the activation after it."""
@@ -82,7 +80,6 @@ zero, a norm's output in ASP-OC is zero up to rounding, and rounding decides the
 @pytest.mark.parametrize(
     "head",
     [
-        "attention_ssl",
         "base_oc",
         "bisenet",
         "ccnet",
@@ -97,7 +94,6 @@ zero, a norm's output in ASP-OC is zero up to rounding, and rounding decides the
         "ocr",
         "psanet",
         "sac",
-        "ss_nan",
         "upernet",
     ],
 )
