@@ -122,7 +122,8 @@ class Network(nn.Module):
 
     def compile_parts(self) -> None:
         """Compile backbone and head in place: the names of the weights stay."""
-        self.backbone.compile()
+        # Sizes of several scales would become symbols, on which the compiler does not end: one program for each size.
+        self.backbone.compile(dynamic=None if len(image_scales(self.head)) == 1 else False)
         self.head.compile()
         if isinstance(self.head, Supervised):  # `compile` covers `forward` only
             self.head.supervised = torch.compile(self.head.supervised)  # type: ignore[method-assign]
