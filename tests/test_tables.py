@@ -1,6 +1,7 @@
 """The paper's tables: their rows, and each of them in small from its first run to its report."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ ROWS = {
 }
 
 
+@cache
 def planned(table: str, *overrides: str) -> list[PlannedRun]:
     """What `ocnet-train experiment=<table> ...` starts."""
     from hydra import compose as hydra_compose

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from head_configs import ATTENDING, maps, tree
+from head_configs import ATTENDING, maps, narrow, tree
 from head_configs import head as head_of
 from test_heads import randomize
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ def network(head: str, *overrides: str) -> Predictor:
     config = compose(
         f"model/head={head}",
         "model/backbone=tiny",
-        "model.head.out_channels=16",
+        *narrow(head, 16),
         "model.auxiliary_channels=4",
         *overrides,
     )

@@ -191,14 +191,13 @@ def test_two_processes_stop_and_resume(
     assert {f"train/{term}" for term in TERMS[head]} <= set(result.curves)
 
 
-def test_systems_are_profiled(workplace: Path, call: Main) -> None:
+def test_systems_with_fused_attention_are_profiled(workplace: Path, call: Main) -> None:
     fast = ("--backbone", "tiny", "--size", "64", "--repeats", "1", "--device", "cpu", "--classes", "5")
-    assert call("profile", *fast, "--heads", *SYSTEMS, "--explicit-attention") == 0
+    assert call("profile", *fast, "--heads", *sorted(MAPLESS), "--explicit-attention") == 0
     costs = {(cost.head, cost.attention): cost for cost in read_costs(workplace / "outputs" / "profile.csv")}
-    both = {(head, attention) for head in MAPLESS for attention in ("mapless", "explicit")}
-    assert set(costs) == both | {(head, "") for head in SYSTEMS if head not in MAPLESS}
+    assert set(costs) == {(head, attention) for head in MAPLESS for attention in ("mapless", "explicit")}
     assert all(costs[head, "mapless"].multiply_adds == costs[head, "explicit"].multiply_adds for head in MAPLESS)
-    assert {cost.label for cost in costs.values()} == LABELS
+    assert {cost.label for cost in costs.values()} <= LABELS
     assert all(cost.forward_ms and cost.train_step_ms for cost in costs.values())
 
 

@@ -142,6 +142,7 @@ def test_every_head_is_profiled(call: Main, workplace: Path, capsys: pytest.Capt
     mapless = {c.head for c in costs if c.attention == "mapless"}
     assert {c.attention for c in costs} == {"", "mapless"}
     # A head may attend without the fused kernels, if its map is small: that of CCNet is.
+    attending.add("ce2p_asp_oc")  # attends through its context module
     assert {"base_oc", "pyramid_oc", "asp_oc", "danet", "isa", "non_local", "ocr"} <= mapless <= attending
     assert all(c.forward_ms and c.train_step_ms for c in costs)
     printed = capsys.readouterr().out

@@ -36,12 +36,13 @@ def scale_adaptive_conv(
     steps = dilation * torch.arange(-1, 2, dtype=torch.float32, device=features.device)
     taps = torch.cartesian_prod(steps, steps).flatten().view(1, -1, 1, 1)  # (y, x) of each of the nine
     with without_autocast(features):
-        offsets = (scale.float() - 1) * taps
+        precision = torch.promote_types(features.dtype, torch.float32)  # never less than float32
+        offsets = (scale.to(precision) - 1) * taps.to(precision)
         output = deform_conv2d(
-            features.float(),
+            features.to(precision),
             offsets,
-            weight.float(),
-            None if bias is None else bias.float(),
+            weight.to(precision),
+            None if bias is None else bias.to(precision),
             stride=stride,
             padding=dilation,
             dilation=dilation,
@@ -85,7 +86,8 @@ class ScaleAdaptiveConv2d(nn.Conv2d):
 
     def forward(self, features: Tensor) -> Tensor:
         with without_autocast(features):  # a factor of half precision would move samples by pixels
-            scale = self.scale(features.float()).clamp_min(self.min_scale)
+            precise = features.to(torch.promote_types(features.dtype, torch.float32))
+            scale = self.scale(precise).clamp_min(self.min_scale)
         return scale_adaptive_conv(
             features, scale, self.weight, self.bias, stride=self.stride[0], dilation=self.dilation[0]
         )
