@@ -79,8 +79,7 @@ zero, a norm's output in ASP-OC is zero up to rounding, and rounding decides the
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler for the CPU")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::UserWarning:torch")
 @pytest.mark.parametrize(
-    "head",
-    ["base_oc", "bisenet", "ce2p_asp_oc", "depthseg", "duc", "encnet", "ocr", "psanet", "sac", "ss_nan", "upernet"],
+    "head", ["base_oc", "bisenet", "danet", "depthseg", "encnet", "ocr", "sac", "ss_nan", "upernet"]
 )
 def test_compile_is_the_same_network(head: str) -> None:
     overrides = [f"model/head={head}", *OVERRIDES.get(head, [])]
