@@ -6,12 +6,14 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from ocnet_pl.build_head import build_head, build_image_weights, context_node, refuse_missing_targets
-from ocnet_pl.config.construct import construct, construct_with, signature
+from ocnet_pl.build_head import build_head, needs_map_size, refuse_missing_targets
+from ocnet_pl.build_losses import build_losses
+from ocnet_pl.config.construct import construct
 from ocnet_pl.config.targets import import_target
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.inference import AtTestSize, Protocol
 from ocnet_pl.model.backbone import map_size
+from ocnet_pl.model.compiling import compile_parts
 from ocnet_pl.model.contract import BodyParts, ClassTree, head_levels, reads_auxiliary
 from ocnet_pl.model.network import AUXILIARY_LEVEL, Network
 from ocnet_pl.module import SegmentationModule
@@ -48,7 +50,7 @@ def build_network(
     torch.manual_seed(derive_seed(config.seed, "head"))
     channels = dict(zip(levels, backbone.feature_info.channels(), strict=True))
     facts: dict[str, Any] = {"num_classes": num_classes, "class_tree": class_tree}
-    if any("map_size" in signature(node) for node in (config.model.head, context_node(config.model.head)) if node):
+    if needs_map_size(config.model.head):
         facts["map_size"] = map_size(backbone, config.dataset.get("crop_size"))
     head = build_head(config.model.head, channels, facts)
     torch.manual_seed(derive_seed(config.seed, "classifier"))
@@ -57,7 +59,7 @@ def build_network(
     if config.channels_last:
         network = network.to(memory_format=torch.channels_last)
     if config.compile:
-        network.compile_parts()
+        compile_parts(network)
     return network
 
 
@@ -102,17 +104,11 @@ def build_bare_module(
     """
     auxiliary = bool(config.loss.auxiliary_weight)
     network = build_network(config, num_classes, auxiliary=auxiliary, class_tree=class_tree)
-    torch.manual_seed(derive_seed(config.seed, "losses"))
-    facts: dict[str, Any] = {"weight": weight, "num_classes": num_classes}
     return SegmentationModule(
         network=network,
-        loss=construct_with(config.loss.main, **facts),
-        auxiliary_loss=construct_with(config.loss.auxiliary, **facts),
-        additional_losses={name: construct_with(node, **facts) for name, node in config.loss.additional.items()},
-        image_weights=build_image_weights(config, num_classes, body_parts),
+        **build_losses(config, num_classes, weight=weight, body_parts=body_parts),
         optimizer=construct(config.schedule.optimizer),
         lr_scheduler=construct(config.schedule.lr_scheduler),
-        auxiliary_weight=config.loss.auxiliary_weight,
         head_lr_factor=config.schedule.head_lr_factor,
         seed=config.seed,
         **about_data,

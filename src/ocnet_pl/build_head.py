@@ -11,7 +11,6 @@ from ocnet_pl.config.targets import import_target
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.model.contract import (
-    BodyParts,
     ends_in_logits,
     head_levels,
     needed_targets,
@@ -64,6 +63,11 @@ def context_node(head: DictConfig) -> DictConfig | None:
     return head.get(CONTEXT) if taken else None
 
 
+def needs_map_size(head: DictConfig) -> bool:
+    """True for the node of a head that, itself or in its context module, is built for one size of the map."""
+    return any("map_size" in signature(node) for node in (head, context_node(head)) if node)
+
+
 def _refuse_as_context(node: DictConfig) -> None:
     """Raise UserError: a head that needs more than the last map and labels, or that returns logits."""
     place = node._get_full_key(None)
@@ -101,22 +105,3 @@ def refuse_missing_targets(head: nn.Module, data: SegmentationDataModule) -> Non
                 f"model.head: {type(head).__name__} expects {shape[0]} keypoints {target!r}, and {data.title} gives "
                 f"{len(names)}; set model.head.joints={len(names)}"
             )
-
-
-def build_image_weights(config: DictConfig, num_classes: int, body_parts: BodyParts | None) -> nn.Module | None:
-    """Weights of whole images in the losses; None without any.
-
-    Raises:
-        UserError: they need parts of the body, and the data set has none.
-    """
-    node = config.loss.get("image_weights")
-    if not node:
-        return None
-    place = node._get_full_key(None)  # private, as in `construct`
-    if "body_parts" in signature(node) and body_parts is None:
-        raise UserError(
-            f"{place}: the data set has no body parts, which weights of images need; set dataset.body_parts "
-            f"(dataset=folder), or train without them: '~{place}'"
-        )
-    weights: nn.Module = construct_with(node, num_classes=num_classes, body_parts=body_parts)
-    return weights

@@ -1,7 +1,7 @@
 """LightningModule that trains: training step, losses and optimizer."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from ocnet_pl.model.contract import Batch, Criterion, ImageWeighting, Supervised
 from ocnet_pl.model.layers import subsample
 from ocnet_pl.model.network import Network
 from ocnet_pl.randomness import derive_seed
+
+_PARTS = {"network.backbone.": "backbone", "network.": "head", "": "losses"}
+"""Parameter group of each prefix of a parameter's name; the first that fits."""
 
 
 class SegmentationModule(EvaluationModule):
@@ -45,7 +48,7 @@ class SegmentationModule(EvaluationModule):
         *,
         protocol: Protocol | None = None,
         additional_losses: Mapping[str, nn.Module] | None = None,
-        image_weights: nn.Module | None = None,
+        image_weights: ImageWeighting | None = None,
         auxiliary_weight: float = 0.4,
         head_lr_factor: float = 1.0,
         absent_classes: Absent = "skip",
@@ -61,18 +64,15 @@ class SegmentationModule(EvaluationModule):
         self.make_optimizer = optimizer
         self.make_lr_scheduler = lr_scheduler
         self.seed = seed
-        self.repeats_batches = False
-        """True once a step got other images than the ones that the stream has at its place."""
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms of a batch by name; the loss is their sum. Losses are added up nowhere else."""
         label = batch["label"].long()
         outputs = self.network.supervised(batch["image"])
-        loss: Criterion = self.loss
-        auxiliary_loss: Criterion = self.auxiliary_loss
+        criteria: list[Criterion] = [self.loss, self.auxiliary_loss]
         if self.image_weights is not None:
-            weighted = cast("ImageWeighting", self.image_weights).weighted
-            loss, auxiliary_loss = (weighted(one, outputs.logits, label) for one in (loss, auxiliary_loss))
+            criteria = [self.image_weights.weighted(one, outputs.logits, label) for one in criteria]
+        loss, auxiliary_loss = criteria
         terms = {"main": loss(outputs.logits, label)}
         if outputs.auxiliary is not None and self.auxiliary_weight:
             terms["auxiliary"] = self.auxiliary_weight * auxiliary_loss(outputs.auxiliary, label)
@@ -84,8 +84,6 @@ class SegmentationModule(EvaluationModule):
         return terms
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        if batch_idx // self.trainer.accumulate_grad_batches != self.trainer.global_step:
-            self.repeats_batches = True  # an epoch cut short by a limit begins again, with the same images
         # Dropout is a function of (seed, batch, process): a resumed run drops what an uninterrupted one drops.
         torch.manual_seed(derive_seed(self.seed, "dropout", batch_idx, self.global_rank))
         for loss in self.additional_losses.values():
@@ -100,11 +98,12 @@ class SegmentationModule(EvaluationModule):
         return total
 
     def configure_optimizers(self) -> Any:
-        groups = self.network.parameter_groups()
-        losses = [self.loss, self.auxiliary_loss, self.additional_losses, self.image_weights or nn.Module()]
-        if learned := [parameter for loss in losses for parameter in loss.parameters()]:
-            groups.append({"name": "losses", "params": learned, "weight_decay": 0.0})
-        optimizer = self.make_optimizer(groups)
+        groups: dict[str, dict[str, Any]] = {part: {"name": part, "params": []} for part in _PARTS.values()}
+        groups["losses"]["weight_decay"] = 0.0
+        for name, parameter in self.named_parameters():
+            part = next(part for prefix, part in _PARTS.items() if name.startswith(prefix))
+            groups[part]["params"].append(parameter)
+        optimizer = self.make_optimizer([group for group in groups.values() if group["params"]])
         for group in optimizer.param_groups:
             if group["name"] == "head":
                 group["lr"] *= self.head_lr_factor

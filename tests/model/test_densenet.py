@@ -193,7 +193,7 @@ def test_denseaspp_on_it() -> None:
     )  # fmt: skip
     network = build_network(config, 5).eval()
     assert network(torch.zeros(1, 3, 57, 93)).shape == (1, 5, 57, 93)
-    features = network.maps(image())[-1]
+    features = network.backbone(network.normalize(image()))[-1]
     assert features.min() < 0
     expected = network.head(features.relu())
     assert (network.head(features) - expected).abs().max() <= SEEN

@@ -145,7 +145,7 @@ def test_the_head_alone_chooses_the_dilations() -> None:
     assert dilations(network, "layer3") == [2, 2, 5, 9, *(1, 2, 5, 9) * 4, 1, 2, 5]
     assert dilations(network, "layer4") == [5, 9, 17]
     assert set(dilations(network, "layer1") + dilations(network, "layer2")) == {1}
-    assert network.maps(torch.zeros(1, 3, 65, 97))[-1].shape[2:] == (9, 13)
+    assert network.backbone(network.normalize(torch.zeros(1, 3, 65, 97)))[-1].shape[2:] == (9, 13)
 
 
 @pytest.mark.parametrize(

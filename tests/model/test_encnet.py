@@ -307,5 +307,5 @@ def test_dropout_drops_single_values() -> None:
 def test_the_network_around_lateral_connections() -> None:
     config = compose("model/head=encnet_lateral", "model/backbone=tiny", "model.head.out_channels=8")
     network = build_network(config, 5).eval()
-    assert len(network.maps(torch.zeros(1, 3, 64, 96))) == 3
+    assert len(network.backbone(network.normalize(torch.zeros(1, 3, 64, 96)))) == 3
     assert network(torch.zeros(1, 3, 57, 93)).shape == (1, 5, 57, 93)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +43,17 @@ def conv_norm_act(
         ),
         nn.BatchNorm2d(out_channels, momentum=momentum),
         nn.LeakyReLU(negative_slope, inplace=True),
+    )
+
+
+def auxiliary_classifier(
+    in_channels: int, num_classes: int, hidden_channels: int, *, dropout: float, negative_slope: float
+) -> nn.Sequential:
+    """Classifier of an inner stage (paper, section 4.1), which only training uses. (B, in, H, W) -> (B, K, H, W)."""
+    return nn.Sequential(
+        conv_norm_act(in_channels, hidden_channels, 3, negative_slope=negative_slope),
+        nn.Dropout2d(dropout),
+        nn.Conv2d(hidden_channels, num_classes, 1),
     )
 
 
@@ -141,6 +153,16 @@ class Normalize(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1) * 255, persistent=False)
         self.bgr = bgr
+
+    @classmethod
+    def of_backbone(
+        cls, backbone: nn.Module, *, mean: Sequence[float] | None, std: Sequence[float] | None, bgr: bool
+    ) -> "Normalize":
+        """Normalisation that the backbone's weights expect (timm's `pretrained_cfg`), where nothing else is given."""
+        expected: dict[str, Any] = backbone.pretrained_cfg  # type: ignore[assignment]
+        return cls(
+            expected["mean"] if mean is None else tuple(mean), expected["std"] if std is None else tuple(std), bgr=bgr
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         normalized = (image.to(self.mean.dtype) - self.mean) / self.std

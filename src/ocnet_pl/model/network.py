@@ -1,22 +1,13 @@
 """The network (paper, figure 2a): backbone -> context head -> classifier, and an auxiliary classifier for training."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from ocnet_pl.arguments import ArgumentError, refuse
-from ocnet_pl.model.contract import (
-    Outputs,
-    Supervised,
-    ends_in_logits,
-    head_levels,
-    image_scales,
-    reads_auxiliary,
-    reads_image,
-)
-from ocnet_pl.model.layers import Normalize, conv_norm_act, rescaled, upsample
+from ocnet_pl.arguments import ArgumentError
+from ocnet_pl.model.contract import Outputs, Supervised, ends_in_logits, reads_auxiliary, reads_image
+from ocnet_pl.model.layers import Normalize, auxiliary_classifier, upsample
+from ocnet_pl.model.stages import Stages, read_stages, require_scales
 
 AUXILIARY_LEVEL = -2
 """Stage of the backbone that the auxiliary classifier reads: the last but one (res4b22 of ResNet-101)."""
@@ -55,15 +46,10 @@ class Network(nn.Module):
         std: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        _require_scales(image_scales(head))
-        pretrained_cfg: dict[str, Any] = backbone.pretrained_cfg  # type: ignore[assignment]
+        require_scales(head)
         self.num_classes = num_classes
         self.levels = tuple(levels)
-        self.normalize = Normalize(
-            pretrained_cfg["mean"] if mean is None else tuple(mean),
-            pretrained_cfg["std"] if std is None else tuple(std),
-            bgr=bgr,
-        )
+        self.normalize = Normalize.of_backbone(backbone, mean=mean, std=std, bgr=bgr)
         self.backbone = backbone
         self.head = head
         self.classifier: nn.Module = nn.Identity()
@@ -74,10 +60,8 @@ class Network(nn.Module):
         self.auxiliary: nn.Module | None = None
         if auxiliary:
             channels = backbone.feature_info.channels()[self.levels.index(AUXILIARY_LEVEL)]  # type: ignore[operator, union-attr]
-            self.auxiliary = nn.Sequential(
-                conv_norm_act(channels, auxiliary_channels, 3, negative_slope=negative_slope),
-                nn.Dropout2d(auxiliary_dropout),
-                nn.Conv2d(auxiliary_channels, num_classes, 1),
+            self.auxiliary = auxiliary_classifier(
+                channels, num_classes, auxiliary_channels, dropout=auxiliary_dropout, negative_slope=negative_slope
             )
 
     def forward(self, image: Tensor) -> Tensor:
@@ -87,65 +71,32 @@ class Network(nn.Module):
 
     def supervised(self, image: Tensor) -> Outputs:
         """Outputs of a forward pass in training; image as in `forward`."""
-        size, normalized = image.shape[-2:], self.normalize(image)
-        maps, inputs = self._stages(normalized)
-        named = self._named_inputs(maps, normalized)
+        stages, named = self._read(image)
         extras: Mapping[str, Tensor] = {}
         if isinstance(self.head, Supervised):
-            features, extras = self.head.supervised(*inputs, **named)
+            features, extras = self.head.supervised(*stages.of_head, **named)
         else:
-            features = self.head(*inputs, **named)
+            features = self.head(*stages.of_head, **named)
         map_logits = self.classifier(features)
-        logits = upsample(map_logits, size)
+        logits = upsample(map_logits, image.shape[-2:])
         if self.auxiliary is None:
             return Outputs(logits, None, extras, map_logits)
         # After the head, so that dropout draws in this order.
-        auxiliary = named["auxiliary"] if "auxiliary" in named else self._auxiliary(maps)
-        return Outputs(logits, upsample(auxiliary, size), extras, map_logits)
-
-    def maps(self, image: Tensor) -> list[Tensor]:
-        """Stages `levels` of the backbone. RGB in 0..255, (B, 3, H, W) -> (B, C, h, w) each."""
-        maps: list[Tensor] = self.backbone(self.normalize(image))
-        return maps
+        auxiliary = named["auxiliary"] if "auxiliary" in named else self._auxiliary(stages)
+        return Outputs(logits, upsample(auxiliary, image.shape[-2:]), extras, map_logits)
 
     def head_inputs(self, image: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Maps that the head reads, (B, C, h, w) each, and its inputs by name."""
+        stages, named = self._read(image)
+        return stages.of_head, named
+
+    def _read(self, image: Tensor) -> tuple[Stages, dict[str, Tensor]]:
         normalized = self.normalize(image)
-        maps, inputs = self._stages(normalized)
-        return inputs, self._named_inputs(maps, normalized)
+        stages = read_stages(self.backbone, self.levels, self.head, normalized)
+        named = {"auxiliary": self._auxiliary(stages)} if reads_auxiliary(self.head) else {}
+        return stages, named | ({"image": normalized} if reads_image(self.head) else {})
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Parameter groups `backbone` and `head` (everything else), for recipes with two learning rates."""
-        backbone = set(self.backbone.parameters())
-        others = [parameter for parameter in self.parameters() if parameter not in backbone]
-        return [{"name": "backbone", "params": list(self.backbone.parameters())}, {"name": "head", "params": others}]
-
-    def compile_parts(self) -> None:
-        """Compile backbone and head in place: the names of the weights stay."""
-        # Sizes of several scales would become symbols, on which the compiler does not end: one program for each size.
-        self.backbone.compile(dynamic=None if len(image_scales(self.head)) == 1 else False)
-        self.head.compile()
-        if isinstance(self.head, Supervised):  # `compile` covers `forward` only
-            self.head.supervised = torch.compile(self.head.supervised)  # type: ignore[method-assign]
-
-    def _stages(self, normalized: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Stages `levels` at the image's own size, and the maps that the head reads, scale by scale."""
-        by_scale: dict[float, list[Tensor]] = {
-            scale: self.backbone(rescaled(normalized, scale)) for scale in image_scales(self.head)
-        }
-        read = [self.levels.index(level) for level in head_levels(self.head)]
-        return by_scale[1.0], [maps[index] for maps in by_scale.values() for index in read]
-
-    def _named_inputs(self, maps: Sequence[Tensor], normalized: Tensor) -> dict[str, Tensor]:
-        named = {"auxiliary": self._auxiliary(maps)} if reads_auxiliary(self.head) else {}
-        return named | ({"image": normalized} if reads_image(self.head) else {})
-
-    def _auxiliary(self, maps: Sequence[Tensor]) -> Tensor:
+    def _auxiliary(self, stages: Stages) -> Tensor:
         assert self.auxiliary is not None
-        logits: Tensor = self.auxiliary(maps[self.levels.index(AUXILIARY_LEVEL)])
+        logits: Tensor = self.auxiliary(stages.of_image[self.levels.index(AUXILIARY_LEVEL)])
         return logits
-
-
-def _require_scales(scales: Sequence[float]) -> None:
-    if 1.0 not in scales or len(set(scales)) < len(scales) or min(scales) <= 0:
-        raise refuse("head.image_scales", list(scales), "different factors above 0, 1 among them")

@@ -44,6 +44,7 @@ from ocnet_pl.run.callbacks.divergence import StopOnDivergence
 from ocnet_pl.run.callbacks.missed_validation import MissedValidation
 from ocnet_pl.run.callbacks.process_group import SameConfigEverywhere
 from ocnet_pl.run.callbacks.progress import TrainingProgress
+from ocnet_pl.run.callbacks.repeated_batches import RepeatedBatches
 from ocnet_pl.run.callbacks.stopping import StopAfterStep
 from ocnet_pl.run.samples import write_samples
 from ocnet_pl.run.testing import TestCounts, test
@@ -149,6 +150,7 @@ def _callbacks(
         StopOnDivergence(schedule.log_every),  # before anything is saved
         SameConfigEverywhere(config_hash(resolved)),
         MissedValidation(schedule.val_every),
+        RepeatedBatches(),
         *checkpoint_callbacks(run.checkpoints, schedule.checkpoint_every),
     ]
     if config.trainer.enable_progress_bar:
@@ -218,7 +220,8 @@ def _shortcomings(prepared: _Prepared, tested: Mapping[str, TestCounts], curves:
     found = []
     if steps < schedule.max_steps:
         found.append(f"trained {steps} of {schedule.max_steps} steps")
-    if module.repeats_batches:
+    callbacks: list[Callback] = prepared.trainer.callbacks  # type: ignore[attr-defined]
+    if any(callback.seen for callback in callbacks if isinstance(callback, RepeatedBatches)):
         found.append("trained on the same batches again in place of the whole training split")
     if schedule.max_steps >= schedule.val_every and not curves.get("val/miou"):
         found.append("never validated")

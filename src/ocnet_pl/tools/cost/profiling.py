@@ -168,7 +168,7 @@ class _Subject:
         }
         for name, shape in needed_targets(module.network.head).items():  # somewhere in the image
             self.batch[name] = torch.rand(batch, *(shape or size), device=device) * min(size)
-        self.optimizer = module.make_optimizer(module.network.parameter_groups())
+        self.optimizer = module.configure_optimizers()["optimizer"]
         self.untrainable = [
             module.network.get_submodule(name) for name in lone_norms(module.network, self.batch["image"])
         ]
