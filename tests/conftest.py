@@ -7,6 +7,7 @@ os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_ERROR_REPORTING"] = "false"
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
+import importlib
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from ocnet_pl.dataset.demo import draw_tree
 
@@ -31,6 +33,21 @@ TINY = (
 
 SHORT = tuple(argument for argument in TINY if not argument.startswith("dataset"))
 """The same on any data set."""
+
+
+def built_once(tmp_path_factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None]) -> Path:
+    """A folder that the first worker that needs it fills, for all workers of the session; nobody else writes there."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder, built = root / name, root / f"{name}.built"
+    with FileLock(root / f"{name}.lock"):
+        if not built.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            build(folder)
+            built.touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -55,12 +72,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from ocnet_pl.record.directory import RunDirectory
     from ocnet_pl.run.training import train
 
-    folder = tmp_path_factory.mktemp("explored")
-    for head in ("base_oc", "pyramid_oc", "baseline"):
-        overrides = (*TINY, f"model/head={head}", f"dataset.root={folder}/data", "schedule.max_steps=1")
-        config, choices = compose_with_choices(*overrides)
-        train(config, RunDirectory(folder / "runs" / head / "seed-0"), choices, list(overrides))
-    return folder
+    def build(folder: Path) -> None:
+        for head in ("base_oc", "pyramid_oc", "baseline"):
+            overrides = (*TINY, f"model/head={head}", f"dataset.root={folder}/data", "schedule.max_steps=1")
+            config, choices = compose_with_choices(*overrides)
+            train(config, RunDirectory(folder / "runs" / head / "seed-0"), choices, list(overrides))
+
+    return built_once(tmp_path_factory, "explored", build)
 
 
 @pytest.fixture
@@ -80,7 +98,6 @@ Main = Callable[..., int]
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch) -> Main:
     """Runs a command's `main` in this process: `call("train", "seed=1")` gives its exit code."""
-    import importlib
 
     def run(command: str, *arguments: str) -> int:
         monkeypatch.setattr(sys, "argv", [f"ocnet-{command}", *arguments])
@@ -91,6 +108,14 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Main:
         return 0
 
     return run
+
+
+def train_in(folder: Path, *overrides: str) -> None:
+    """Runs `ocnet-train` in this process and in a folder, for fixtures that several tests share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["ocnet-train", *overrides])
+        importlib.import_module("ocnet_pl.command.train").main()
 
 
 def spawn(command: str, *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

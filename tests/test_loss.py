@@ -1,8 +1,6 @@
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
+from golden_numbers import golden_file
 from torch import Tensor, nn
 
 from ocnet_pl.dataset.cityscapes import Cityscapes
@@ -10,7 +8,7 @@ from ocnet_pl.loss.cross_entropy import CrossEntropy
 from ocnet_pl.loss.ohem import OhemCrossEntropy
 from ocnet_pl.model.layers import upsample
 
-GOLDEN = {n: torch.from_numpy(a) for n, a in np.load(Path(__file__).parent / "golden" / "losses.npz").items()}
+GOLDEN = golden_file("losses")
 CASES = [name for name in GOLDEN if name.startswith(("ce_", "ohem_")) and "/" not in name]
 WEIGHT = torch.tensor(Cityscapes.class_weights)
 

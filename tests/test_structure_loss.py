@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from conftest import TINY, Main
+from golden_numbers import SEEN, assert_gradient, golden_file
 from torch import Tensor, nn
 
 from ocnet_pl.build import build_bare_module
@@ -21,12 +21,9 @@ from ocnet_pl.loss.hardest import HardestCrossEntropy
 from ocnet_pl.loss.structure import StructureWeights
 from ocnet_pl.model.structure import region_centres
 
-SEEN = 1e-4
-
 
 def golden() -> dict[str, Tensor]:
-    with np.load(Path(__file__).parent / "golden" / "structure_losses.npz") as file:
-        return {name: torch.from_numpy(file[name]) for name in file.files}
+    return golden_file("structure_losses")
 
 
 def parts() -> Mapping[str, Sequence[int]]:
@@ -57,7 +54,7 @@ def loss_of(name: str, **changes: object) -> tuple[Tensor, Tensor]:
 
 
 def assert_same_gradient(gradient: Tensor, theirs: Tensor, norm: Tensor) -> None:
-    assert (gradient[:, ::3] - theirs).abs().max() <= 1e-4 * theirs.abs().max()
+    assert_gradient(gradient[:, ::3], theirs)
     torch.testing.assert_close(gradient.norm(), norm, rtol=1e-4, atol=0)
 
 

@@ -75,3 +75,12 @@ ATTENDING = [name for name in heads() if is_attending(name)]
 CLASSES = {name: build_class(name) for name in heads()}
 PLAIN = [name for name, of in CLASSES.items() if len(head_levels(of)) == 1 and not reads_auxiliary(of)]
 """Heads that read the last map alone."""
+
+
+def parameters_of(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def every_position(height: int, width: int) -> torch.Tensor:
+    """Points (x, y) of a map, row by row."""
+    return torch.cartesian_prod(torch.arange(height), torch.arange(width)).flip(1)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from golden_systems import SEEN, assert_gradient, golden_file
+from golden_numbers import SEEN, assert_gradient, golden_file
 from torch import Tensor, nn
 
 from ocnet_pl.build import build_bare_module

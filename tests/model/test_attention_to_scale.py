@@ -5,95 +5,62 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_stages import Change, Golden, rolled_inputs, without
-from golden_systems import SEEN, shifted
+from changes import Change, rolled_inputs, shifted, weights_of, without
+from golden_case import GoldenCase, GoldenTests, Patch
+from golden_numbers import SAME, SEEN, relative_difference
 from torch import Tensor, nn
 
 from ocnet_pl.arguments import ArgumentError
 from ocnet_pl.build import build_network
 from ocnet_pl.config.compose import compose
 from ocnet_pl.loss.cross_entropy import CrossEntropy
-from ocnet_pl.model import scale_attention
 from ocnet_pl.model.backbone import create_backbone
 from ocnet_pl.model.contract import Supervised
+from ocnet_pl.model.head import ss_nan
 from ocnet_pl.model.head.attention import Attention
 from ocnet_pl.model.head.ss_nan import SSNAN
 from ocnet_pl.model.layers import rescaled, upsample
 from ocnet_pl.model.network import Network
+from ocnet_pl.model.scale_attention import attend_scales
 
 
-class System(nn.Module):
-    """SS-NAN on given maps, with its attention as an output."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = SSNAN(6, 4, attention_channels=5, dropout=0.0)
-
-    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        maps = [inputs[f"scale{number}"] for number in range(3)]
-        return {"attention": self.head.attention(maps), "logits": self.head(*maps)}
+def outputs(head: SSNAN, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    maps = list(inputs.values())
+    return {"attention": head.attention(maps), "logits": head(*maps)}
 
 
-GOLDEN = Golden(
-    "ssnan",
-    System,
-    {
-        "mask_att_conv": "head.attention.scores.0",
-        "mask_att_prob": "head.attention.scores.3",
-        "mask_denseclass_conv": "head.classifier",
-    },
-    weight_gradients=2,
-)
+def other_weights(weights: Callable[[Tensor], Tensor]) -> Change:
+    def change(head: nn.Module) -> None:
+        attention = head.attention
+        attention.forward = lambda maps: weights(attention.scores(torch.cat(maps, 1)))  # type: ignore[assignment, operator, union-attr]
+
+    return change
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_outputs(training: bool) -> None:
-    assert GOLDEN.distance(training=training) <= 1e-5
+def fused(fuse: Callable[..., Tensor]) -> Patch:
+    return Patch(ss_nan, "attend_scales", fuse)
 
 
-def test_all_gradients() -> None:
-    GOLDEN.assert_gradients()
-
-
-@pytest.mark.parametrize("name", GOLDEN.parameters())
-def test_every_weight_would_be_seen(name: str) -> None:
-    assert GOLDEN.distance(change=shifted(name)) > SEEN
-
-
-def another_softmax(system: nn.Module) -> None:
-    attention = system.head.attention  # type: ignore[union-attr]
-    attention.forward = lambda maps: attention.scores(torch.cat(maps, 1)).sigmoid()  # type: ignore[union-attr]
-
-
-def over_positions(system: nn.Module) -> None:
-    attention = system.head.attention  # type: ignore[union-attr]
-    attention.forward = lambda maps: attention.scores(torch.cat(maps, 1)).softmax(-1)  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        without("head.attention.scores.1"),
-        rolled_inputs("head.attention.scores.0.weight", 6),
-        another_softmax,
-        over_positions,
-    ],
-)
-def test_any_change_would_be_seen(change: Change) -> None:
-    assert GOLDEN.distance(change=change) > SEEN
-
-
-@pytest.mark.parametrize(
-    "fuse",
-    [
-        lambda weights, maps: sum(maps),
-        lambda weights, maps: scale_attention.attend_scales(weights.flip(1), maps),
-        lambda weights, maps: scale_attention.attend_scales(weights, maps) / 3,
-    ],
-)
-def test_another_fusion_would_be_seen(fuse: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ocnet_pl.model.head.ss_nan.attend_scales", fuse)
-    assert GOLDEN.distance() > SEEN
+class TestSSNAN(GoldenTests):
+    case = GoldenCase(
+        "ssnan",
+        lambda: SSNAN(6, 4, attention_channels=5, dropout=0.0),
+        outputs,
+        {
+            "mask_att_conv": "attention.scores.0",
+            "mask_att_prob": "attention.scores.3",
+            "mask_denseclass_conv": "classifier",
+        },
+        weight_gradients=2,
+        changes={
+            "inputs of the attention": rolled_inputs("attention.scores.0.weight", 6),
+            "sigmoid": other_weights(torch.sigmoid),
+            "softmax over positions": other_weights(lambda scores: scores.softmax(-1)),
+            "plain sum": fused(lambda weights, maps: sum(maps)),
+            "scales in another order": fused(lambda weights, maps: attend_scales(weights.flip(1), maps)),
+            "mean in place of a sum": fused(lambda weights, maps: attend_scales(weights, maps) / 3),
+        },
+    )
 
 
 # Beyond the golden numbers.
@@ -132,12 +99,12 @@ def plain_attention(w: dict[str, Tensor], maps: list[Tensor]) -> tuple[Tensor, l
 def distance_to_plain(head: Attention, maps: list[Tensor]) -> float:
     plain = plain_attention(dict(attention_head().named_parameters()), attention_maps())[0]
     with torch.no_grad():
-        return float((head(*maps) - plain).abs().max() / plain.abs().max())
+        return relative_difference(head(*maps), plain)
 
 
 def test_attention_is_its_plain_statement() -> None:
     head, maps = attention_head(), attention_maps()
-    assert distance_to_plain(head, maps) <= 1e-5
+    assert distance_to_plain(head, maps) <= SAME
     fused, extras = head.supervised(*maps)
     torch.testing.assert_close(fused, head(*maps))
     _, scores = plain_attention(dict(head.named_parameters()), maps)
@@ -146,7 +113,7 @@ def test_attention_is_its_plain_statement() -> None:
         torch.testing.assert_close(mine, theirs)
 
 
-@pytest.mark.parametrize("name", [name for name, _ in attention_head().named_parameters()])
+@pytest.mark.parametrize("name", weights_of(attention_head()))
 def test_every_weight_of_attention_would_be_seen(name: str) -> None:
     head = attention_head()
     shifted(name)(head)

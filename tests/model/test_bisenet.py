@@ -3,9 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_stages import Change, Golden, rolled_inputs, without
-from golden_systems import SEEN, exchanged, leaky, shifted
-from torch import Tensor, nn
+from changes import exchanged, leaky, rolled_inputs
+from golden_case import Classified, GoldenCase, GoldenTests, Patch, resampled
+from torch import Tensor
 
 from ocnet_pl.build import build_network
 from ocnet_pl.config.compose import compose
@@ -15,21 +15,13 @@ from ocnet_pl.model.head import bisenet
 from ocnet_pl.model.head.bisenet import AttentionRefinement, BiSeNet, FeatureFusion
 
 
-class System(nn.Module):
-    """The head and the classifier that the network puts behind it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = BiSeNet((10, 12), 5, 8, context_channels=8, spatial_channels=6)
-        self.classifier = nn.Conv2d(8, 5, 1)
-
-    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        features, extras = self.head.supervised(inputs["layer3"], inputs["layer4"], image=inputs["image"])
-        return {
-            "main": self.classifier(features),
-            "aux_stride16": extras["context16"],
-            "aux_stride8": extras["context8"],
-        }
+def outputs(system: Classified, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    features, extras = system.head.supervised(inputs["layer3"], inputs["layer4"], image=inputs["image"])  # type: ignore[operator, union-attr]
+    return {
+        "main": system.classifier(features),
+        "aux_stride16": extras["context16"],
+        "aux_stride8": extras["context8"],
+    }
 
 
 LAYERS = {
@@ -43,76 +35,44 @@ LAYERS = {
     "ffm.conv_1x1": "fusion.fuse",
 }  # fmt: skip
 PARTS = (("conv", 0), ("bn", 1))
-GOLDEN = Golden(
-    "bisenet",
-    System,
+NAMES = (
     {f"{theirs}.{part}": f"head.{mine}.{place}" for theirs, mine in LAYERS.items() for part, place in PARTS}
     | {f"ffm.channel_attention.{number}.conv": f"head.fusion.gate.{2 * number - 2}" for number in (1, 2)}
     | {"heads.0.conv_1x1": "head.classifier16.1", "heads.1.conv_1x1": "head.classifier8.1"}
-    | {"heads.2.conv_1x1": "classifier"},
+    | {"heads.2.conv_1x1": "classifier"}
 )
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_outputs(training: bool) -> None:
-    assert GOLDEN.distance(training=training) <= 1e-5
+def without_its_sum(fusion: FeatureFusion, spatial: Tensor, context: Tensor) -> Tensor:
+    fused = fusion.fuse(torch.cat([spatial, context], 1))
+    return fused * fusion.gate(F.adaptive_avg_pool2d(fused, 1))  # type: ignore[no-any-return]
 
 
-def test_all_gradients() -> None:
-    GOLDEN.assert_gradients()
+def from_the_maximum(refinement: AttentionRefinement, features: Tensor) -> Tensor:
+    reduced = refinement.reduce(features)
+    gate = refinement.gate(F.adaptive_max_pool2d(reduced, 1))
+    return reduced * gate  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("name", GOLDEN.elements())
-def test_a_missing_norm_activation_or_gate_would_be_seen(name: str) -> None:
-    assert GOLDEN.distance(change=without(name)) > SEEN
-
-
-@pytest.mark.parametrize("name", GOLDEN.parameters())
-def test_every_weight_would_be_seen(name: str) -> None:
-    assert GOLDEN.distance(change=shifted(name)) > SEEN
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        leaky,
-        rolled_inputs("head.fusion.fuse.0.weight", 8),
-        exchanged("head.smooth16", "head.smooth8"),
-        exchanged("head.classifier16", "head.classifier8"),
-        exchanged("head.fusion.gate.0", "head.fusion.gate.2"),
-    ],
-)
-def test_any_change_would_be_seen(change: Change) -> None:
-    assert GOLDEN.distance(change=change) > SEEN
-
-
-def interpolated(mode: str, aligned: bool | None) -> object:
-    return lambda features, size: F.interpolate(features, tuple(size), mode=mode, align_corners=aligned)
-
-
-@pytest.mark.parametrize("resample", [interpolated("bilinear", False), interpolated("nearest", None)])
-def test_another_interpolation_would_be_seen(resample: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bisenet, "upsample", resample)
-    assert GOLDEN.distance() > SEEN
-
-
-def test_a_fusion_without_its_sum_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forward(fusion: FeatureFusion, spatial: Tensor, context: Tensor) -> Tensor:
-        fused = fusion.fuse(torch.cat([spatial, context], 1))
-        return fused * fusion.gate(F.adaptive_avg_pool2d(fused, 1))  # type: ignore[no-any-return]
-
-    monkeypatch.setattr(FeatureFusion, "forward", forward)
-    assert GOLDEN.distance() > SEEN
-
-
-def test_a_gate_from_the_maximum_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forward(refinement: AttentionRefinement, features: Tensor) -> Tensor:
-        reduced = refinement.reduce(features)
-        gate = refinement.gate(F.adaptive_max_pool2d(reduced, 1))
-        return reduced * gate  # type: ignore[no-any-return]
-
-    monkeypatch.setattr(AttentionRefinement, "forward", forward)
-    assert GOLDEN.distance() > SEEN
+class TestBiSeNet(GoldenTests):
+    case = GoldenCase(
+        "bisenet",
+        lambda: Classified(BiSeNet((10, 12), 5, 8, context_channels=8, spatial_channels=6), 5),
+        outputs,
+        NAMES,
+        weight_gradients=5,
+        changes={
+            "leaky": leaky,
+            "context before space": rolled_inputs("head.fusion.fuse.0.weight", 8),
+            "smoothing": exchanged("head.smooth16", "head.smooth8"),
+            "classifiers": exchanged("head.classifier16", "head.classifier8"),
+            "layers of the gate": exchanged("head.fusion.gate.0", "head.fusion.gate.2"),
+            "corners not aligned": resampled(bisenet, "upsample", "bilinear", False),
+            "nearest": resampled(bisenet, "upsample", "nearest"),
+            "fusion without its sum": Patch(FeatureFusion, "forward", without_its_sum),
+            "gate from the maximum": Patch(AttentionRefinement, "forward", from_the_maximum),
+        },
+    )
 
 
 # Beyond the golden numbers.

@@ -1,20 +1,11 @@
 """CCNet with the weights of the authors' module gives its outputs and gradients."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
-from golden_heads import Case, every_position, parameters_of, rolled
-from golden_systems import (
-    SEEN,
-    assert_gradient,
-    exchanged,
-    golden_file,
-    removed,
-    set_to,
-    shifted,
-    with_weights,
-)
+from changes import Change, exchanged, rebuilt, rolled_inputs, set_to, with_slope
+from golden_case import AgreementTests, Classified, GoldenCase, GoldenTests, returning
+from golden_numbers import SAME, assert_same, golden_file
+from head_configs import every_position, parameters_of
 from head_configs import head as head_of
 from torch import Tensor, nn
 
@@ -30,62 +21,6 @@ class Narrow(CCNet):
         self.out_channels = 12
         self.fuse[0] = nn.Conv2d(80, 12, 3, padding=1, bias=False)
         self.fuse[1] = nn.BatchNorm2d(12)
-
-
-CASE = Case(
-    "ccnet",
-    Narrow,
-    {"conva": "head.reduce", "cca": "head.context", "convb": "head.smooth", "bottleneck.3": "classifier",
-     "bottleneck": "head.fuse"},
-    prefix="r2/",
-    output="y",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("training", [False, True])
-def test_outputs(training: bool) -> None:
-    assert CASE.distance(training=training) <= 1e-5
-
-
-def test_all_gradients() -> None:
-    CASE.assert_gradients()
-
-
-def test_one_pass() -> None:
-    """The same weights; the file holds the output alone."""
-    system, golden = CASE.load()
-    system.head.context.recurrence = 1  # type: ignore[union-attr]
-    reference = golden_file("ccnet", "r1/")["y_eval"]
-    with torch.no_grad():
-        output = system.eval()(golden["x"])
-    assert (output - reference).abs().max() <= 1e-5 * reference.abs().max()
-
-
-@pytest.mark.parametrize("training", [False, True])
-def test_the_attention_alone(training: bool) -> None:
-    golden = golden_file("ccnet", "attention/")
-    attention = with_weights(CrissCrossAttention(16, 2), golden, {}).train(training)
-    features = golden["x"].requires_grad_()
-    output = attention(features)
-    reference = golden[f"y_{'train' if training else 'eval'}"]
-    assert (output - reference).abs().max() <= 1e-5 * reference.abs().max()
-    if training:
-        (output * golden["grad_seed"]).sum().backward()
-        assert_gradient(features.grad, golden["grad_x_train"])
-        assert_gradient(attention.get_parameter("gamma").grad, golden["grad_train/gamma"])
-        assert_gradient(attention.get_parameter("key.weight").grad, golden["grad_train/key_conv.weight"])
-
-
-@pytest.mark.parametrize(("layer", "index"), CASE.layers())
-def test_a_missing_norm_or_activation_would_be_seen(layer: str, index: int) -> None:
-    assert CASE.distance(training=False, change=removed(layer, index)) > SEEN
-
-
-@pytest.mark.parametrize("parameter", CASE.parameters())
-def test_every_weight_would_be_seen(parameter: str) -> None:
-    # A bias of the keys shifts all similarities of a query alike, which the softmax cancels.
-    expected = parameter != "context.key.bias"
-    assert (CASE.distance(training=False, change=shifted(parameter)) > SEEN) is expected
 
 
 class Changed(RecurrentCrissCross):
@@ -107,39 +42,63 @@ class Changed(RecurrentCrissCross):
         return columns.exp() / total.transpose(1, 2)[..., None], rows.exp() / total[..., None]
 
 
-def changed(name: str) -> Callable[[nn.Module], None]:
-    """Change: the position counts twice, columns and rows have a softmax each, similarities are scaled; or none."""
+def changed(*names: str) -> Change:
+    """The position counts twice, columns and rows have a softmax each, similarities are scaled; or none of these."""
 
-    def change(head: nn.Module) -> None:
+    def build() -> Changed:
         built = Changed(16, 2, 2)
-        built.load_state_dict(head.context.state_dict())  # type: ignore[union-attr]
-        if name:
+        for name in names:
             setattr(built, name, True)
-        head.context = built
+        return built
 
-    return change
-
-
-def smooth_slope(head: nn.Module) -> None:
-    for part in head.modules():
-        if isinstance(part, nn.LeakyReLU):
-            part.negative_slope = 0.0
+    return rebuilt("head.context", build)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        smooth_slope, rolled("fuse.0.weight", 16), exchanged("context.query", "context.key"), changed("twice"),
-        changed("separate"), changed("scaled"),
-        lambda head: set_to("recurrence", 1)(head.context), lambda head: set_to("recurrence", 3)(head.context),
-    ],
-)  # fmt: skip
-def test_any_change_would_be_seen(change: Callable[[nn.Module], None]) -> None:
-    assert CASE.distance(training=False, change=change) > SEEN
+class TestCCNet(GoldenTests):
+    case = GoldenCase(
+        "ccnet",
+        lambda: Classified(Narrow(), 5),
+        returning("logits"),
+        {
+            "conva": "head.reduce", "cca": "head.context", "cca.query_conv": "head.context.query",
+            "cca.key_conv": "head.context.key", "cca.value_conv": "head.context.value", "convb": "head.smooth",
+            "bottleneck.3": "classifier", "bottleneck": "head.fuse",
+        },
+        prefix="r2/",
+        changes={
+            "no slope": with_slope(0.0),
+            "inputs of the fusion": rolled_inputs("head.fuse.0.weight", 16),
+            "query and key": exchanged("head.context.query", "head.context.key"),
+            "the position twice": changed("twice"),
+            "a softmax for columns and one for rows": changed("separate"),
+            "scaled similarities": changed("scaled"),
+            "one pass": set_to("recurrence", 1, "head.context"),
+            "three passes": set_to("recurrence", 3, "head.context"),
+        },
+        # A bias of the keys shifts all similarities of a query alike, which the softmax cancels.
+        unseen=["head.context.key.bias"],
+    )  # fmt: skip
+
+    def test_the_definition_alone_changes_nothing(self) -> None:
+        assert self.case.distance(change=changed()) <= SAME
+
+    @torch.no_grad()
+    def test_one_pass(self) -> None:
+        """The same weights; the file holds the output alone."""
+        system, _, inputs = self.case.load()
+        set_to("recurrence", 1, "head.context")(system)
+        assert_same(system.eval()(inputs["features"]), golden_file("ccnet", "r1/")["y_eval/logits"])
 
 
-def test_the_definition_alone_changes_nothing() -> None:
-    assert CASE.distance(training=False, change=changed("")) <= 1e-5
+class TestTheAttentionAlone(AgreementTests):
+    case = GoldenCase(
+        "ccnet",
+        lambda: CrissCrossAttention(16, 2),
+        returning("features"),
+        {f"{name}_conv": name for name in ("query", "key", "value")},
+        prefix="attention/",
+        weight_gradients=2,
+    )
 
 
 # Beyond the golden numbers.

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_stages import Change, Golden, rolled_inputs, without
-from golden_systems import SEEN, exchanged, golden_file, shifted
+from changes import exchanged, rolled_inputs, with_slope
+from golden_case import Classified, GoldenCase, GoldenTests, Patch, resampled
+from golden_numbers import assert_gradient, golden_file
 from head_configs import head as head_of
 from head_configs import maps
 from test_heads import randomize
@@ -32,18 +33,15 @@ from ocnet_pl.model.head.gp import GP
 WIDTHS = (6, 8, 10, 12)
 
 
-class System(nn.Module):
-    """The head in the form of 2019, and the network's classifier behind it."""
+def build() -> Classified:
+    """The head in the form of 2019."""
+    form: dict[str, Any] = {"negative_slope": 0.01, "dropout": 0.0}
+    return Classified(CE2P(WIDTHS, 6, 7, pyramid_channels=8, detail_channels=4, edge_channels=5, **form), 6)
 
-    def __init__(self) -> None:
-        super().__init__()
-        form = {"negative_slope": 0.01, "dropout": 0.0}
-        self.head = CE2P(WIDTHS, 6, 7, pyramid_channels=8, detail_channels=4, edge_channels=5, **form)  # type: ignore[arg-type]
-        self.classifier = nn.Conv2d(7, 6, 1)
 
-    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        features, extras = self.head.supervised(*(inputs[f"layer{number}"] for number in (1, 2, 3, 4)))
-        return {"seg1": extras["decoder"], "seg2": self.classifier(features), "edge": extras["edge"]}
+def outputs(system: Classified, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    features, extras = system.head.supervised(*inputs.values())  # type: ignore[operator, union-attr]
+    return {"seg1": extras["decoder"], "seg2": system.classifier(features), "edge": extras["edge"]}
 
 
 NAMES = {
@@ -60,70 +58,48 @@ NAMES = {
     "layer6.conv4": "head.classifier",
     "layer7.0": "head.fuse.0", "layer7.1.0": "head.fuse.1", "layer7.3": "classifier",
 }  # fmt: skip
-# Theirs reads the pools first, then the features; ours the features first.
-GOLDEN = Golden("ce2p", System, NAMES, reordered={"layer5.bottleneck.0.weight": lambda weight: weight.roll(12, 1)})
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_outputs(training: bool) -> None:
-    assert GOLDEN.distance(training=training) <= 1e-5
+def classified_after_the_upsampling(branch: ce2p.EdgeBranch, reduced: list[Tensor]) -> Tensor:
+    size = reduced[0].shape[-2:]
+    classified = [branch.classifier(ce2p.upsample(one, size)) for one in reduced]
+    return branch.fuse(torch.cat(classified, 1))  # type: ignore[no-any-return]
 
 
-def test_all_gradients() -> None:
-    GOLDEN.assert_gradients()
-
-
-@pytest.mark.parametrize("name", GOLDEN.elements())
-def test_a_missing_norm_or_activation_would_be_seen(name: str) -> None:
-    assert GOLDEN.distance(change=without(name)) > SEEN
-
-
-@pytest.mark.parametrize("name", GOLDEN.parameters())
-def test_every_weight_would_be_seen(name: str) -> None:
-    assert GOLDEN.distance(change=shifted(name)) > SEEN
-
-
-def relu(part: str) -> Change:
-    def change(system: nn.Module) -> None:
-        for module in system.get_submodule(part).modules():
-            if isinstance(module, nn.LeakyReLU):
-                module.negative_slope = 0.0
-
-    return change
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        *(relu(f"head.{part}") for part in ("context", "reduce", "detail", "decode", "edge", "fuse")),
-        *(exchanged(f"head.context.pools.{one}", f"head.context.pools.{one + 1}") for one in range(3)),
-        *(rolled_inputs("head.context.fuse.0.weight", channels) for channels in (8, 12)),
-        *(rolled_inputs("head.decode.0.weight", channels) for channels in (4, 7)),
-        *(rolled_inputs("head.edge.fuse.weight", channels) for channels in (2, 4)),
-        *(rolled_inputs("head.fuse.0.weight", channels) for channels in (5, 7, 15)),
-        exchanged("classifier", "head.classifier"),
-    ],
-)
-def test_any_change_would_be_seen(change: Change) -> None:
-    assert GOLDEN.distance() <= 1e-5
-    assert GOLDEN.distance(change=change) > SEEN
-
-
-@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
-@pytest.mark.parametrize("module", [ce2p, layers])
-def test_another_interpolation_would_be_seen(module: Any, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "upsample", lambda features, size: F.interpolate(features, tuple(size), mode=mode))
-    assert GOLDEN.distance() > SEEN
-
-
-def test_edges_classified_after_the_upsampling_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def logits(branch: ce2p.EdgeBranch, reduced: list[Tensor]) -> Tensor:
-        size = reduced[0].shape[-2:]
-        classified = [branch.classifier(ce2p.upsample(one, size)) for one in reduced]
-        return branch.fuse(torch.cat(classified, 1))  # type: ignore[no-any-return]
-
-    monkeypatch.setattr(ce2p.EdgeBranch, "logits", logits)
-    assert GOLDEN.distance() > SEEN
+class TestCE2P(GoldenTests):
+    case = GoldenCase(
+        "ce2p",
+        build,
+        outputs,
+        NAMES,
+        # Theirs reads the pools first, then the features; ours the features first.
+        reordered={"layer5.bottleneck.0.weight": lambda weight: weight.roll(12, 1)},
+        weight_gradients=5,
+        changes={
+            **{
+                f"ReLU in {part}": with_slope(0.0, f"head.{part}")
+                for part in ("context", "reduce", "detail", "decode", "edge", "fuse")
+            },
+            **{
+                f"pools {one} and {one + 1}": exchanged(f"head.context.pools.{one}", f"head.context.pools.{one + 1}")
+                for one in range(3)
+            },
+            **{
+                f"inputs of {layer} by {channels}": rolled_inputs(f"head.{layer}.weight", channels)
+                for layer, of_layer in {
+                    "context.fuse.0": (8, 12), "decode.0": (4, 7), "edge.fuse": (2, 4), "fuse.0": (5, 7, 15),
+                }.items()
+                for channels in of_layer
+            },
+            "classifiers": exchanged("classifier", "head.classifier"),
+            **{
+                f"{mode} in {module.__name__}": resampled(module, "upsample", mode)
+                for module in (ce2p, layers)
+                for mode in ("bilinear", "nearest")
+            },
+            "edges classified after the upsampling": Patch(ce2p.EdgeBranch, "logits", classified_after_the_upsampling),
+        },
+    )  # fmt: skip
 
 
 # Losses.
@@ -159,9 +135,7 @@ def test_losses_and_their_gradients_are_the_authors() -> None:
     torch.stack(list(terms.values())).sum().backward()
     for name, theirs in THEIR_NAMES.items():
         torch.testing.assert_close(terms[name], golden[f"part/{theirs.removesuffix('_logits')}"], rtol=1e-5, atol=0)
-        gradient, expected = logits[name].grad, golden[f"grad/{theirs}"]
-        assert gradient is not None
-        assert (gradient - expected).abs().max() <= 1e-4 * expected.abs().max()
+        assert_gradient(logits[name].grad, golden[f"grad/{theirs}"], theirs)
     torch.testing.assert_close(torch.stack(list(terms.values())).sum(), golden["loss"], rtol=1e-5, atol=0)
 
 

@@ -1,17 +1,10 @@
 """DenseASPP with the weights of the authors' network gives its outputs and gradients."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
-from golden_systems import (
-    SEEN,
-    assert_gradient,
-    golden_file,
-    leaky,
-    set_to,
-    shifted,
-)
+from changes import Change, leaky, replaced
+from golden_case import Classified, GoldenCase, GoldenTests, Patch, returning
+from golden_numbers import assert_same
 from torch import Tensor, nn
 
 from ocnet_pl.build import build_network
@@ -31,115 +24,55 @@ def name_of(theirs: str) -> str:
     return ".".join(["head.blocks", str(DILATIONS.index(int(block.removeprefix("ASPP_")))), str(LAYERS[layer]), *rest])
 
 
-class System(nn.Module):
-    """The head and the classifier that the network puts behind it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = DenseASPP(16, hidden_channels=6, growth=4, dropout=0.0)
-        self.classifier = nn.Conv2d(36, 5, 1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.classifier(self.head(features))
+def norm_in_the_first_block(system: nn.Module) -> None:
+    norm = nn.BatchNorm2d(16)
+    nn.init.constant_(norm.bias, 0.1)
+    system.set_submodule("head.blocks.0.0", norm)
 
 
-def load() -> tuple[System, dict[str, Tensor]]:
-    system, golden = System(), golden_file("denseaspp")
-    weights = {name_of(n.removeprefix("param/")): t for n, t in golden.items() if n.startswith("param/")}
-    missing = system.load_state_dict(weights, strict=False)
-    assert not missing.unexpected_keys
-    assert all(name.endswith("num_batches_tracked") for name in missing.missing_keys)
-    return system, golden
+def activation_behind_a_block(system: nn.Module) -> None:
+    system.get_submodule("head.blocks.2").append(nn.ReLU())  # type: ignore[operator]
 
 
-def distance(*, training: bool = False, change: Callable[[nn.Module], None] = lambda head: None) -> float:
-    """Largest difference to the authors' output, in multiples of its largest value."""
-    system, golden = load()
-    change(system.head)
-    with torch.no_grad():
-        output = system.train(training)(golden["x"])
-    reference = golden["y_train" if training else "y_eval"]
-    return float((output - reference).abs().max() / reference.abs().max())
+def larger_dilation(block: int) -> Change:
+    def change(system: nn.Module) -> None:
+        conv = system.get_submodule(f"head.blocks.{block}.5")
+        conv.dilation = conv.padding = (DILATIONS[block] + 1,) * 2  # type: ignore[assignment]
+
+    return change
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_outputs(training: bool) -> None:
-    assert distance(training=training) <= 1e-5
+def newest_last(head: DenseASPP, features: Tensor) -> Tensor:
+    features = head.activation(features)
+    for block in head.blocks:
+        features = torch.cat([features, block(features)], 1)
+    return features
 
 
-@torch.no_grad()
-def test_the_concatenation_before_the_classifier() -> None:
-    system, golden = load()
-    rows = system.head.eval()(golden["x"])[:, :, [0, 13, 26]]
-    theirs = golden["features_eval_rows_0_13_26"]
-    assert (rows - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+class TestDenseASPP(GoldenTests):
+    case = GoldenCase(
+        "denseaspp",
+        lambda: Classified(DenseASPP(16, hidden_channels=6, growth=4, dropout=0.0), 5),
+        returning("logits"),
+        name_of,
+        weight_gradients=4,
+        changes={
+            "leaky": leaky,
+            "no activation before the blocks": replaced("head.activation", nn.Identity),
+            "norm in the first block": norm_in_the_first_block,
+            "activation behind a block": activation_behind_a_block,
+            **{f"larger dilation in block {block}": larger_dilation(block) for block in range(5)},
+            "newest output last": Patch(DenseASPP, "forward", newest_last),
+        },
+        # The features have passed the first block's ReLU before.
+        unseen=["head.blocks.0.1"],
+    )
 
-
-def test_all_gradients() -> None:
-    system, golden = load()
-    features = golden["x"].requires_grad_()
-    (system.train()(features) * golden["grad_seed"]).sum().backward()
-    assert_gradient(features.grad, golden["grad_x_train"])
-    of_weights = {n.removeprefix("grad_train/"): t for n, t in golden.items() if n.startswith("grad_train/")}
-    assert len(of_weights) == 4
-    for name, theirs in of_weights.items():
-        assert_gradient(system.get_parameter(name_of(name)).grad, theirs)
-
-
-# Any change would be seen.
-
-PARAMETERS = [name for name, _ in System().head.named_parameters()]
-
-
-@pytest.mark.parametrize("place", [0, 1, 3, 4])
-@pytest.mark.parametrize("block", range(5))
-def test_a_missing_norm_or_activation_would_be_seen(block: int, place: int) -> None:
-    def change(head: nn.Module) -> None:
-        head.blocks[block][place] = nn.Identity()  # type: ignore[index, operator, union-attr]
-
-    # The first block has no norm, and the features have passed its ReLU before.
-    assert (distance(change=change) > SEEN) is not (block == 0 and place < 2)
-
-
-@pytest.mark.parametrize("parameter", PARAMETERS)
-def test_every_weight_would_be_seen(parameter: str) -> None:
-    assert distance(change=shifted(parameter)) > SEEN
-
-
-def norm_in_the_first_block(head: nn.Module) -> None:
-    head.blocks[0][0] = nn.BatchNorm2d(16)  # type: ignore[index, operator, union-attr]
-    nn.init.constant_(head.blocks[0][0].bias, 0.1)  # type: ignore[index, union-attr]
-
-
-def activation_behind_a_block(head: nn.Module) -> None:
-    head.blocks[2].append(nn.ReLU())  # type: ignore[index, operator, union-attr]
-
-
-@pytest.mark.parametrize(
-    "change", [leaky, set_to("activation", nn.Identity()), norm_in_the_first_block, activation_behind_a_block]
-)
-def test_any_change_would_be_seen(change: Callable[[nn.Module], None]) -> None:
-    assert distance(change=change) > SEEN
-
-
-@pytest.mark.parametrize("block", range(5))
-def test_another_dilation_would_be_seen(block: int) -> None:
-    def change(head: nn.Module) -> None:
-        conv = head.blocks[block][5]  # type: ignore[index, operator, union-attr]
-        conv.dilation = conv.padding = (DILATIONS[block] + 1,) * 2
-
-    assert distance(change=change) > SEEN
-
-
-def test_the_newest_output_last_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forward(head: DenseASPP, features: Tensor) -> Tensor:
-        features = head.activation(features)
-        for block in head.blocks:
-            features = torch.cat([features, block(features)], 1)
-        return features
-
-    monkeypatch.setattr(DenseASPP, "forward", forward)
-    assert distance() > SEEN
+    @torch.no_grad()
+    def test_the_concatenation_before_the_classifier(self) -> None:
+        system, golden, inputs = self.case.load()
+        rows = system.eval().get_submodule("head")(inputs["features"])[:, :, [0, 13, 26]]
+        assert_same(rows, golden["features_eval_rows_0_13_26"])
 
 
 # Beyond the golden numbers.

@@ -6,18 +6,9 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_systems import (
-    SEEN,
-    assert_gradient,
-    exchanged,
-    golden_file,
-    leaky,
-    norms_and_activations,
-    ours,
-    removed,
-    shifted,
-    with_weights,
-)
+from changes import Change, exchanged, leaky, rolled_inputs, shifted
+from golden_case import GoldenCase, GoldenTests
+from golden_numbers import SAME, golden_file
 from head_configs import head
 from torch import Tensor, nn
 
@@ -30,7 +21,6 @@ NAMES = {
     "block1": "fuse", "depth": "further.depth", "depth_cls": "further.depth_classifier", "branches": "further.branches",
     "block3": "further.project", "cls": "further.classifier",
 }  # fmt: skip
-GOLDEN = golden_file("depthseg")
 
 
 class Loops(nn.Module):
@@ -41,7 +31,8 @@ class Loops(nn.Module):
         built = DepthSeg(4, 5, 6, depth_channels=(5, 4), dropout=0.0)
         self.fuse, self.further = built.fuse, built.further
 
-    def forward(self, reduced: Tensor, state: Tensor) -> dict[str, Tensor]:
+    def outputs(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        reduced, state = inputs["res6"], inputs["state"]
         outputs = {}
         for number in (1, 2):
             state, logits, depth = self.further(self.fuse(torch.cat([reduced, state], 1)))
@@ -49,69 +40,9 @@ class Loops(nn.Module):
         return outputs
 
 
-def load() -> tuple[Loops, Tensor, Tensor]:
-    loops = Loops()
-    with_weights(loops, GOLDEN, NAMES)
-    return loops, GOLDEN["x/res6"].clone(), GOLDEN["x/state"].clone()
-
-
-def distances(*, training: bool, change: Callable[[nn.Module], None] = lambda loops: None) -> list[float]:
-    loops, *inputs = load()
-    change(loops)
-    with torch.no_grad():
-        outputs = loops.train(training)(*inputs)
-    references = [GOLDEN[f"y_{'train' if training else 'eval'}/{name}"] for name in outputs]
-    return [
-        float((output - reference).abs().max() / reference.abs().max())
-        for output, reference in zip(outputs.values(), references, strict=True)
-    ]
-
-
-@pytest.mark.parametrize("training", [False, True])
-def test_outputs(training: bool) -> None:
-    assert max(distances(training=training)) <= 1e-5
-
-
-def test_all_gradients() -> None:
-    loops, *inputs = load()
-    outputs = loops.train()(*(one.requires_grad_() for one in inputs))
-    torch.stack([(output * GOLDEN[f"grad_seed/{name}"]).sum() for name, output in outputs.items()]).sum().backward()
-    for name, features in zip(("res6", "state"), inputs, strict=True):
-        assert features.grad is not None
-        assert_gradient(features.grad[..., ::2, ::2], GOLDEN[f"grad_x_train/{name}"])
-    prefix = "grad_param_train/"
-    of_weights = {n.removeprefix(prefix): t for n, t in GOLDEN.items() if n.startswith(prefix)}
-    assert len(of_weights) == 3
-    for name, theirs in of_weights.items():
-        assert_gradient(loops.get_parameter(ours(name, NAMES)).grad, theirs)
-
-
-LAYERS = [
-    (layer, index)
-    for layer, index in norms_and_activations(Loops())
-    if not isinstance(Loops().get_submodule(layer)[index], nn.Sequential)  # type: ignore[operator]
-]
-
-
-@pytest.mark.parametrize(("layer", "index"), LAYERS)
-def test_a_missing_norm_or_activation_would_be_seen(layer: str, index: int) -> None:
-    assert max(distances(training=False, change=removed(layer, index))) > SEEN
-
-
-@pytest.mark.parametrize("parameter", [name for name, _ in Loops().named_parameters()])
-def test_every_weight_would_be_seen(parameter: str) -> None:
-    assert max(distances(training=False, change=shifted(parameter))) > SEEN
-
-
 def other_dilation(loops: nn.Module) -> None:
     loops.get_submodule("further.branches.4.0").dilation = (15, 15)  # type: ignore[assignment]
     loops.get_submodule("further.branches.4.0").padding = (15, 15)  # type: ignore[assignment]
-
-
-def state_first(loops: nn.Module) -> None:
-    weight = loops.get_parameter("fuse.0.weight")
-    with torch.no_grad():
-        weight.copy_(weight.roll(6, 1))
 
 
 def near_first(loops: nn.Module) -> None:
@@ -119,7 +50,7 @@ def near_first(loops: nn.Module) -> None:
     loops.further.branches = nn.ModuleList(list(branches)[::-1])  # type: ignore[union-attr, arg-type]
 
 
-def with_forward(forward: Callable[[nn.Module, Tensor], tuple[Tensor, Tensor, Tensor]]) -> Callable[[nn.Module], None]:
+def with_forward(forward: Callable[[nn.Module, Tensor], tuple[Tensor, Tensor, Tensor]]) -> Change:
     def change(loops: nn.Module) -> None:
         further = loops.further
         loops.further.forward = lambda features: forward(further, features)  # type: ignore[arg-type, union-attr]
@@ -135,12 +66,8 @@ def pooled(part: nn.Module, features: Tensor, gates: Callable[[Tensor], Tensor])
     return output, part.classifier(output), depth  # type: ignore[operator]
 
 
-def gated(gates: Callable[[Tensor], Tensor]) -> Callable[[nn.Module], None]:
+def gated(gates: Callable[[Tensor], Tensor]) -> Change:
     return with_forward(lambda part, features: pooled(part, features, gates))
-
-
-def test_the_plain_form_of_the_pooling_is_the_golden_one() -> None:
-    assert max(distances(training=False, change=gated(lambda depth: depth.softmax(1)))) <= 1e-5
 
 
 def own_weights_for_the_second_loop(loops: nn.Module) -> None:
@@ -151,25 +78,30 @@ def own_weights_for_the_second_loop(loops: nn.Module) -> None:
     loops.further.forward = lambda features: parts.pop(0)(features)  # type: ignore[method-assign, operator]
 
 
-CHANGES: dict[str, Callable[[nn.Module], None]] = {
-    "leaky": leaky,
-    "dilation 15": other_dilation,
-    "state first": state_first,
-    "near depth takes dilation 1": near_first,
-    "two branches exchanged": exchanged("further.branches.0", "further.branches.1"),
-    "gates without softmax": gated(lambda depth: depth),
-    "softmax over rows": gated(lambda depth: depth.softmax(2)),
-    "gates by sigmoid": gated(torch.sigmoid),
-    "sharper gates": gated(lambda depth: (2 * depth).softmax(1)),
-    "inverted gates": gated(lambda depth: (-depth).softmax(1)),
-    "mean of the branches": gated(lambda depth: torch.full_like(depth, 0.2)),
-    "own weights": own_weights_for_the_second_loop,
-}
+class TestTheLoops(GoldenTests):
+    case = GoldenCase(
+        "depthseg",
+        Loops,
+        Loops.outputs,
+        NAMES,
+        changes={
+            "leaky": leaky,
+            "dilation 15": other_dilation,
+            "state first": rolled_inputs("fuse.0.weight", 6),
+            "near depth takes dilation 1": near_first,
+            "two branches exchanged": exchanged("further.branches.0", "further.branches.1"),
+            "gates without softmax": gated(lambda depth: depth),
+            "softmax over rows": gated(lambda depth: depth.softmax(2)),
+            "gates by sigmoid": gated(torch.sigmoid),
+            "sharper gates": gated(lambda depth: (2 * depth).softmax(1)),
+            "inverted gates": gated(lambda depth: (-depth).softmax(1)),
+            "mean of the branches": gated(lambda depth: torch.full_like(depth, 0.2)),
+            "own weights": own_weights_for_the_second_loop,
+        },
+    )
 
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_any_change_would_be_seen(change: str) -> None:
-    assert max(distances(training=False, change=CHANGES[change])) > SEEN
+    def test_the_pooling_in_plain_form(self) -> None:
+        assert self.case.distance(change=gated(lambda depth: depth.softmax(1))) <= SAME
 
 
 def test_bins_of_depth() -> None:

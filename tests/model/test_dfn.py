@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_stages import Change, Golden, without
-from golden_systems import SEEN, exchanged, leaky, shifted
+from changes import exchanged, leaky, replaced
+from golden_case import GoldenCase, GoldenTests, Patch, resampled
+from golden_numbers import SAME
 from torch import Tensor, nn
 
 from ocnet_pl.arguments import ArgumentError
@@ -16,110 +17,71 @@ from ocnet_pl.model.head import dfn
 from ocnet_pl.model.head.dfn import DFN, ChannelSelection
 
 
-class System(nn.Module):
-    """The head alone, which ends in logits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = DFN((6, 8, 10, 12), 2, 8, border_channels=4)
-
-    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        logits, extras = self.head.supervised(*(inputs[f"layer{number}"] for number in (1, 2, 3, 4)))
-        smooth = [*(extras[f"smooth{number}"] for number in (1, 2, 3)), logits]
-        borders = [extras[f"border{number}"] for number in (1, 2, 3, 4)]
-        return {f"smooth{i}": one for i, one in enumerate(smooth)} | {
-            f"border{i}": one for i, one in enumerate(borders)
-        }
+def outputs(head: DFN, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    logits, extras = head.supervised(*inputs.values())
+    smooth = [*(extras[f"smooth{number}"] for number in (1, 2, 3)), logits]
+    borders = [extras[f"border{number}"] for number in (1, 2, 3, 4)]
+    return {f"smooth{i}": one for i, one in enumerate(smooth)} | {f"border{i}": one for i, one in enumerate(borders)}
 
 
 def refinement(theirs: str, mine: str) -> dict[str, str]:
     parts = {"conv_1x1": "reduce", "cbr.conv": "residual.0", "cbr.bn": "residual.1", "conv_refine": "residual.3"}
-    return {f"{theirs}.{part}": f"head.{mine}.{own}" for part, own in parts.items()}
+    return {f"{theirs}.{part}": f"{mine}.{own}" for part, own in parts.items()}
 
 
-NAMES = {
-    "global_context.1.conv": "head.smooth.global_context.reduce.0",
-    "global_context.1.bn": "head.smooth.global_context.reduce.1",
+NAMES: dict[str, str | None] = {
+    "border_aft_rrbs.0": None,
+    "global_context.1.conv": "smooth.global_context.reduce.0",
+    "global_context.1.bn": "smooth.global_context.reduce.1",
 }
 for number in range(4):
     NAMES |= refinement(f"smooth_pre_rrbs.{number}", f"smooth.reduce.{number}")
     NAMES |= refinement(f"smooth_aft_rrbs.{number}", f"smooth.refine.{number}")
     NAMES |= refinement(f"smooth_heads.{number}.rrb", f"smooth_classifiers.{number}.0")
     NAMES |= refinement(f"border_pre_rrbs.{number}", f"border.reduce.{number}")
-    NAMES |= refinement(f"border_aft_rrbs.{number}", f"border.refine.{number - 1}")
+    if number:
+        NAMES |= refinement(f"border_aft_rrbs.{number}", f"border.refine.{number - 1}")
     NAMES |= refinement(f"border_heads.{number}.rrb", f"border_classifiers.{number}.0")
-    NAMES[f"cabs.{number}.channel_attention.fc"] = f"head.smooth.select.{number}.gate"
-    NAMES[f"smooth_heads.{number}.conv"] = f"head.smooth_classifiers.{number}.1"
-    NAMES[f"border_heads.{number}.conv"] = f"head.border_classifiers.{number}.1"
-GOLDEN = Golden("dfn", System, NAMES, unused=("border_aft_rrbs.0.",))
+    NAMES[f"cabs.{number}.channel_attention.fc"] = f"smooth.select.{number}.gate"
+    NAMES[f"smooth_heads.{number}.conv"] = f"smooth_classifiers.{number}.1"
+    NAMES[f"border_heads.{number}.conv"] = f"border_classifiers.{number}.1"
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_outputs(training: bool) -> None:
-    assert GOLDEN.distance(training=training) <= 1e-5
-
-
-def test_all_gradients() -> None:
-    GOLDEN.assert_gradients()
-
-
-@pytest.mark.parametrize("name", GOLDEN.elements())
-def test_a_missing_norm_activation_or_gate_would_be_seen(name: str) -> None:
-    assert GOLDEN.distance(change=without(name)) > SEEN
-
-
-@pytest.mark.parametrize("name", GOLDEN.parameters())
-def test_every_weight_would_be_seen(name: str) -> None:
-    assert GOLDEN.distance(change=shifted(name)) > SEEN
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        leaky,
-        *(exchanged(f"head.smooth.select.{one}", f"head.smooth.select.{one + 1}") for one in range(3)),
-        *(exchanged(f"head.smooth.refine.{one}", f"head.smooth.refine.{one + 1}") for one in range(3)),
-        *(exchanged(f"head.border.refine.{one}", f"head.border.refine.{one + 1}") for one in range(2)),
-        exchanged("head.smooth_classifiers.0", "head.smooth_classifiers.1"),
-        exchanged("head.border_classifiers.0", "head.border_classifiers.1"),
-    ],
-)
-def test_any_change_would_be_seen(change: Change) -> None:
-    assert GOLDEN.distance(change=change) > SEEN
-
-
-def selection(gated: str, order: int) -> Any:
+def selection(gated: str, order: int) -> Patch:
     def forward(select: ChannelSelection, finer: Tensor, coarser: Tensor) -> Tensor:
         means = torch.cat([finer, coarser][::order], 1).mean((2, 3))
         gate = select.gate(means)[..., None, None]
         return finer * gate + coarser if gated == "finer" else finer + coarser * gate  # type: ignore[no-any-return]
 
-    return forward
+    return Patch(ChannelSelection, "forward", forward)
 
 
-@pytest.mark.parametrize(("gated", "order"), [("coarser", 1), ("finer", -1)])
-def test_another_channel_attention_would_be_seen(gated: str, order: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ChannelSelection, "forward", selection("finer", 1))
-    assert GOLDEN.distance() <= 1e-5
-    monkeypatch.setattr(ChannelSelection, "forward", selection(gated, order))
-    assert GOLDEN.distance() > SEEN
-
-
-def test_an_activation_of_the_classifiers_residual_would_be_seen() -> None:
-    assert (
-        GOLDEN.distance(change=lambda system: system.set_submodule("head.smooth_classifiers.3.0.activation", nn.ReLU()))
-        > SEEN
+class TestDFN(GoldenTests):
+    case = GoldenCase(
+        "dfn",
+        lambda: DFN((6, 8, 10, 12), 2, 8, border_channels=4),
+        outputs,
+        NAMES,
+        weight_gradients=6,
+        changes={
+            "leaky": leaky,
+            **{f"selection {i}": exchanged(f"smooth.select.{i}", f"smooth.select.{i + 1}") for i in range(3)},
+            **{f"smooth refinement {i}": exchanged(f"smooth.refine.{i}", f"smooth.refine.{i + 1}") for i in range(3)},
+            **{f"border refinement {i}": exchanged(f"border.refine.{i}", f"border.refine.{i + 1}") for i in range(2)},
+            "smooth classifiers": exchanged("smooth_classifiers.0", "smooth_classifiers.1"),
+            "border classifiers": exchanged("border_classifiers.0", "border_classifiers.1"),
+            "active residual of a smooth classifier": replaced("smooth_classifiers.3.0.activation", nn.ReLU),
+            "active residual of a border classifier": replaced("border_classifiers.3.0.activation", nn.ReLU),
+            "gate of the coarser map": selection("coarser", 1),
+            "other order of the means": selection("finer", -1),
+            "corners not aligned": resampled(dfn, "upsample", "bilinear"),
+            "nearest": resampled(dfn, "upsample", "nearest"),
+        },
     )
-    assert (
-        GOLDEN.distance(change=lambda system: system.set_submodule("head.border_classifiers.3.0.activation", nn.ReLU()))
-        > SEEN
-    )
 
-
-@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
-def test_another_interpolation_would_be_seen(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dfn, "upsample", lambda features, size: F.interpolate(features, tuple(size), mode=mode))
-    assert GOLDEN.distance() > SEEN
+    def test_channel_attention_in_plain_form(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ChannelSelection, "forward", selection("finer", 1).value)
+        assert self.case.distance() <= SAME
 
 
 # Beyond the golden numbers.

@@ -1,13 +1,13 @@
 """Our reading of DSSPN against plain formulas: there is no public code and there are no golden numbers."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from changes import Change, layers_of, leaky, shifted, weights_of, without
 from conftest import SHORT, TINY, Main
-from golden_systems import SEEN, leaky, norms_and_activations, removed, shifted
+from golden_numbers import SEEN, relative_difference
 from torch import Tensor, nn
 from trees import ade20k_tree, folder_tree, lip_tree
 
@@ -71,27 +71,20 @@ def test_probabilities_are_products_along_the_paths() -> None:
     torch.testing.assert_close(head(features()).exp().sum(1), torch.ones(2, 5, 6))
 
 
-def difference(change: Callable[[nn.Module], None]) -> float:
+def difference(change: Change) -> float:
     head = dsspn()
     with torch.no_grad():
         before = head(features())
         change(head)
-        return float((head(features()) - before).abs().max() / before.abs().max())
+        return relative_difference(head(features()), before)
 
 
-LAYERS = [
-    (layer, index)
-    for layer, index in norms_and_activations(dsspn())
-    if not isinstance(dsspn().get_submodule(layer)[index], nn.Sequential)  # type: ignore[operator]
-]
+@pytest.mark.parametrize("layer", layers_of(dsspn()))
+def test_a_missing_norm_or_activation_would_be_seen(layer: str) -> None:
+    assert difference(without(layer)) > SEEN
 
 
-@pytest.mark.parametrize(("layer", "index"), LAYERS)
-def test_a_missing_norm_or_activation_would_be_seen(layer: str, index: int) -> None:
-    assert difference(removed(layer, index)) > SEEN
-
-
-@pytest.mark.parametrize("parameter", [name for name, _ in dsspn().named_parameters()])
+@pytest.mark.parametrize("parameter", weights_of(dsspn()))
 def test_every_weight_matters(parameter: str) -> None:
     assert difference(shifted(parameter)) > SEEN
 

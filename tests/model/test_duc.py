@@ -1,12 +1,13 @@
 """DUC-HDC: dense upsampling convolution against golden numbers, and the dilations of its backbone."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_systems import SEEN, assert_gradient, golden_file, set_to, shifted, with_weights
+from changes import Change, set_to, shifted, weights_of
+from golden_case import GoldenCase, returning
+from golden_numbers import SEEN, assert_gradient, assert_same, relative_difference
 from torch import Tensor, nn
 
 from ocnet_pl.build import build_network
@@ -20,9 +21,9 @@ NAMES = {f"rate{rate}": f"dilated.{index}" for index, rate in enumerate(RATES)}
 
 
 def golden_head(**arguments: Any) -> tuple[DUC, dict[str, Tensor]]:
-    golden = golden_file("duc")
-    head = DUC(8, 3, factor=2, **{"cut": False} | arguments)
-    with_weights(head, golden, NAMES)
+    case = GoldenCase("duc", lambda: DUC(8, 3, factor=2, **{"cut": False} | arguments), returning("logits"), NAMES)
+    head, golden, _ = case.load()
+    assert isinstance(head, DUC)
     return head, golden
 
 
@@ -31,7 +32,7 @@ def test_output_loss_and_gradient(training: bool) -> None:
     head, golden = golden_head()
     features = golden["x"].requires_grad_()
     logits = head.train(training)(features)
-    assert (logits - golden["y"]).abs().max() <= 1e-5 * golden["y"].abs().max()
+    assert_same(logits, golden["y"])
     loss = CrossEntropy()(logits, golden["label"].long())
     torch.testing.assert_close(loss, golden["loss"][0], rtol=1e-5, atol=0)
     loss.backward()
@@ -81,8 +82,8 @@ def active(head: nn.Module) -> None:
     head.dilated[3] = nn.Sequential(head.dilated[3], nn.ReLU())  # type: ignore[index, operator]
 
 
-CHANGES: dict[str, Callable[[nn.Module], None]] = {
-    **{name: shifted(name) for name, _ in DUC(8, 3, factor=2).named_parameters()},
+CHANGES: dict[str, Change] = {
+    **{name: shifted(name) for name in weights_of(DUC(8, 3, factor=2))},
     "dilation": dilated, "branch": without_one, "square": rearranged, "classes": classes_last, "activation": active,
     "weights of another branch": of_another_branch, "cut": set_to("cut", True),
 }  # fmt: skip
@@ -95,7 +96,7 @@ def test_any_change_would_be_seen(name: str) -> None:
     with torch.no_grad():
         logits = head(golden["x"])
     if logits.shape == golden["y"].shape:
-        assert (logits - golden["y"]).abs().max() > SEEN * golden["y"].abs().max()
+        assert relative_difference(logits, golden["y"]) > SEEN
     else:
         assert name == "cut"
 

@@ -1,23 +1,11 @@
 """EncNet with the weights of the authors' module gives its outputs, gradients, losses and targets."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_systems import (
-    SEEN,
-    assert_gradient,
-    exchanged,
-    golden_file,
-    leaky,
-    norms_and_activations,
-    ours,
-    removed,
-    set_to,
-    shifted,
-    with_weights,
-)
+from changes import exchanged, leaky, rolled_inputs
+from golden_case import Classified, GoldenCase, GoldenTests, Patch
+from golden_numbers import assert_gradient, golden_file
 from torch import Tensor, nn
 
 from ocnet_pl.build import build_network
@@ -34,76 +22,16 @@ NAMES = {
 """The authors' names of layers and ours."""
 
 
-def build(case: str) -> EncNet:
-    if case:
-        return EncNetLateral((16, 24, 32), 5, 16, codewords=6, dropout=0.0)
-    return EncNet(32, 5, 16, codewords=6, dropout=0.0)
+def outputs(system: Classified, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    features, extras = system.head.supervised(*inputs.values())  # type: ignore[operator, union-attr]
+    return {"logits": system.classifier(features), **extras}
 
 
-CASES = {"": ("x",), "lateral/": ("layer2", "layer3", "layer4")}
-"""Prefix of each variant in the golden file, and the names of its inputs."""
-
-
-class System(nn.Module):
-    """A head and the classifier that the network puts behind it: all outputs by name."""
-
-    def __init__(self, head: EncNet) -> None:
-        super().__init__()
-        self.head = head
-        self.classifier = nn.Conv2d(head.out_channels, 5, 1)
-
-    def forward(self, *maps: Tensor) -> dict[str, Tensor]:
-        features, extras = self.head.supervised(*maps)
-        return {"logits": self.classifier(features), **extras}
-
-
-def load(case: str) -> tuple[System, dict[str, Tensor], list[Tensor]]:
-    golden = golden_file("encnet", case)
-    system = System(build(case))
-    with_weights(system, golden, NAMES)
-    return system, golden, [golden[name] for name in CASES[case]]
-
-
-def distances(case: str, *, training: bool, change: Callable[[nn.Module], None] = lambda head: None) -> list[float]:
-    """Largest difference to each of the authors' outputs, in multiples of its largest value."""
-    system, golden, inputs = load(case)
-    change(system.head)
-    with torch.no_grad():
-        outputs = system.train(training)(*inputs)
-    references = [golden[f"{name}_{'train' if training else 'eval'}"] for name in outputs]
-    return [
-        float((output - reference).abs().max() / reference.abs().max())
-        for output, reference in zip(outputs.values(), references, strict=True)
-    ]
-
-
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("case", CASES)
-def test_outputs(case: str, training: bool) -> None:
-    assert max(distances(case, training=training)) <= 1e-5
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_all_gradients(case: str) -> None:
-    system, golden, inputs = load(case)
-    outputs = system.train()(*(one.requires_grad_() for one in inputs))
-    torch.stack([(output * golden[f"grad_seed/{name}"]).sum() for name, output in outputs.items()]).sum().backward()
-    for name, features in zip(CASES[case], inputs, strict=True):
-        assert_gradient(features.grad, golden[f"grad_{name}_train"])
-    of_weights = {n.removeprefix("grad_train/"): t for n, t in golden.items() if n.startswith("grad_train/")}
-    assert len(of_weights) == 4
-    for name, theirs in of_weights.items():
-        assert_gradient(system.get_parameter(ours(name, NAMES)).grad, theirs)
-
-
-@torch.no_grad()
-def test_the_encoding_and_the_code() -> None:
-    system, golden, (features,) = load("")
-    head = system.head.eval()
-    reduced = head.features(features)
-    for value, name in ((head.encoding(head.prepare(reduced)), "encoding"), (head.code(reduced), "pooled")):
-        theirs = golden[f"{name}_eval"]
-        assert (value - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+def outputs_and_code(system: Classified, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    found, head = outputs(system, inputs), system.head
+    assert isinstance(head, EncNet)
+    reduced = head.features(*inputs.values())
+    return found | {"encoding": head.encoding(head.prepare(reduced)), "pooled": head.code(reduced)}
 
 
 def test_the_losses() -> None:
@@ -126,44 +54,6 @@ def test_the_losses() -> None:
 
 
 # Any change would be seen.
-
-LAYERS = [
-    *((case, *place) for case in CASES for place in norms_and_activations(build(case))),
-    *((case, "", name) for case in CASES for name in ("norm", "activation")),
-]
-PARAMETERS = [(case, name) for case in CASES for name, _ in build(case).named_parameters()]
-
-
-@pytest.mark.parametrize(("case", "layer", "place"), LAYERS)
-def test_a_missing_norm_or_activation_would_be_seen(case: str, layer: str, place: int | str) -> None:
-    change = set_to(place, nn.Identity()) if isinstance(place, str) else removed(layer, place)
-    assert max(distances(case, training=False, change=change)) > SEEN
-
-
-@pytest.mark.parametrize(("case", "parameter"), PARAMETERS)
-def test_every_weight_would_be_seen(case: str, parameter: str) -> None:
-    assert max(distances(case, training=False, change=shifted(parameter))) > SEEN
-
-
-def in_other_order(head: nn.Module) -> None:
-    weight = head.get_parameter("fuse.0.weight")
-    with torch.no_grad():
-        weight.copy_(weight.roll(16, 1))
-
-
-@pytest.mark.parametrize(
-    ("case", "change"),
-    [
-        ("", leaky),
-        ("lateral/", leaky),
-        ("lateral/", in_other_order),
-        ("lateral/", exchanged("reduce.1", "prepare.1")),
-        ("lateral/", exchanged("lateral.0.1", "lateral.1.1")),
-        ("", exchanged("reduce.1", "prepare.1")),
-    ],
-)
-def test_any_change_would_be_seen(case: str, change: Callable[[nn.Module], None]) -> None:
-    assert max(distances(case, training=False, change=change)) > SEEN
 
 
 def over_positions(encoding: Encoding, features: Tensor) -> Tensor:
@@ -194,14 +84,6 @@ def without_sign(encoding: Encoding, features: Tensor) -> Tensor:
     return (weights.unsqueeze(3) * residuals).sum(1)
 
 
-@pytest.mark.parametrize("other", [over_positions, mean_over_positions, of_features_alone, without_sign])
-def test_another_encoding_would_be_seen(
-    other: Callable[[Encoding, Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Encoding, "forward", other)
-    assert max(distances("", training=False)) > SEEN
-
-
 def sum_over_codewords(head: EncNet, features: Tensor) -> Tensor:
     return head.activation(head.norm(head.encoding(head.prepare(features)))).sum(1)
 
@@ -210,14 +92,7 @@ def activation_last(head: EncNet, features: Tensor) -> Tensor:
     return head.activation(head.norm(head.encoding(head.prepare(features))).mean(1))
 
 
-@pytest.mark.parametrize("other", [sum_over_codewords, activation_last])
-def test_another_code_would_be_seen(other: Callable[[EncNet, Tensor], Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(EncNet, "code", other)
-    assert max(distances("", training=False)) > SEEN
-
-
-@pytest.mark.parametrize("gated", ["prepared", "no residual"])
-def test_another_gate_would_be_seen(gated: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def gated(gated: str) -> Patch:
     def changed(head: EncNet, *maps: Tensor) -> tuple[Tensor, Tensor]:
         features = head.features(*maps)
         code = head.code(features)
@@ -226,8 +101,46 @@ def test_another_gate_would_be_seen(gated: str, monkeypatch: pytest.MonkeyPatch)
             features = head.prepare(features)
         return features * gate if gated == "no residual" else features + features * gate, code
 
-    monkeypatch.setattr(EncNet, "_gated", changed)
-    assert max(distances("", training=False)) > SEEN
+    return Patch(EncNet, "_gated", changed)
+
+
+class TestEncNet(GoldenTests):
+    case = GoldenCase(
+        "encnet",
+        lambda: Classified(EncNet(32, 5, 16, codewords=6, dropout=0.0), 5),
+        outputs_and_code,
+        NAMES,
+        weight_gradients=4,
+        changes={
+            "leaky": leaky,
+            "norms": exchanged("head.reduce.1", "head.prepare.1"),
+            "softmax over positions": Patch(Encoding, "forward", over_positions),
+            "mean over positions": Patch(Encoding, "forward", mean_over_positions),
+            "encoding of features alone": Patch(Encoding, "forward", of_features_alone),
+            "no sign": Patch(Encoding, "forward", without_sign),
+            "sum over codewords": Patch(EncNet, "code", sum_over_codewords),
+            "activation last": Patch(EncNet, "code", activation_last),
+            "gated preparation": gated("prepared"),
+            "gate without residual": gated("no residual"),
+        },
+    )
+
+
+class TestEncNetLateral(GoldenTests):
+    case = GoldenCase(
+        "encnet",
+        lambda: Classified(EncNetLateral((16, 24, 32), 5, 16, codewords=6, dropout=0.0), 5),
+        outputs,
+        NAMES,
+        prefix="lateral/",
+        weight_gradients=4,
+        changes={
+            "leaky": leaky,
+            "inputs of the fusion": rolled_inputs("head.fuse.0.weight", 16),
+            "norms": exchanged("head.reduce.1", "head.prepare.1"),
+            "norms of lateral layers": exchanged("head.lateral.0.1", "head.lateral.1.1"),
+        },
+    )
 
 
 # Beyond the golden numbers.

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from head_configs import CLASSES, head, maps, named_inputs
 from torch import Tensor, nn
 
+from ocnet_pl.build import build_network
 from ocnet_pl.config.compose import compose, heads
 from ocnet_pl.model.contract import Supervised, ends_in_logits
 
@@ -158,3 +159,21 @@ def test_supervised_gives_the_map_of_forward(name: str) -> None:
 @pytest.mark.parametrize("name", heads())
 def test_every_head_has_a_label(name: str) -> None:
     assert compose(f"model/head={name}").model.head.label
+
+
+@pytest.mark.parametrize(
+    ("head", "levels", "stride", "auxiliary"), [("upernet", 4, 32, False), ("danet", 1, 8, False), ("ppm", 2, 8, True)]
+)
+def test_the_network_around_a_head(head: str, levels: int, stride: int, auxiliary: bool) -> None:
+    config = compose(f"model/head={head}", "model/backbone=tiny", "model.head.out_channels=8")
+    network = build_network(config, 5, auxiliary=bool(config.loss.auxiliary_weight)).eval()
+    assert (network.auxiliary is not None) is auxiliary
+    assert len(network.maps(torch.zeros(1, 3, 64, 96))) == levels
+    assert network.backbone.feature_info.reduction()[-1] == stride  # type: ignore[operator, union-attr]
+    assert network(torch.zeros(1, 3, 64, 96)).shape == (1, 5, 64, 96)
+
+
+def test_the_weight_of_the_auxiliary_loss_can_be_set_for_every_head() -> None:
+    assert compose("model/head=danet").loss.auxiliary_weight == 0
+    assert compose("model/head=danet", "loss.auxiliary_weight=0.2").loss.auxiliary_weight == 0.2
+    assert compose("model/head=ppm", "loss=ohem").loss.auxiliary_weight == 0.4

@@ -1,13 +1,14 @@
 """ISA with the weights of the authors' module gives its outputs and gradients."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_heads import Case, every_position, parameters_of, rolled
-from golden_systems import SEEN, exchanged, leaky, removed, set_to, shifted
+from changes import Change, exchanged, leaky, rebuilt, rolled_inputs, set_to, without
+from golden_case import AgreementTests, GoldenCase, GoldenTests, Patch, returning
+from golden_numbers import SAME
+from head_configs import every_position, parameters_of
 from head_configs import head as head_of
 from torch import Tensor, nn
 
@@ -21,51 +22,13 @@ LAYERS = {"f_key.0": "key.0.0", "f_key.1.0": "key.0.1", "f_key.2": "key.1.0", "f
           "f_query.0": "query.0.0", "f_query.1.0": "query.0.1", "f_query.2": "query.1.0", "f_query.3.0": "query.1.1",
           "f_value": "value", "W.0": "project.0", "W.1.0": "project.1"}  # fmt: skip
 NAMES = {
-    "0": "head.reduce.0", "1.0": "head.reduce.1", "2.conv_bn.0": "head.fuse.0", "2.conv_bn.1.0": "head.fuse.1",
-    "2.up_conv.0": "head.widen.0", "2.up_conv.1.0": "head.widen.1",
+    "0": "reduce.0", "1.0": "reduce.1", "2.conv_bn.0": "fuse.0", "2.conv_bn.1.0": "fuse.1",
+    "2.up_conv.0": "widen.0", "2.up_conv.1.0": "widen.1",
     **{
-        f"2.stages.{block}.{stage}_sa.{theirs}": f"head.blocks.{block}.{stage}.{mine}"
+        f"2.stages.{block}.{stage}_sa.{theirs}": f"blocks.{block}.{stage}.{mine}"
         for block in (0, 1) for stage in ("long_range", "short_range") for theirs, mine in LAYERS.items()
     },
 }  # fmt: skip
-
-
-def case(name: str, *factors: tuple[int, int]) -> Case:
-    return Case(
-        "isa", lambda: ISA(24, 12, factors=factors, dropout=0.0), NAMES, prefix=f"{name}/", output="y", num_classes=0
-    )
-
-
-CASES = {"f8": case("f8", (8, 8)), "f4x3": case("f4x3", (4, 3)), "two_factors": case("two_factors", (4, 4), (2, 2))}
-
-
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("name", CASES)
-def test_outputs(name: str, training: bool) -> None:
-    assert CASES[name].distance(training=training) <= 1e-5
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_all_gradients(name: str) -> None:
-    CASES[name].assert_gradients(3 if name == "f8" else 0)  # the other variants have the input's alone
-
-
-PLACES = [(name, *place) for name in ("f8", "two_factors") for place in CASES[name].layers()]
-PARAMETERS = [(name, parameter) for name in ("f8", "two_factors") for parameter in CASES[name].parameters()]
-
-
-@pytest.mark.parametrize(("name", "layer", "index"), PLACES)
-def test_a_missing_norm_or_activation_would_be_seen(name: str, layer: str, index: int) -> None:
-    assert CASES[name].distance(training=False, change=removed(layer, index)) > SEEN
-
-
-@pytest.mark.parametrize(("name", "parameter"), PARAMETERS)
-def test_every_weight_would_be_seen(name: str, parameter: str) -> None:
-    assert CASES[name].distance(training=False, change=shifted(parameter)) > SEEN
-
-
-def set_in_block(name: str, value: object) -> Callable[[nn.Module], None]:
-    return lambda head: set_to(name, value)(head.get_submodule("blocks.0"))
 
 
 class NearFirst(InterlacedAttention):
@@ -95,50 +58,79 @@ class WithInput(InterlacedAttention):
         return features + super().forward(features)
 
 
-def another(block: type[InterlacedAttention]) -> Callable[[nn.Module], None]:
-    def change(head: nn.Module) -> None:
-        built = block(12, 6, (8, 8), negative_slope=0.0)
-        built.load_state_dict(head.get_submodule("blocks.0").state_dict())
-        head.set_submodule("blocks.0", built)
-
-    return change
+def another(block: type[InterlacedAttention]) -> Change:
+    return rebuilt("blocks.0", lambda: block(12, 6, (8, 8), negative_slope=0.0))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        leaky, rolled("fuse.0.weight", 12), set_in_block("factor", (4, 8)), set_in_block("factor", (8, 4)),
-        exchanged("blocks.0.long_range.query", "blocks.0.long_range.key"),
-        exchanged("blocks.0.short_range.query", "blocks.0.short_range.key"),
-        exchanged("blocks.0.long_range", "blocks.0.short_range"),
-        *(another(block) for block in (NearFirst, PaddedAtTheEnd, LargerHalfFirst, Reflected, WithInput)),
-    ],
-)  # fmt: skip
-def test_any_change_would_be_seen(change: Callable[[nn.Module], None]) -> None:
-    assert CASES["f8"].distance(training=False, change=change) > SEEN
+def scaled(scale: float) -> Patch:
+    return Patch(isa, "attend", lambda query, key, value: attend(query, key, value, scale))
 
 
-def test_the_order_of_the_blocks_would_be_seen() -> None:
-    assert CASES["two_factors"].distance(training=False, change=exchanged("blocks.0", "blocks.1")) > SEEN
+def similar(query: Tensor, key: Tensor) -> Tensor:
+    return query @ key.mT * key.shape[2] ** -0.5  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("scale", [1.0, 12**-0.5])
-def test_another_scale_would_be_seen(scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isa, "attend", lambda query, key, value: attend(query, key, value, scale))
-    assert CASES["f8"].distance(training=False) > SEEN
+def padding_without_keys(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Padding has keys: those of zeros, which are never similar to nothing."""
+    of_padding = (value == 0).all(2)[:, None]
+    return similar(query, key).masked_fill(of_padding, float("-inf")).softmax(2) @ value
 
 
-def test_padding_without_keys_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its keys are those of zeros, which are never similar to nothing."""
+def single_layers(blocks: int) -> dict[str, Change]:
+    """Changes: a query or key of one layer in place of two."""
+    return {
+        f"one layer for the {part} in {block}.{stage}": without(f"blocks.{block}.{stage}.{part}.1")
+        for block in range(blocks)
+        for stage in ("long_range", "short_range")
+        for part in ("query", "key")
+    }
 
-    def masked(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        similar = query @ key.mT * key.shape[2] ** -0.5
-        return similar.masked_fill((value == 0).all(2)[:, None], float("-inf")).softmax(2) @ value
 
-    monkeypatch.setattr(isa, "attend", masked)
-    assert CASES["f8"].distance(training=False) > SEEN
-    monkeypatch.setattr(isa, "attend", lambda q, k, v: (q @ k.mT * k.shape[2] ** -0.5).softmax(2) @ v)
-    assert CASES["f8"].distance(training=False) <= 1e-5
+def variant(*factors: tuple[int, int], **facts: Any) -> GoldenCase:
+    return GoldenCase("isa", lambda: ISA(24, 12, factors=factors, dropout=0.0), returning("features"), NAMES, **facts)
+
+
+class TestISA(GoldenTests):
+    case = variant(
+        (8, 8),
+        prefix="f8/",
+        changes={
+            "leaky": leaky,
+            "inputs of the fusion": rolled_inputs("fuse.0.weight", 12),
+            "fewer rows in a group": set_to("factor", (4, 8), "blocks.0"),
+            "fewer columns in a group": set_to("factor", (8, 4), "blocks.0"),
+            "query and key, long range": exchanged("blocks.0.long_range.query", "blocks.0.long_range.key"),
+            "query and key, short range": exchanged("blocks.0.short_range.query", "blocks.0.short_range.key"),
+            "ranges": exchanged("blocks.0.long_range", "blocks.0.short_range"),
+            "near pixels first": another(NearFirst),
+            "padding at the end": another(PaddedAtTheEnd),
+            "larger half of the padding first": another(LargerHalfFirst),
+            "reflection": another(Reflected),
+            "with the input": another(WithInput),
+            "no scale": scaled(1.0),
+            "scale of all channels": scaled(12**-0.5),
+            "padding without keys": Patch(isa, "attend", padding_without_keys),
+            **single_layers(1),
+        },
+    )
+
+    def test_the_attention_in_plain_form(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(isa, "attend", lambda query, key, value: similar(query, key).softmax(2) @ value)
+        assert self.case.distance() <= SAME
+
+
+class TestTwoFactors(GoldenTests):
+    case = variant(
+        (4, 4),
+        (2, 2),
+        prefix="two_factors/",
+        weight_gradients=0,
+        changes={"order of the blocks": exchanged("blocks.0", "blocks.1"), **single_layers(2)},
+    )
+
+
+class TestAFactorOfTwoNumbers(AgreementTests):
+    case = variant((4, 3), prefix="f4x3/", weight_gradients=0)
 
 
 # Beyond the golden numbers.

@@ -1,21 +1,14 @@
 """JPPNet agrees with a second writing of it (golden numbers); its losses with plain formulas."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
-import torch.nn.functional as F
-from golden_systems import SEEN, assert_gradient, exchanged, golden_file, leaky, ours, shifted, with_weights
-from head_configs import head
-from mirrored_poses import assert_mirrored_alike
+from changes import exchanged, leaky
+from golden_case import GoldenCase, GoldenTests
+from golden_numbers import SEEN, assert_gradient, golden_file
 from torch import Tensor, nn
 
-from ocnet_pl.config.compose import compose
-from ocnet_pl.errors import UserError
-from ocnet_pl.loss.cross_entropy import CrossEntropy
 from ocnet_pl.model.head.jppnet import JPPNet, pose_distance
 
-GOLDEN = golden_file("jppnet")
 NAMES = {
     **{f"parsing1.{branch}": f"parsing_classifier.branches.{branch}" for branch in range(4)},
     "feat_a": "parsing_features.0", "feat_b": "parsing_features.2",
@@ -28,102 +21,24 @@ NAMES = {
         for theirs, mine in {
             "own_remap": "own_remap.0", "other_remap": "other_remap.0",
             **{f"conv{number}": f"refine.{2 * number - 2}" for number in range(1, 5)}, "conv5": "classify.0",
-            "last": "classify.2.branches" if task == "parsing" else "classify.2",
+            # A pose classifier is a list of one there.
+            **({"last": "classify.2.branches"} if task == "parsing" else {"last.0": "classify.2"}),
         }.items()
     },
 }  # fmt: skip
-
-
-def public(name: str) -> str:
-    """Our name of a parameter; a pose classifier is a list of one there."""
-    for stage in (2, 3):
-        name = name.replace(f"pose{stage}.last.0.", f"pose{stage}.last.")
-    return ours(name, NAMES)
 
 
 def small() -> JPPNet:
     return JPPNet((6, 7), 6, 5, joints=4, hidden_channels=8, remap_channels=3)
 
 
-def load() -> tuple[JPPNet, Tensor, Tensor]:
-    weights = {f"param/{public(name.removeprefix('param/'))}": t for name, t in GOLDEN.items() if name[:6] == "param/"}
-    built = small()
-    assert weights.keys() == {f"param/{name}" for name in built.state_dict()}
-    with_weights(built, weights, {})
-    return built, GOLDEN["x/layer3"].clone(), GOLDEN["x/layer4"].clone()
-
-
-def results(built: JPPNet, earlier: Tensor, last: Tensor) -> dict[str, Tensor]:
-    parsings, poses = built._results(earlier, last)
+def results(built: JPPNet, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    parsings, poses = built._results(inputs["layer3"], inputs["layer4"])
     return {
         f"{task}{number}": one
         for task, of_task in (("parsing", parsings), ("pose", poses))
         for number, one in enumerate(of_task, 1)
     }
-
-
-@torch.no_grad()
-def distances(change: Callable[[nn.Module], None] = lambda built: None) -> list[float]:
-    built, *inputs = load()
-    change(built)
-    return [
-        float((output - GOLDEN[f"y_eval/{name}"]).abs().max() / GOLDEN[f"y_eval/{name}"].abs().max())
-        for name, output in results(built, *inputs).items()
-    ]
-
-
-def test_outputs_of_all_stages() -> None:
-    assert len(distances()) == 6
-    assert max(distances()) <= 1e-5
-
-
-def test_all_gradients() -> None:
-    built, earlier, last = load()
-    outputs = results(built.train(), earlier.requires_grad_(), last.requires_grad_())
-    torch.stack([(output * GOLDEN[f"grad_seed/{name}"]).sum() for name, output in outputs.items()]).sum().backward()
-    assert_gradient(earlier.grad, GOLDEN["grad_x_train/layer3"])
-    assert_gradient(last.grad, GOLDEN["grad_x_train/layer4"])
-    prefix = "grad_param_train/"
-    of_weights = {name.removeprefix(prefix): theirs for name, theirs in GOLDEN.items() if name.startswith(prefix)}
-    assert len(of_weights) == 3
-    for name, theirs in of_weights.items():
-        assert_gradient(built.get_parameter(public(name)).grad, theirs)
-
-
-def test_the_pose_loss_and_its_gradient() -> None:
-    maps = GOLDEN["y_eval/pose3"].clone().requires_grad_()
-    loss = pose_distance(maps, GOLDEN["heatmaps"])
-    loss.backward()
-    torch.testing.assert_close(loss.detach(), GOLDEN["pose_loss_of_pose3"], rtol=1e-5, atol=0)
-    assert_gradient(maps.grad, GOLDEN["pose_loss_grad"])
-    squared = (maps - GOLDEN["heatmaps"]).square().sum((1, 2, 3)).mean()
-    of_the_batch = torch.linalg.vector_norm(maps - GOLDEN["heatmaps"])
-    assert all((other - loss).abs() > SEEN * loss for other in (squared, of_the_batch))
-
-
-# Any change would be seen.
-
-LAYERS = [
-    (name, index)
-    for name, part in small().named_modules()
-    if isinstance(part, nn.Sequential)
-    for index in range(len(part))
-    if isinstance(part[index], nn.LeakyReLU)
-]
-
-
-@pytest.mark.parametrize(("layer", "index"), LAYERS)
-def test_a_missing_activation_would_be_seen(layer: str, index: int) -> None:
-    def change(built: nn.Module) -> None:
-        built.get_submodule(layer)[index] = nn.Identity()  # type: ignore[operator]
-
-    # The golden numbers are positive before this one; the same layer of the other stage and task is seen.
-    assert (max(distances(change)) > SEEN) is (layer != "refine_pose.1.own_remap")
-
-
-@pytest.mark.parametrize("parameter", [name for name, _ in small().named_parameters()])
-def test_every_weight_would_be_seen(parameter: str) -> None:
-    assert max(distances(shifted(parameter))) > SEEN
 
 
 def other_dilation(built: nn.Module) -> None:
@@ -168,16 +83,44 @@ def features_after_the_last_layer(built: nn.Module) -> None:
         refinement.classify = refinement.classify[2]
 
 
-CHANGES: list[Callable[[nn.Module], None]] = [
-    leaky, other_dilation, in_another_order, with_the_refined_pose, features_after_the_last_layer,
-    exchanged("refine_parsing.0", "refine_parsing.1"), exchanged("refine_pose.0", "refine_pose.1"),
-    dilations_in_another_order,
-]  # fmt: skip
+class TestJPPNet(GoldenTests):
+    case = GoldenCase(
+        "jppnet",
+        small,
+        results,
+        NAMES,
+        same_in_training=True,
+        changes={
+            "leaky": leaky,
+            "another dilation": other_dilation,
+            "the other task's result first": in_another_order,
+            "the refined pose": with_the_refined_pose,
+            "features behind the 1x1 convolution": features_after_the_last_layer,
+            "stages of parsing": exchanged("refine_parsing.0", "refine_parsing.1"),
+            "stages of pose": exchanged("refine_pose.0", "refine_pose.1"),
+            "dilations in another order": dilations_in_another_order,
+        },
+        # The golden numbers are positive before this one; the same layer of the other stage and task is seen.
+        unseen=["refine_pose.1.own_remap.1"],
+    )
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_any_change_would_be_seen(change: Callable[[nn.Module], None]) -> None:
-    assert max(distances(change)) > SEEN
+def load() -> tuple[JPPNet, dict[str, Tensor]]:
+    built, _, inputs = TestJPPNet.case.load()
+    assert isinstance(built, JPPNet)
+    return built, inputs
+
+
+def test_the_pose_loss_and_its_gradient() -> None:
+    golden = golden_file("jppnet")
+    maps, heatmaps = golden["y_eval/pose3"].requires_grad_(), golden["heatmaps"]
+    loss = pose_distance(maps, heatmaps)
+    loss.backward()
+    torch.testing.assert_close(loss.detach(), golden["pose_loss_of_pose3"], rtol=1e-5, atol=0)
+    assert_gradient(maps.grad, golden["pose_loss_grad"])
+    squared = (maps - heatmaps).square().sum((1, 2, 3)).mean()
+    of_the_batch = torch.linalg.vector_norm(maps - heatmaps)
+    assert all((other - loss).abs() > SEEN * loss for other in (squared, of_the_batch))
 
 
 # Beyond the golden numbers: the whole head.
@@ -216,59 +159,32 @@ def test_the_authors_initial_weights() -> None:
 
 @torch.no_grad()
 def test_testing_takes_the_mean_of_the_stages() -> None:
-    built, *inputs = load()
-    stages = results(built, *inputs)
-    torch.testing.assert_close(
-        built.eval()(*inputs), (stages["parsing1"] + stages["parsing2"] + stages["parsing3"]) / 3
-    )
-    torch.testing.assert_close(built.train()(*inputs), stages["parsing3"])
+    built, inputs = load()
+    stages, maps = results(built, inputs), inputs.values()
+    torch.testing.assert_close(built.eval()(*maps), (stages["parsing1"] + stages["parsing2"] + stages["parsing3"]) / 3)
+    torch.testing.assert_close(built.train()(*maps), stages["parsing3"])
     one = JPPNet((6, 7), 6, 5, stages=1)
-    torch.testing.assert_close(one(*inputs), one.parsing_classifier(inputs[1]))
+    torch.testing.assert_close(one(*maps), one.parsing_classifier(inputs["layer4"]))
 
 
 @torch.no_grad()
 def test_tests_compute_no_last_pose() -> None:
-    built, *inputs = load()
+    built, inputs = load()
     built.refine_pose[1].forward = None  # type: ignore[assignment, method-assign]
-    built.eval()(*inputs)
+    built.eval()(*inputs.values())
 
 
-def labelled(*, ignored: bool = False) -> dict[str, Tensor]:
+def test_the_pose_loss() -> None:
+    """A mean of Euclidean distances; heatmaps end 25 pixels around the joint."""
     torch.manual_seed(0)
-    label = torch.full((2, 97, 129), 255) if ignored else torch.randint(6, (2, 97, 129))
-    label[:, :9] = 255
-    pose = torch.rand(2, 4, 3) * torch.tensor([128.0, 96.0, 1.0])
+    maps, pose = torch.rand(2, 4, 13, 17), torch.rand(2, 4, 3) * torch.tensor([128.0, 96.0, 1.0])
     pose[0, 1, :2] = torch.nan
-    return {"label": label.to(torch.uint8), "pose": pose}
-
-
-def test_the_losses() -> None:
-    built, *inputs = load()
-    built.stage_weight, built.pose_weight = 0.3, 0.7
-    _, extras = built.train().supervised(*inputs)
-    batch = labelled()
-    terms = built.losses(extras, batch, CrossEntropy())
-    assert set(terms) == {"parsing1", "parsing2", "pose1", "pose2", "pose3"}
-    for name in ("parsing1", "parsing2"):
-        logits = F.interpolate(extras[name], (97, 129), mode="bilinear", align_corners=True)
-        torch.testing.assert_close(terms[name], 0.3 * F.cross_entropy(logits, batch["label"].long(), ignore_index=255))
-    x, y = batch["pose"][..., 0, None, None], batch["pose"][..., 1, None, None]
+    x, y = pose[..., 0, None, None], pose[..., 1, None, None]
     rows, columns = 8.0 * torch.arange(13)[:, None], 8.0 * torch.arange(17)
     distance = (columns - x) ** 2 + (rows - y) ** 2
     target = torch.exp(-distance / (2 * 64)).where(distance <= 25**2, 0)
     assert not target[0, 1].any(), "the missing joint"
-    for name in ("pose1", "pose2", "pose3"):
-        lengths = (extras[name] - target).flatten(1).norm(dim=1)
-        torch.testing.assert_close(terms[name], 0.7 * lengths.mean())
-
-
-def test_every_parameter_gets_a_gradient_without_any_label() -> None:
-    built, *inputs = load()
-    features, extras = built.train().supervised(*inputs)
-    terms = built.losses(extras, labelled(ignored=True), CrossEntropy())
-    assert all(bool(term == 0) is name.startswith("parsing") for name, term in terms.items())
-    (features.sum() * 0 + torch.stack(list(terms.values())).sum()).backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in built.parameters())
+    torch.testing.assert_close(small().pose_loss(maps, pose, (97, 129)), (maps - target).flatten(1).norm(dim=1).mean())
 
 
 def test_a_perfect_pose_has_a_finite_gradient() -> None:
@@ -276,22 +192,3 @@ def test_a_perfect_pose_has_a_finite_gradient() -> None:
     pose_distance(maps, maps.detach().clone()).backward()
     assert maps.grad is not None
     assert not maps.grad.any()
-
-
-@pytest.mark.parametrize(("pose", "words"), [(None, "no such target"), (torch.zeros(2, 15, 3), "has 15 joints")])
-def test_batches_without_these_poses_are_refused(pose: Tensor | None, words: str) -> None:
-    built, *inputs = load()
-    batch = {name: one for name, one in labelled().items() if name != "pose"} | ({} if pose is None else {"pose": pose})
-    with pytest.raises(UserError, match=f"^pose: .*{words}"):
-        built.losses(built.supervised(*inputs)[1], batch, CrossEntropy())
-
-
-def test_a_mirrored_image_and_pose_have_the_same_loss_and_score() -> None:
-    assert_mirrored_alike(head("jppnet", 24, 20, out_channels=8, hidden_channels=12, remap_channels=2, initial_std=0.2))
-
-
-def test_it_turns_on_the_poses_of_lip() -> None:
-    assert compose("model/head=jppnet", "dataset=lip").dataset.poses is True
-    assert compose("model/head=jppnet", "dataset=lip", "dataset.poses=false").dataset.poses is False
-    assert compose("model/head=danet", "dataset=lip").dataset.poses is False
-    assert compose("model/head=jppnet").loss.auxiliary_weight == 0

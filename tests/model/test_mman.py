@@ -3,8 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_stages import Change, Golden, rolled_inputs
-from golden_systems import SEEN, assert_gradient, exchanged, golden_file, set_to, shifted
+from changes import Change, exchanged, rolled_inputs, set_to, shifted, weights_of
+from golden_case import GoldenCase, GoldenTests, Patch
+from golden_numbers import SAME, SEEN, assert_gradient, golden_file, relative_difference
 from torch import Tensor, nn
 
 from ocnet_pl.build import build_network
@@ -20,26 +21,22 @@ from ocnet_pl.model.adversarial import (
 from ocnet_pl.model.head import mman
 from ocnet_pl.model.head.mman import MMAN
 
-STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
+
+def build() -> MMAN:
+    """The generator."""
+    head = MMAN((2, 8, 16, 32, 64), 4, discriminator_channels=1)
+    for name in ("micro", "macro"):
+        head.set_submodule(name, nn.Identity())
+    return head
 
 
-class System(nn.Module):
-    """The generator with the four outputs of the golden file."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = MMAN((2, 8, 16, 32, 64), 4, discriminator_channels=1)
-        for name in ("micro", "macro"):
-            self.head.set_submodule(name, nn.Identity())
-
-    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        stages = [inputs[name] for name in STAGES]
-        logits, extras = self.head.supervised(*stages, image=torch.zeros(2, 3, 32, 32))
-        found = {"": logits, "thumb_": extras["thumbnail"]}
-        label = torch.zeros(2, 1, 1, dtype=torch.long)
-        return {f"{name}logprob": one.log_softmax(1) for name, one in found.items()} | {
-            f"{name}sharpened": predicted_maps(one, label, self.head.sharpness) for name, one in found.items()
-        }
+def outputs(head: MMAN, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    logits, extras = head.supervised(*inputs.values(), image=torch.zeros(2, 3, 32, 32))
+    found = {"": logits, "thumb_": extras["thumbnail"]}
+    label = torch.zeros(2, 1, 1, dtype=torch.long)
+    return {f"{name}logprob": one.log_softmax(1) for name, one in found.items()} | {
+        f"{name}sharpened": predicted_maps(one, label, head.sharpness) for name, one in found.items()
+    }
 
 
 def nested(depth: int) -> str:
@@ -48,71 +45,51 @@ def nested(depth: int) -> str:
 
 
 THUMBNAIL = f"{nested(-1)}.U_1.0.U_2.0"
-NAMES = {f"{THUMBNAIL}.conv2d_list": "head.thumbnail.branches", f"{THUMBNAIL}.conv1_1": "head.thumbnail.fuse"}
+NAMES = {f"{THUMBNAIL}.conv2d_list": "thumbnail.branches", f"{THUMBNAIL}.conv1_1": "thumbnail.fuse"}
 for number, mine in enumerate(("last_rise", "rises.2", "rises.1", "rises.0", "classifier")):
-    NAMES[f"{nested(number)}.U{number}.3".removeprefix(".")] = f"head.{mine}.convolution"
+    NAMES[f"{nested(number)}.U{number}.3".removeprefix(".")] = f"{mine}.convolution"
 for number in range(4):
-    NAMES[f"{nested(number)}.con{number}"] = f"head.skips.{3 - number}"
-GOLDEN = Golden("mman", System, NAMES, weight_gradients=2)
+    NAMES[f"{nested(number)}.con{number}"] = f"skips.{3 - number}"
+RISES = ("last_rise", "rises.0", "rises.1", "rises.2")
 
 
-def same_in_training(golden: dict[str, Tensor]) -> dict[str, Tensor]:
-    return golden | {n.replace("y_eval", "y_train"): t for n, t in golden.items() if n.startswith("y_eval")}
+def without_norm(name: str) -> Change:
+    return set_to("norm", False, name)
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_outputs(training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("golden_stages.golden_file", lambda case: same_in_training(golden_file(case)))
-    assert GOLDEN.distance(training=training) <= 1e-5
-
-
-def test_all_gradients() -> None:
-    GOLDEN.assert_gradients()
-
-
-NORMED = [f"head.{name}.convolution.bias" for name in ("last_rise", "rises.0", "rises.1", "rises.2")]
-"""Biases before an instance norm, which removes them."""
-
-
-@pytest.mark.parametrize("name", [name for name in GOLDEN.parameters() if name not in NORMED])
-def test_every_weight_would_be_seen(name: str) -> None:
-    assert GOLDEN.distance(change=shifted(name)) > SEEN
-
-
-@pytest.mark.parametrize("name", ["last_rise", "rises.0", "rises.1", "rises.2"])
-def test_a_missing_norm_would_be_seen(name: str) -> None:
-    assert GOLDEN.distance(change=lambda system: set_to("norm", False)(system.get_submodule(f"head.{name}"))) > SEEN
-
-
-@pytest.mark.parametrize("name", ["last_rise", "rises.0", "rises.1", "rises.2", "classifier"])
-def test_a_missing_activation_would_be_seen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def change(system: nn.Module) -> None:
-        part = system.get_submodule(f"head.{name}")
+def without_activation(name: str) -> Change:
+    def change(head: nn.Module) -> None:
+        part = head.get_submodule(name)
         norm = F.instance_norm if part.norm else lambda features: features
         part.forward = lambda features: norm(part.convolution(features))  # type: ignore[method-assign, operator]
 
-    assert GOLDEN.distance(change=change) > SEEN
+    return change
 
 
 def of_the_other_order(head: MMAN, index: int, skip: Tensor, features: Tensor) -> Tensor:
     return torch.cat([mman.fitted(features, skip), head.skips[index](skip)], 1)
 
 
-def test_the_order_of_skip_and_rise_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MMAN, "_joined", of_the_other_order)
-    assert GOLDEN.distance() > SEEN
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda system: set_to("sharpness", 4.0)(system.head),
-        rolled_inputs("head.thumbnail.fuse.weight", 4),
-        exchanged("head.thumbnail.branches.1", "head.thumbnail.branches.2"),
-    ],
-)
-def test_any_change_would_be_seen(change: Change) -> None:
-    assert GOLDEN.distance(change=change) > SEEN
+class TestMMAN(GoldenTests):
+    case = GoldenCase(
+        "mman",
+        build,
+        outputs,
+        NAMES,
+        same_in_training=True,
+        weight_gradients=2,
+        changes={
+            **{f"no norm in {name}": without_norm(name) for name in RISES},
+            **{f"no activation in {name}": without_activation(name) for name in (*RISES, "classifier")},
+            "sharpness": set_to("sharpness", 4.0),
+            "inputs of the thumbnail's fusion": rolled_inputs("thumbnail.fuse.weight", 4),
+            "branches of the thumbnail": exchanged("thumbnail.branches.1", "thumbnail.branches.2"),
+            "skip before rise": Patch(MMAN, "_joined", of_the_other_order),
+        },
+        # Biases before an instance norm, which removes them.
+        unseen=[f"{name}.convolution.bias" for name in RISES],
+    )
+    test_a_missing_layer_would_be_seen = None  # its norms and activations are functions, which `changes` leave out
 
 
 # The discriminator and its losses.
@@ -141,11 +118,11 @@ THEIRS = [DISC[name] for name in ("pred_fake", "pred_real", "loss_D", "loss_G")]
 def distance(built: nn.Module) -> float:
     with torch.no_grad():
         found = adversarial_losses(built)
-    return max(float((mine - its).abs().max() / its.abs().max()) for mine, its in zip(found, THEIRS, strict=True))
+    return max(relative_difference(mine, its) for mine, its in zip(found, THEIRS, strict=True))
 
 
 def test_scores_and_losses() -> None:
-    assert distance(discriminator()) <= 1e-5
+    assert distance(discriminator()) <= SAME
 
 
 def test_the_gradient_that_reaches_the_generator() -> None:
@@ -164,7 +141,7 @@ def test_the_discriminators_loss_moves_it_alone() -> None:
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in built.parameters())
 
 
-@pytest.mark.parametrize("name", [name for name, _ in discriminator().named_parameters()])
+@pytest.mark.parametrize("name", weights_of(discriminator()))
 def test_every_weight_of_the_discriminator_would_be_seen(name: str) -> None:
     built = discriminator()
     shifted(name)(built)

@@ -1,20 +1,10 @@
 """The Non-local head with the weights of mmsegmentation's gives its outputs and gradients."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
-from golden_heads import Case, every_position, parameters_of, rolled
-from golden_systems import (
-    SEEN,
-    assert_gradient,
-    exchanged,
-    golden_file,
-    leaky,
-    removed,
-    shifted,
-    with_weights,
-)
+from changes import exchanged, leaky, rebuilt, rolled_inputs
+from golden_case import AgreementTests, Classified, GoldenCase, GoldenTests, Patch, returning
+from head_configs import every_position, parameters_of
 from head_configs import head as head_of
 from torch import Tensor, nn
 
@@ -24,50 +14,6 @@ from ocnet_pl.model.head.non_local import NonLocal, NonLocalBlock
 
 BLOCK = {"theta.conv": "query", "phi.conv": "key", "g.conv": "value", "conv_out.conv": "project.0",
          "conv_out.bn": "project.1"}  # fmt: skip
-CASE = Case(
-    "non_local",
-    lambda: NonLocal(24, 12, dropout=0.0),
-    {
-        "convs.0.conv": "head.reduce.0", "convs.0.bn": "head.reduce.1",
-        "convs.1.conv": "head.smooth.0", "convs.1.bn": "head.smooth.1",
-        "conv_cat.conv": "head.fuse.0", "conv_cat.bn": "head.fuse.1", "conv_seg": "classifier",
-        **{f"nl_block.{theirs}": f"head.context.{mine}" for theirs, mine in BLOCK.items()},
-    },
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("training", [False, True])
-def test_outputs(training: bool) -> None:
-    assert CASE.distance(training=training) <= 1e-5
-
-
-def test_all_gradients() -> None:
-    CASE.assert_gradients()
-
-
-@pytest.mark.parametrize("training", [False, True])
-def test_the_block_alone(training: bool) -> None:
-    golden = golden_file("non_local", "block/")
-    block = with_weights(NonLocalBlock(16, 8), golden, BLOCK).train(training)
-    features = golden["x"].requires_grad_()
-    output = block(features)
-    reference = golden[f"y_{'train' if training else 'eval'}"]
-    assert (output - reference).abs().max() <= 1e-5 * reference.abs().max()
-    if training:
-        (output * golden["grad_seed"]).sum().backward()
-        assert_gradient(features.grad, golden["grad_x_train"])
-
-
-@pytest.mark.parametrize(("layer", "index"), CASE.layers())
-def test_a_missing_norm_or_activation_would_be_seen(layer: str, index: int) -> None:
-    assert CASE.distance(training=False, change=removed(layer, index)) > SEEN
-
-
-@pytest.mark.parametrize("parameter", CASE.parameters())
-def test_every_weight_would_be_seen(parameter: str) -> None:
-    # A bias of the keys shifts all similarities of a query alike, which the softmax cancels.
-    expected = parameter != "context.key.bias"
-    assert (CASE.distance(training=False, change=shifted(parameter)) > SEEN) is expected
 
 
 class WithoutInput(NonLocalBlock):
@@ -82,29 +28,35 @@ class OverQueries(NonLocalBlock):
         return (value @ weights.transpose(1, 2)).unflatten(2, features.shape[2:])
 
 
-def another(block: type[NonLocalBlock]) -> Callable[[nn.Module], None]:
-    def change(head: nn.Module) -> None:
-        built = block(12, 6)
-        built.load_state_dict(head.context.state_dict())  # type: ignore[union-attr]
-        head.context = built
+class TestNonLocal(GoldenTests):
+    case = GoldenCase(
+        "non_local",
+        lambda: Classified(NonLocal(24, 12, dropout=0.0), 5),
+        returning("logits"),
+        {
+            "convs.0.conv": "head.reduce.0", "convs.0.bn": "head.reduce.1",
+            "convs.1.conv": "head.smooth.0", "convs.1.bn": "head.smooth.1",
+            "conv_cat.conv": "head.fuse.0", "conv_cat.bn": "head.fuse.1", "conv_seg": "classifier",
+            **{f"nl_block.{theirs}": f"head.context.{mine}" for theirs, mine in BLOCK.items()},
+        },
+        changes={
+            "leaky": leaky,
+            "inputs of the fusion": rolled_inputs("head.fuse.0.weight", 12),
+            "query and key": exchanged("head.context.query", "head.context.key"),
+            "key and value": exchanged("head.context.key", "head.context.value"),
+            "without the input": rebuilt("head.context", lambda: WithoutInput(12, 6)),
+            "softmax over queries": rebuilt("head.context", lambda: OverQueries(12, 6)),
+            "another scale": Patch(whole_image_attention, "attend", lambda q, k, v, _: attend(q, k, v, 1.0)),
+        },
+        # A bias of the keys shifts all similarities of a query alike, which the softmax cancels.
+        unseen=["head.context.key.bias"],
+    )  # fmt: skip
 
-    return change
 
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        leaky, rolled("fuse.0.weight", 12), exchanged("context.query", "context.key"),
-        exchanged("context.key", "context.value"), another(WithoutInput), another(OverQueries),
-    ],
-)  # fmt: skip
-def test_any_change_would_be_seen(change: Callable[[nn.Module], None]) -> None:
-    assert CASE.distance(training=False, change=change) > SEEN
-
-
-def test_another_scale_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole_image_attention, "attend", lambda q, k, v, _: attend(q, k, v, 1.0))
-    assert CASE.distance(training=False) > SEEN
+class TestTheBlockAlone(AgreementTests):
+    case = GoldenCase(
+        "non_local", lambda: NonLocalBlock(16, 8), returning("features"), BLOCK, prefix="block/", weight_gradients=0
+    )
 
 
 # Beyond the golden numbers.

@@ -1,13 +1,12 @@
 """OCR with the weights of the authors' module gives its outputs and gradients."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_heads import Case, every_position, parameters_of, rolled
-from golden_systems import SEEN, exchanged, golden_file, leaky, removed, shifted
+from changes import exchanged, leaky, rolled_inputs, without
+from golden_case import Classified, GoldenCase, GoldenTests, Patch
+from head_configs import every_position, parameters_of
 from head_configs import head as head_of
 from torch import Tensor, nn
 
@@ -19,81 +18,56 @@ from ocnet_pl.model.head.ocr import OCR, region_features, region_weights
 from ocnet_pl.predictor import Predictor
 
 BLOCK = "spatial_ocr_head.object_context_block"
-CASE = Case(
-    "ocr",
-    lambda: OCR(24, 12, dropout=0.0),
-    {
-        "conv_3x3.0": "head.reduce.0", "conv_3x3.1.0": "head.reduce.1", "head": "classifier",
-        **{
-            f"{BLOCK}.{theirs}.{layer}": f"head.{mine}.{place}"
-            for theirs, mine in (("f_pixel", "query"), ("f_object", "key"))
-            for layer, place in (("0", "0.0"), ("1.0", "0.1"), ("2", "1.0"), ("3.0", "1.1"))
+
+
+def outputs(system: Classified, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    features, auxiliary = inputs["features"], inputs["aux_logits"]
+    reduced = system.head.reduce(features)  # type: ignore[operator, union-attr]
+    regions = region_features(reduced, region_weights(reduced, auxiliary))
+    return {"logits": system(features, auxiliary=auxiliary), "regions": regions}
+
+
+def over_queries(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return (query @ key.mT * key.shape[2] ** -0.5).softmax(1) @ value
+
+
+def scaled(scale: float) -> Patch:
+    return Patch(ocr, "attend", lambda query, key, value: attend(query, key, value, scale))
+
+
+class TestOCR(GoldenTests):
+    case = GoldenCase(
+        "ocr",
+        lambda: Classified(OCR(24, 12, dropout=0.0), 5),
+        outputs,
+        {
+            "conv_3x3.0": "head.reduce.0", "conv_3x3.1.0": "head.reduce.1", "head": "classifier",
+            **{
+                f"{BLOCK}.{theirs}.{layer}": f"head.{mine}.{place}"
+                for theirs, mine in (("f_pixel", "query"), ("f_object", "key"))
+                for layer, place in (("0", "0.0"), ("1.0", "0.1"), ("2", "1.0"), ("3.0", "1.1"))
+            },
+            f"{BLOCK}.f_down.0": "head.value.0", f"{BLOCK}.f_down.1.0": "head.value.1",
+            f"{BLOCK}.f_up.0": "head.project.0", f"{BLOCK}.f_up.1.0": "head.project.1",
+            "spatial_ocr_head.conv_bn_dropout.0": "head.fuse.0", "spatial_ocr_head.conv_bn_dropout.1.0": "head.fuse.1",
         },
-        f"{BLOCK}.f_down.0": "head.value.0", f"{BLOCK}.f_down.1.0": "head.value.1",
-        f"{BLOCK}.f_up.0": "head.project.0", f"{BLOCK}.f_up.1.0": "head.project.1",
-        "spatial_ocr_head.conv_bn_dropout.0": "head.fuse.0", "spatial_ocr_head.conv_bn_dropout.1.0": "head.fuse.1",
-    },
-    named={"aux_logits": "auxiliary"},
-)  # fmt: skip
+        changes={
+            "leaky": leaky,
+            "one layer for the query": without("head.query.1"),
+            "one layer for the key": without("head.key.1"),
+            "inputs of the fusion": rolled_inputs("head.fuse.0.weight", 12),
+            "query and key": exchanged("head.query", "head.key"),
+            "softmax over the classes": Patch(ocr, "region_weights", lambda features, logits: logits.softmax(1)),
+            "softmax over the queries": Patch(ocr, "attend", over_queries),
+            "no scale": scaled(1.0),
+            "scale of all channels": scaled(12**-0.5),
+        },
+    )  # fmt: skip
 
-
-@pytest.mark.parametrize("training", [False, True])
-def test_outputs(training: bool) -> None:
-    assert CASE.distance(training=training) <= 1e-5
-
-
-def test_all_gradients() -> None:
-    CASE.assert_gradients()
-
-
-@torch.no_grad()
-def test_regions() -> None:
-    system, golden = CASE.load()
-    reduced = system.eval().head.reduce(golden["x"])  # type: ignore[operator, union-attr]
-    regions = region_features(reduced, region_weights(reduced, golden["aux_logits"]))
-    reference = golden_file("ocr")["regions_eval"]
-    assert regions.shape == reference.shape
-    assert (regions - reference).abs().max() <= 1e-5 * reference.abs().max()
-
-
-@pytest.mark.parametrize(("layer", "index"), CASE.layers())
-def test_a_missing_norm_or_activation_would_be_seen(layer: str, index: int) -> None:
-    assert CASE.distance(training=False, change=removed(layer, index)) > SEEN
-
-
-@pytest.mark.parametrize("parameter", CASE.parameters())
-def test_every_weight_would_be_seen(parameter: str) -> None:
-    assert CASE.distance(training=False, change=shifted(parameter)) > SEEN
-
-
-@pytest.mark.parametrize("change", [leaky, rolled("fuse.0.weight", 12), exchanged("query", "key")])
-def test_any_change_would_be_seen(change: Callable[[nn.Module], None]) -> None:
-    assert CASE.distance(training=False, change=change) > SEEN
-
-
-def test_a_softmax_over_the_classes_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ocr, "region_weights", lambda features, logits: logits.softmax(1))
-    assert CASE.distance(training=False) > SEEN
-
-
-def test_a_softmax_over_the_positions_of_the_query_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def over_queries(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        return (query @ key.mT * key.shape[2] ** -0.5).softmax(1) @ value
-
-    monkeypatch.setattr(ocr, "attend", over_queries)
-    assert CASE.distance(training=False) > SEEN
-
-
-@pytest.mark.parametrize("scale", [1.0, 12**-0.5])
-def test_another_scale_would_be_seen(scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ocr, "attend", lambda query, key, value: attend(query, key, value, scale))
-    assert CASE.distance(training=False) > SEEN
-
-
-def test_detached_regions_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ocr, "region_weights", lambda features, logits: region_weights(features, logits.detach()))
-    with pytest.raises(AssertionError):
-        CASE.assert_gradients()
+    def test_detached_regions_would_be_seen(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ocr, "region_weights", lambda features, logits: region_weights(features, logits.detach()))
+        with pytest.raises(AssertionError):
+            self.case.assert_gradients()
 
 
 # Beyond the golden numbers.

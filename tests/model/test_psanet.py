@@ -1,24 +1,13 @@
 """PSANet with the weights of the authors' module gives its outputs and gradients; its maps, masks and limits."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
-from golden_systems import (
-    SEEN,
-    assert_gradient,
-    exchanged,
-    golden_file,
-    leaky,
-    norms_and_activations,
-    ours,
-    removed,
-    set_to,
-    shifted,
-    with_weights,
-)
+from changes import Change, exchanged, leaky, set_to
+from golden_case import AgreementTests, GoldenCase, GoldenTests, Patch, resampled, returning
+from golden_numbers import golden_file
 from test_heads import randomize
 from torch import Tensor, nn
 
@@ -29,63 +18,87 @@ from ocnet_pl.inference import SlidingWindow
 from ocnet_pl.model.head import psanet
 from ocnet_pl.model.head.psanet import PointwiseSpatialAttention, PSANet
 
-CASES: dict[str, dict[str, Any]] = {
-    "bi": {"map_size": (13, 17), "shrink": 2},
-    "collect": {"directions": ["collect"]},
-    "distribute": {"directions": ["distribute"]},
-    "small_mask": {"mask_size": (5, 3), "weigh_far_pairs": True},
-    "compact": {"compact": True},
-}
-"""Variants of the golden file, with the arguments that make them."""
+
+def variant(name: str, changes: Mapping[str, Change | Patch] | None = None, **arguments: Any) -> GoldenCase:
+    """A variant of the golden file, with the arguments that make it."""
+    usual: dict[str, Any] = {"map_size": (6, 7), "shrink": 1, "channels": 6, "dropout": 0.0}
+
+    def build() -> PSANet:
+        head = PSANet(12, **usual | arguments)
+        head.fuse = nn.Identity()  # behind the authors' module
+        return head
+
+    # A second branch has the suffix _p.
+    names = {"proj": "project"}
+    for suffix, direction in zip(("", "_p"), build().branches, strict=False):
+        names[f"reduce{suffix}"] = f"branches.{direction}.reduce"
+        names[f"attention{suffix}"] = f"branches.{direction}.attention"
+        names[f"attention{suffix}.3"] = f"branches.{direction}.logits"
+    return GoldenCase("psanet", build, returning("features"), names, prefix=f"{name}/", changes=changes or {})
 
 
-def build(case: str) -> PSANet:
-    return PSANet(12, **{"map_size": (6, 7), "shrink": 1, "channels": 6, "dropout": 0.0, **CASES[case]})
+def in_other_order(head: nn.Module) -> None:
+    head.branches = nn.ModuleDict(dict(reversed(head.branches.items())))  # type: ignore[operator, union-attr]
 
 
-def names(head: PSANet) -> dict[str, str]:
-    """The authors' names of layers and ours: a second branch has the suffix _p."""
-    both = {"proj": "project"}
-    for suffix, direction in zip(("", "_p"), head.branches, strict=False):
-        both[f"reduce{suffix}"] = f"branches.{direction}.reduce"
-        both[f"attention{suffix}.3"] = f"branches.{direction}.logits"
-        both[f"attention{suffix}"] = f"branches.{direction}.attention"
-    return both
+def over_the_other_axis(direction: str) -> Change:
+    """The softmax of one branch over the other axis, and its sum likewise."""
+    other = {"collect": "distribute", "distribute": "collect"}[direction]
+    return set_to("name", other, f"branches.{direction}")
 
 
-def load(case: str) -> tuple[PSANet, dict[str, Tensor]]:
-    head, golden = build(case), golden_file("psanet", f"{case}/")
-    head.fuse = nn.Identity()  # behind the authors' module
-    with_weights(head, golden, names(head))
-    return head, golden
+def without_shrinking(head: nn.Module) -> None:
+    for branch in head.branches.values():  # type: ignore[operator, union-attr]
+        branch.shrink = 1
 
 
-def distance(case: str, *, training: bool, change: Callable[[nn.Module], None] = lambda head: None) -> float:
-    """Largest difference to the authors' output, in multiples of its largest value."""
-    head, golden = load(case)
-    change(head)
-    with torch.no_grad():
-        output = head.train(training)(golden["x"])
-    reference = golden["y_train" if training else "y_eval"]
-    return float((output - reference).abs().max() / reference.abs().max())
+usual_offsets, usual_context = psanet._offsets, PSANet.with_context
+OPPOSITE = Patch(psanet, "_offsets", lambda *given: tuple(part.T for part in usual_offsets(*given)))
+CONTEXT_FIRST = Patch(PSANet, "with_context", lambda head, features: usual_context(head, features).roll(12, 1))
 
 
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("case", CASES)
-def test_outputs(case: str, training: bool) -> None:
-    assert distance(case, training=training) <= 1e-5
+class TestBothDirections(GoldenTests):
+    case = variant(
+        "bi",
+        {
+            "leaky": leaky,
+            "order of the branches": in_other_order,
+            "collecting over the other axis": over_the_other_axis("collect"),
+            "distributing over the other axis": over_the_other_axis("distribute"),
+            "branches": exchanged("branches.collect", "branches.distribute"),
+            "logits": exchanged("branches.collect.logits", "branches.distribute.logits"),
+            "no shrinking": without_shrinking,
+            "offsets of the opposite sign": OPPOSITE,
+            "corners not aligned": resampled(psanet, "upsample", "bilinear"),
+            "context before the features": CONTEXT_FIRST,
+        },
+        map_size=(13, 17),
+        shrink=2,
+    )
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_all_gradients(case: str) -> None:
-    head, golden = load(case)
-    features = golden["x"].requires_grad_()
-    (head.train()(features) * golden["grad_seed"]).sum().backward()
-    assert_gradient(features.grad, golden["grad_x_train"])
-    of_weights = {n.removeprefix("grad_train/"): t for n, t in golden.items() if n.startswith("grad_train/")}
-    assert len(of_weights) == 3
-    for name, theirs in of_weights.items():
-        assert_gradient(head.get_parameter(ours(name, names(head))).grad, theirs)
+class TestCollect(GoldenTests):
+    case = variant("collect", {"offsets of the opposite sign": OPPOSITE}, directions=["collect"])
+
+
+class TestDistribute(GoldenTests):
+    case = variant("distribute", {"offsets of the opposite sign": OPPOSITE}, directions=["distribute"])
+
+
+class TestASmallMask(GoldenTests):
+    case = variant(
+        "small_mask",
+        {
+            f"far pairs when {direction} have no weight": set_to("weigh_far_pairs", False, f"branches.{direction}")
+            for direction in psanet.DIRECTIONS
+        },
+        mask_size=(5, 3),
+        weigh_far_pairs=True,
+    )
+
+
+class TestTheCompactForm(AgreementTests):
+    case = variant("compact", compact=True)
 
 
 def test_the_bare_mask_operator() -> None:
@@ -98,73 +111,6 @@ def test_the_bare_mask_operator() -> None:
         logits = branch._logits(given, branch.pairs(given))
         theirs = golden[direction].flatten(2)
         assert torch.equal(logits if direction == "collect" else logits.transpose(1, 2), theirs)
-
-
-# Any change would be seen.
-
-LAYERS = [place for place in norms_and_activations(build("bi")) if not place[0].startswith("fuse")]
-PARAMETERS = [name for name, _ in build("bi").named_parameters() if not name.startswith("fuse")]
-
-
-@pytest.mark.parametrize(("layer", "index"), LAYERS)
-def test_a_missing_norm_or_activation_would_be_seen(layer: str, index: int) -> None:
-    assert distance("bi", training=False, change=removed(layer, index)) > SEEN
-
-
-@pytest.mark.parametrize("parameter", PARAMETERS)
-def test_every_weight_would_be_seen(parameter: str) -> None:
-    assert distance("bi", training=False, change=shifted(parameter)) > SEEN
-
-
-def in_other_order(head: nn.Module) -> None:
-    head.branches = nn.ModuleDict(dict(reversed(head.branches.items())))
-
-
-def over_the_other_axis(direction: str) -> Callable[[nn.Module], None]:
-    """The softmax of one branch over the other axis, and its sum likewise."""
-    other = {"collect": "distribute", "distribute": "collect"}[direction]
-    return lambda head: setattr(head.branches[direction], "name", other)
-
-
-def without_shrinking(head: nn.Module) -> None:
-    for branch in head.branches.values():
-        branch.shrink = 1
-
-
-@pytest.mark.parametrize(
-    ("case", "change"),
-    [
-        ("bi", leaky),
-        ("bi", in_other_order),
-        ("bi", over_the_other_axis("collect")),
-        ("bi", over_the_other_axis("distribute")),
-        ("bi", exchanged("branches.collect", "branches.distribute")),
-        ("bi", exchanged("branches.collect.logits", "branches.distribute.logits")),
-        ("bi", without_shrinking),
-        ("small_mask", lambda head: set_to("weigh_far_pairs", False)(head.branches.collect)),
-        ("small_mask", lambda head: set_to("weigh_far_pairs", False)(head.branches.distribute)),
-    ],
-)
-def test_any_change_would_be_seen(case: str, change: Callable[[nn.Module], None]) -> None:
-    assert distance(case, training=False, change=change) > SEEN
-
-
-@pytest.mark.parametrize("case", ["bi", "collect", "distribute"])
-def test_offsets_of_the_opposite_sign_would_be_seen(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = psanet._offsets
-    monkeypatch.setattr(psanet, "_offsets", lambda *given: tuple(part.T for part in usual(*given)))
-    assert distance(case, training=False) > SEEN
-
-
-def test_corners_that_are_not_aligned_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(psanet, "upsample", lambda x, size: F.interpolate(x, tuple(size), mode="bilinear"))
-    assert distance("bi", training=False) > SEEN
-
-
-def test_context_before_the_features_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = PSANet.with_context
-    monkeypatch.setattr(PSANet, "with_context", lambda head, x: usual(head, x).roll(12, 1))
-    assert distance("bi", training=False) > SEEN
 
 
 # Beyond the golden numbers.

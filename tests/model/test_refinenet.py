@@ -3,28 +3,16 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_stages import Change, Golden, without
-from golden_systems import SEEN, exchanged, leaky, shifted
+from changes import exchanged, leaky
+from golden_case import GoldenCase, GoldenTests, Patch, resampled, returning
 from torch import Tensor, nn
 
 from ocnet_pl.model.head import refinenet
 from ocnet_pl.model.head.refinenet import ChainedPooling, RefinementStage, RefineNet, ResidualConvolution
 
-
-class System(nn.Module):
-    """The head alone, which ends in logits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = RefineNet((6, 8, 10, 12), 5, 6, coarse_channels=8, dropout=0.0)
-
-    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {"logits": self.head(*(inputs[f"layer{number}"] for number in (1, 2, 3, 4)))}
-
-
-NAMES = {"clf_conv": "head.classifier"}
+NAMES = {"clf_conv": "classifier"}
 for group in range(1, 5):
-    ours = f"head.stages.{4 - group}"
+    ours = f"stages.{4 - group}"
     NAMES[f"p_ims1d2_outl{group}_dimred"] = f"{ours}.reduce"
     NAMES[f"adapt_stage{group}_b2_joint_varout_dimred"] = f"{ours}.project"
     NAMES[f"mflow_conv_g{group}_b3_joint_varout_dimred"] = f"{ours}.output"
@@ -34,78 +22,47 @@ for group in range(1, 5):
             NAMES[f"{theirs}.0.{unit + 1}_conv_relu_varout_dimred"] = f"{ours}.{mine}.{unit}.second"
     for link in range(4):
         NAMES[f"mflow_conv_g{group}_pool.0.{link + 1}_outvar_dimred"] = f"{ours}.pooling.convolutions.{link}"
-GOLDEN = Golden("refinenet", System, NAMES)
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_outputs(training: bool) -> None:
-    assert GOLDEN.distance(training=training) <= 1e-5
-
-
-def test_all_gradients() -> None:
-    GOLDEN.assert_gradients()
-
-
-@pytest.mark.parametrize("name", GOLDEN.elements())
-def test_a_missing_activation_would_be_seen(name: str) -> None:
-    assert GOLDEN.distance(change=without(name)) > SEEN
-
-
-@pytest.mark.parametrize("name", GOLDEN.parameters())
-def test_every_weight_would_be_seen(name: str) -> None:
-    assert GOLDEN.distance(change=shifted(name)) > SEEN
-
-
-def improved(system: nn.Module) -> None:
-    for part in system.modules():
+def improved(head: nn.Module) -> None:
+    for part in head.modules():
         if isinstance(part, ChainedPooling):
             part.improved = True
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        leaky,
-        improved,
-        exchanged("head.stages.0.refine.0", "head.stages.0.refine.1"),
-        exchanged("head.stages.1.adapt.0", "head.stages.1.adapt.1"),
-        exchanged("head.stages.2.pooling.convolutions.0", "head.stages.2.pooling.convolutions.3"),
-        exchanged("head.stages.1.project", "head.stages.1.output"),
-    ],
-)
-def test_any_change_would_be_seen(change: Change) -> None:
-    assert GOLDEN.distance(change=change) > SEEN
+def active_before_the_split(unit: ResidualConvolution, features: Tensor) -> Tensor:
+    active = unit.first_activation(features)
+    return active + unit.second(unit.second_activation(unit.first(active)))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
-def test_another_interpolation_would_be_seen(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refinenet, "upsample", lambda features, size: F.interpolate(features, tuple(size), mode=mode))
-    assert GOLDEN.distance() > SEEN
+def summed_before_the_convolution(part: RefinementStage, stage: Tensor, coarser: Tensor | None = None) -> Tensor:
+    joined = part.adapt(part.reduce(stage))
+    if coarser is not None:
+        joined = joined + refinenet.upsample(coarser, joined.shape[-2:])
+    return part.output(part.refine(part.pooling(part.activation(part.project(joined)))))  # type: ignore[no-any-return]
 
 
-def test_another_pool_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refinenet, "_pool", lambda features: F.max_pool2d(features, 3, stride=1, padding=1))
-    assert GOLDEN.distance() > SEEN
-
-
-def test_an_activation_before_the_residual_is_split_off_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forward(unit: ResidualConvolution, features: Tensor) -> Tensor:
-        active = unit.first_activation(features)
-        return active + unit.second(unit.second_activation(unit.first(active)))  # type: ignore[no-any-return]
-
-    monkeypatch.setattr(ResidualConvolution, "forward", forward)
-    assert GOLDEN.distance() > SEEN
-
-
-def test_a_sum_before_the_convolution_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forward(part: RefinementStage, stage: Tensor, coarser: Tensor | None = None) -> Tensor:
-        joined = part.adapt(part.reduce(stage))
-        if coarser is not None:
-            joined = joined + refinenet.upsample(coarser, joined.shape[-2:])
-        return part.output(part.refine(part.pooling(part.activation(part.project(joined)))))  # type: ignore[no-any-return]
-
-    monkeypatch.setattr(RefinementStage, "forward", forward)
-    assert GOLDEN.distance() > SEEN
+class TestRefineNet(GoldenTests):
+    case = GoldenCase(
+        "refinenet",
+        lambda: RefineNet((6, 8, 10, 12), 5, 6, coarse_channels=8, dropout=0.0),
+        returning("logits"),
+        NAMES,
+        weight_gradients=4,
+        changes={
+            "leaky": leaky,
+            "improved pooling": improved,
+            "refining units": exchanged("stages.0.refine.0", "stages.0.refine.1"),
+            "adapting units": exchanged("stages.1.adapt.0", "stages.1.adapt.1"),
+            "links of the pooling": exchanged("stages.2.pooling.convolutions.0", "stages.2.pooling.convolutions.3"),
+            "projection and output": exchanged("stages.1.project", "stages.1.output"),
+            "corners not aligned": resampled(refinenet, "upsample", "bilinear"),
+            "nearest": resampled(refinenet, "upsample", "nearest"),
+            "smaller pool": Patch(refinenet, "_pool", lambda x: F.max_pool2d(x, 3, stride=1, padding=1)),
+            "activation before the split": Patch(ResidualConvolution, "forward", active_before_the_split),
+            "sum before the convolution": Patch(RefinementStage, "forward", summed_before_the_convolution),
+        },
+    )
 
 
 # Beyond the golden numbers.

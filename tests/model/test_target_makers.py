@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from golden_systems import golden_file
+from golden_numbers import golden_file
 from torch import Tensor
 
 from ocnet_pl.dataset.lip import LIP

@@ -2,18 +2,19 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, Main
+from conftest import TINY, Main, built_once
 from trees import lip_tree
 
 from ocnet_pl.config.compose import compose
@@ -109,17 +110,50 @@ def assert_same(head: str, *names: str) -> None:
         assert other.evaluations == first.evaluations
 
 
+def assert_complete(run: RunDirectory) -> None:
+    """A run of `TINY`, tested on both splits, has left all that a run leaves."""
+    left = Result.read(run.result)
+    assert left.row == run.row
+    assert left.steps == 6
+    assert set(left.evaluations) == {"last/val/whole", "last/train/whole"}
+    assert left.evaluations["last/val/whole"].images == 5
+    assert [step for step, _ in left.curves["train/loss"]] == list(range(6))
+    assert len(left.curves["val/miou"]) == 2
+    assert left.parameters["total"] == sum(count for part, count in left.parameters.items() if part != "total")
+    assert {path.name for path in (run.path / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert len(list((run.path / "samples").iterdir())) == 3
+
+
+def assert_loss_is_the_sum(curves: Mapping[str, Sequence[tuple[int, float]]], terms: set[str]) -> None:
+    """The logged terms are these, each with a value, and their sum is the logged loss."""
+    assert {name.removeprefix("train/") for name in curves if name.startswith("train/")} == terms | {"loss"}
+    values = {name: np.array([value for _, value in curves[f"train/{name}"]]) for name in terms | {"loss"}}
+    assert all((values[name] > 0).all() for name in terms)
+    np.testing.assert_allclose(sum(values[name] for name in terms), values["loss"], rtol=1e-5)
+
+
+def other_auxiliary_weight(head: str) -> float:
+    """The auxiliary loss is off where a system has it, and on where it has none."""
+    return 0 if compose(f"model/head={head}").loss.auxiliary_weight else 0.4
+
+
 MICRO_BATCHES = ("trainer.accumulate_grad_batches=2", "trainer.precision=bf16-mixed")
 
 
 @pytest.mark.parametrize(
     ("head", "extra"), [*((head, ()) for head in SYSTEMS), *((head, MICRO_BATCHES) for head in ("aaf", "dfn", "ocr"))]
 )
-def test_a_resumed_run_is_bit_for_bit_the_same(
+def test_a_run_leaves_its_result_and_one_that_was_stopped_the_same(
     head: str, extra: tuple[str, ...], workplace: Path, call: Main, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = (*chosen(head), *extra)
+    """Bit for bit; with another weight of the auxiliary loss than the default, which two processes have below."""
+    auxiliary = other_auxiliary_weight(head)
+    command = (*chosen(head), *extra, "evaluate_on=[val,train]", f"loss.auxiliary_weight={auxiliary}")
     assert call("train", *command, "name=whole") == 0
+    assert_complete(run_of("whole", head))
+    if not extra:  # of several micro-batches, the last one's terms are logged
+        terms = TERMS[head] | ({"auxiliary"} if auxiliary else set())
+        assert_loss_is_the_sum(Result.read(run_of("whole", head).result).curves, terms)
     usual = SegmentationModule.training_step
 
     def stopped_step(module: SegmentationModule, batch: Any, batch_idx: int) -> Any:
@@ -139,23 +173,13 @@ def test_a_resumed_run_is_bit_for_bit_the_same(
         assert all(tensor.any() for tensor in learned), "weights of a loss start at 0"
 
 
-@pytest.mark.parametrize("head", SYSTEMS)
-def test_the_loss_is_the_sum_of_its_logged_terms(head: str, workplace: Path, call: Main) -> None:
-    """Also with the other weight of the auxiliary loss than its default."""
-    auxiliary = 0 if compose(f"model/head={head}").loss.auxiliary_weight else 0.4
-    assert call("train", *chosen(head), f"loss.auxiliary_weight={auxiliary}") == 0
-    curves = Result.read(run_of("runs", head).result).curves
-    terms = TERMS[head] | ({"auxiliary"} if auxiliary else set())
-    assert {name.removeprefix("train/") for name in curves if name.startswith("train/")} == terms | {"loss"}
-    values = {name: np.array([value for _, value in curves[f"train/{name}"]]) for name in terms | {"loss"}}
-    assert all((values[name] > 0).all() for name in terms)
-    np.testing.assert_allclose(sum(values[name] for name in terms), values["loss"], rtol=1e-5)
+@pytest.fixture(scope="session")
+def trained_by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of runs of all systems on two gloo processes, whole as well as stopped and resumed."""
+    return built_once(tmp_path_factory, "two", train_by_two)
 
 
-@pytest.fixture(scope="module")
-def trained_by_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Folder of runs of all systems on two gloo processes, whole as well as stopped and resumed; what they printed."""
-    folder = tmp_path_factory.mktemp("two")
+def train_by_two(folder: Path) -> None:
     commands = {head: [*chosen(head, folder=folder), *OWN.get(head, ()), "trainer=ddp_cpu"] for head in SYSTEMS}
     (folder / "commands.json").write_text(json.dumps(commands))
     script = [sys.executable, str(Path(__file__).with_name("as_one_of_two.py"))]
@@ -172,23 +196,19 @@ def trained_by_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]
         finally:
             for process in both:
                 process.kill()
-    text = (folder / "printed.txt").read_text()
-    assert codes == [0, 0], text
-    return folder, text
+    assert codes == [0, 0], (folder / "printed.txt").read_text()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("head", SYSTEMS)
-def test_two_processes_stop_and_resume(
-    head: str, trained_by_two: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, printed = trained_by_two
-    monkeypatch.chdir(folder)
-    assert f"{head} stopped: exit code {EXIT_STOPPED}\n" in printed
+def test_two_processes_stop_and_resume(head: str, trained_by_two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained_by_two)
+    assert f"{head} stopped: exit code {EXIT_STOPPED}\n" in Path("printed.txt").read_text()
     assert_same(head, "whole", "stopped")
     result = Result.read(run_of("whole", head).result)
     assert result.processes == 2
-    assert {f"train/{term}" for term in TERMS[head]} <= set(result.curves)
+    auxiliary = compose(f"model/head={head}").loss.auxiliary_weight
+    assert_loss_is_the_sum(result.curves, TERMS[head] | ({"auxiliary"} if auxiliary else set()))
 
 
 def test_systems_with_fused_attention_are_profiled(workplace: Path, call: Main) -> None:
@@ -201,20 +221,22 @@ def test_systems_with_fused_attention_are_profiled(workplace: Path, call: Main) 
     assert all(cost.forward_ms and cost.train_step_ms for cost in costs.values())
 
 
-def test_systems_are_explored_and_reported(workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]) -> None:
-    for head in SYSTEMS:
-        assert call("train", *chosen(head), "schedule.max_steps=1") == 0
-    paths = {head: str(run_of("runs", head).last_checkpoint) for head in SYSTEMS}
-    capsys.readouterr()
+@pytest.mark.slow
+def test_systems_are_explored_and_reported(
+    trained_by_two: Path, workplace: Path, call: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained_by_two / "outputs" / "whole", "outputs/whole")
+    shutil.copytree(trained_by_two / "data", "data")
+    paths = {head: str(run_of("whole", head).last_checkpoint) for head in SYSTEMS}
     assert call("explore", "measure", *paths.values(), "--pixels", "2", "--device", "cpu") == 0
     assert f"{paths['upernet']}: UPerNet: " in capsys.readouterr().out, "it has no attention to measure"
     for head, names in SHOWN.items():
-        measure = ContextMeasure.read(run_of("runs", head).path / "context-last-val.json")
+        measure = ContextMeasure.read(run_of("whole", head).path / "context-last-val.json")
         assert [(one.name, one.reach) for one in measure.maps] == [(name, 1.0) for name in names]
     shown = [paths[head] for head in SHOWN]
     assert call("explore", "figure", *shown, "--out", "maps.png", "--device", "cpu") == 0
     assert Path("maps.png").is_file()
 
-    assert call("report", "outputs/runs") == 0
-    table = Path("outputs/runs/table.md").read_text()
+    assert call("report", "outputs/whole") == 0
+    table = Path("outputs/whole/table.md").read_text()
     assert {cell.strip() for cell in table.split("|")} >= LABELS

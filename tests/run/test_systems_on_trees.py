@@ -26,6 +26,7 @@ ON = {
     ),
 }
 """Tree, protocol of the data set at its size, test protocol."""
+BRIEF = ("schedule.batch_size=2", "schedule.max_steps=2", "schedule.val_every=2")
 NARROW = {"dfn": ("model.head.class_channels=1",)}
 """Further narrow layers of systems that are wide on 150 classes."""
 
@@ -39,7 +40,7 @@ def test_a_system_trains_and_is_tested(
     poses = {"poses": True} if dataset == "lip" else {}
     root = tree(workplace / "data", train=SIZES, val=SIZES[:2], **poses)
     data = (f"dataset={dataset}", f"dataset.root={root}", "dataset.num_workers=0", *small)
-    command = [*chosen(head, SHORT), *data, *protocol, *NARROW.get(head, ()), "schedule.batch_size=2"]
+    command = [*chosen(head, SHORT), *data, *protocol, *NARROW.get(head, ()), *BRIEF]
     if head in POSED and dataset != "lip":
         assert call("train", *command) == 2
         assert "dataset=lip dataset.poses=true, which reads lip_train_set.csv" in capsys.readouterr().err
@@ -64,7 +65,7 @@ def test_its_own_recipe_trains(head: str, cityscapes_tree: Path, workplace: Path
         data = (f"dataset.root={tree(workplace / 'data', train=SIZES, val=SIZES[:2])}", *small)
     else:
         data = (f"dataset.root={cityscapes_tree}", "dataset.crop_size=[32,64]")
-    recipe = (f"experiment={head}", *data, "dataset.num_workers=0", "schedule.batch_size=2", "schedule.max_steps=2")
+    recipe = (f"experiment={head}", *data, "dataset.num_workers=0", *BRIEF)
     own = [o for o in chosen(head, SHORT) if not o.startswith(("dataset", "schedule=", "schedule.max_steps"))]
     assert call("train", *own, *recipe, "hydra.mode=RUN") == 0
     result = Result.read(run_of(head, head).result)

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import wandb
-from conftest import TINY, Main, spawn
+from conftest import TINY, Main, spawn, train_in
 from offline_runs import OfflineRun, offline_runs
 
-from ocnet_pl.command import train
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.process import EXIT_STOPPED
 from ocnet_pl.record.identity import config_hash
@@ -35,11 +34,8 @@ def result(folder: Path) -> dict[str, Any]:
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Directory of a sweep with three seeds, trained in this process."""
     root = tmp_path_factory.mktemp("mirrored")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        for seed in range(3):
-            patch.setattr(sys, "argv", ["ocnet-train", *MIRRORED, f"seed={seed}"])
-            train.main()
+    for seed in range(3):
+        train_in(root, *MIRRORED, f"seed={seed}")
     yield root / "outputs" / "runs"
     wandb.teardown()
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ocnet_pl.arguments import Number, Positive, PositiveNumber, checked
-from ocnet_pl.model.contract import Batch, Criterion
-from ocnet_pl.model.heatmaps import POSE, aligned_cells, gaussian_maps, joints_of
-from ocnet_pl.model.layers import upsample
+from ocnet_pl.model.heatmaps import aligned_cells, gaussian_maps
+from ocnet_pl.model.parsing_and_pose import ParsingAndPose, extras_of_stages
+from ocnet_pl.resizing import Size
 
 DILATIONS = (6, 12, 18, 24)
 """Dilations of the convolutions whose sum is a parsing classifier."""
@@ -71,7 +71,7 @@ class Refinement(nn.Module):
         return self.classify(refined), refined
 
 
-class JPPNet(nn.Module):
+class JPPNet(ParsingAndPose):
     """Parsing and pose side by side, which refine each other. Last two stages (B, C, h, w) -> logits (B, K, h, w).
 
     Parsing reads the last stage, pose the one before it. After the first stage of results each task reads the other's
@@ -118,7 +118,7 @@ class JPPNet(nn.Module):
         initial_std: PositiveNumber | None = 0.01,
         negative_slope: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(joints, stage_weight, pose_weight)
         hidden, remapped = hidden_channels or 2 * out_channels, remap_channels or max(1, out_channels // 2)
         earlier, last = in_channels
 
@@ -136,10 +136,7 @@ class JPPNet(nn.Module):
                 for _ in range(stages - 1)
             )
 
-        self.needed_targets = {POSE: (joints, 3)}
         self.sigma = sigma
-        self.stage_weight = stage_weight
-        self.pose_weight = pose_weight
         self.parsing_classifier = DilatedClassifier(last, num_classes)
         self.parsing_features = _layers((last, hidden, out_channels), (3, 3), negative_slope)
         self.pose_features = _layers((earlier, hidden, hidden, *(out_channels,) * 4), (3,) * 6, negative_slope)
@@ -156,25 +153,12 @@ class JPPNet(nn.Module):
 
     def supervised(self, earlier: Tensor, last: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
         parsings, poses = self._results(earlier, last)
-        extras = {f"parsing{number}": one for number, one in enumerate(parsings[:-1], 1)}
-        return self._answer(parsings), extras | {f"pose{number}": one for number, one in enumerate(poses, 1)}
+        return self._answer(parsings), extras_of_stages(parsings, poses)
 
-    def losses(self, extras: Mapping[str, Tensor], batch: Batch, criterion: Criterion) -> dict[str, Tensor]:
-        label = batch["label"].long()
-        points = joints_of(batch, self.needed_targets[POSE][0])
-        terms = {}
-        for name, small in extras.items():
-            if name.startswith("parsing"):
-                terms[name] = self.stage_weight * criterion(upsample(small, label.shape[-2:]), label)
-            else:
-                target = self.heatmaps(points, small.shape[-2:], label.shape[-2:])
-                terms[name] = self.pose_weight * pose_distance(small, target)
-        return terms
-
-    def heatmaps(self, points: Tensor, size: Sequence[int], image: Sequence[int]) -> Tensor:
-        """Targets of a pose result: joints (B, N, 3) in an image (H, W) -> (B, N, h, w)."""
-        rows, columns = aligned_cells((size[0], size[1]), (image[0], image[1]), points.device)
-        return gaussian_maps(points, rows, columns, self.sigma, least=math.exp(-(REACH**2) / 2))
+    def pose_loss(self, maps: Tensor, points: Tensor, image: Size) -> Tensor:
+        rows, columns = aligned_cells((maps.shape[-2], maps.shape[-1]), image, points.device)
+        target = gaussian_maps(points, rows, columns, self.sigma, least=math.exp(-(REACH**2) / 2))
+        return pose_distance(maps, target)
 
     def _results(self, earlier: Tensor, last: Tensor, *, last_pose: bool = True) -> tuple[list[Tensor], list[Tensor]]:
         """Parsing logits and pose maps of all stages."""

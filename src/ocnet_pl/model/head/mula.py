@@ -1,17 +1,18 @@
 """MuLA (Nie et al. 2018, "Mutual Learning to Adapt for Joint Human Parsing and Pose Estimation", ECCV; the authors'
 PyTorch code, pytorch-mula)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ocnet_pl.arguments import Number, Positive, PositiveNumber, checked
-from ocnet_pl.model.contract import Batch, Criterion
-from ocnet_pl.model.heatmaps import POSE, aligned_cells, gaussian_maps, joints_of, with_background
+from ocnet_pl.model.heatmaps import aligned_cells, gaussian_maps, with_background
 from ocnet_pl.model.hourglass import Hourglass
 from ocnet_pl.model.layers import conv_norm_act, initialize_he, upsample
+from ocnet_pl.model.parsing_and_pose import ParsingAndPose, extras_of_stages
+from ocnet_pl.resizing import Size
 
 ADAPTER_SIDES = (57, 64)
 """Least and greatest side of a map for which an adapter gives 7 x 7 kernels."""
@@ -82,7 +83,7 @@ class TaskStage(nn.Module):
         return following
 
 
-class MuLA(nn.Module):
+class MuLA(ParsingAndPose):
     """Parsing and pose in stages, each adapted by the other. (B, in, h, w) -> logits (B, num_classes, h, w).
 
     Two 3x3 convolutions start the tasks from the last stage of the backbone. In training the last parsing is the
@@ -124,7 +125,7 @@ class MuLA(nn.Module):
         pose_weight: Number = 10.0,
         negative_slope: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(joints, stage_weight, pose_weight)
 
         def reduction() -> nn.Sequential:
             return conv_norm_act(in_channels, out_channels, 3, bias=False, negative_slope=negative_slope)
@@ -135,10 +136,7 @@ class MuLA(nn.Module):
                 TaskStage(out_channels, results, last=number == stages - 1, **options) for number in range(stages)
             )
 
-        self.needed_targets = {POSE: (joints, 3)}
         self.sigma = sigma
-        self.stage_weight = stage_weight
-        self.pose_weight = pose_weight
         self.reduce_parsing = reduction()
         self.reduce_pose = reduction()
         self.parsing = of_task(num_classes)
@@ -150,25 +148,12 @@ class MuLA(nn.Module):
 
     def supervised(self, features: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
         parsings, poses = self._results(self.reduce_parsing(features), self.reduce_pose(features))
-        extras = {f"parsing{number}": one for number, one in enumerate(parsings[:-1], 1)}
-        return parsings[-1], extras | {f"pose{number}": one for number, one in enumerate(poses, 1)}
+        return parsings[-1], extras_of_stages(parsings, poses)
 
-    def losses(self, extras: Mapping[str, Tensor], batch: Batch, criterion: Criterion) -> dict[str, Tensor]:
-        label = batch["label"].long()
-        points = joints_of(batch, self.needed_targets[POSE][0])
-        terms = {}
-        for name, small in extras.items():
-            if name.startswith("parsing"):
-                terms[name] = self.stage_weight * criterion(upsample(small, label.shape[-2:]), label)
-            else:
-                target = self.heatmaps(points, small.shape[-2:], label.shape[-2:])
-                terms[name] = self.pose_weight * F.mse_loss(small.float(), target)
-        return terms
-
-    def heatmaps(self, points: Tensor, size: Sequence[int], image: Sequence[int]) -> Tensor:
-        """Targets of a pose result: joints (B, N, 3) in an image (H, W) -> (B, N + 1, h, w)."""
-        rows, columns = aligned_cells((size[0], size[1]), (image[0], image[1]), points.device)
-        return with_background(gaussian_maps(points, rows, columns, self.sigma, least=LEAST))
+    def pose_loss(self, maps: Tensor, points: Tensor, image: Size) -> Tensor:
+        rows, columns = aligned_cells((maps.shape[-2], maps.shape[-1]), image, points.device)
+        target = with_background(gaussian_maps(points, rows, columns, self.sigma, least=LEAST))
+        return F.mse_loss(maps.float(), target)
 
     def _results(self, parsing: Tensor, pose: Tensor, *, last_pose: bool = True) -> tuple[list[Tensor], list[Tensor]]:
         """Parsing logits and pose maps of all stages, from the reduced features of both tasks."""
