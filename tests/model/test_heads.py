@@ -168,7 +168,7 @@ def test_the_network_around_a_head(head: str, levels: int, stride: int, auxiliar
     config = compose(f"model/head={head}", "model/backbone=tiny", "model.head.out_channels=8")
     network = build_network(config, 5, auxiliary=bool(config.loss.auxiliary_weight)).eval()
     assert (network.auxiliary is not None) is auxiliary
-    assert len(network.maps(torch.zeros(1, 3, 64, 96))) == levels
+    assert len(network.backbone(network.normalize(torch.zeros(1, 3, 64, 96)))) == levels
     assert network.backbone.feature_info.reduction()[-1] == stride  # type: ignore[operator, union-attr]
     assert network(torch.zeros(1, 3, 64, 96)).shape == (1, 5, 64, 96)
 
