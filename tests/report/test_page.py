@@ -167,7 +167,7 @@ def test_every_reader_gets_the_page(page: str, elements: Elements) -> None:
     assert len(list(elements.named("caption"))) == len(tables)
     assert all(attrs.get("role") == "img" and attrs.get("aria-label") for attrs, _ in elements.named("svg"))
     assert all(attrs.get("alt") for attrs, _ in elements.named("img"))
-    regions = [attrs for attrs, _ in elements.named("div") if attrs.get("class") == "wide"]
+    regions = [attrs for attrs, _ in elements.named("div") if "wide" in (attrs.get("class") or "").split()]
     assert len(regions) == len(tables)
     assert all((one["tabindex"], one["role"]) == ("0", "region") and one["aria-label"] for one in regions)
     assert all("label" in around for name, _, around in elements.all if name == "select")
@@ -305,6 +305,7 @@ def test_images_with_the_largest_gains(table: Table, page: str) -> None:
     assert [image.name for image in found.gains] == [f"image{place}" for place in np.argsort(-difference)[:MOST]]
     assert found.gains[0].caption == f"{difference.max():+.2f} points"
     assert found.losses == [], "PPM is better everywhere"
+    assert found.classes == [("road", "#804080"), ("car", "#00008e"), ("not labelled", "#000000")]
     *_, (words, uri) = found.gains[0].pictures
     assert "is right in 33.3 % of the pixels" in words
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("RGB"))
@@ -344,7 +345,7 @@ def test_a_long_curve_keeps_its_last_step_and_a_diverged_one_has_gaps(tmp_path: 
     values = curves.readings(curves.curve(table, curves.LOSS), table, curves.LOSS)
     gp, ppm = values["curves"]
     assert gp["steps"][-1] == 1000
-    assert len(gp["steps"]) <= 400
+    assert 150 < len(gp["steps"]) <= 200
     assert (ppm["mean"], ppm["sd"]) == ([2.0, None], None)
     json.dumps(values, allow_nan=False)
 

@@ -29,12 +29,13 @@ def compared_rows(table: Table) -> list[Row]:
 def differences(table: Table, width: float = WIDE) -> Figure:
     """Draw the difference of every row to the baseline with its interval, and a line at zero.
 
-    A triangle is a significant difference and points to its side; a hollow circle is none, or has no verdict. Names and
-    numbers stand above the intervals, so that the chart reads at any width.
+    A triangle is a significant difference and points to its side; a hollow circle is none, or has no verdict. In a
+    narrow chart, names and numbers stand above the intervals.
     """
     rows = compared_rows(table)
     significant = table.significant(table.main_column)
-    figure = Figure(figsize=(width, 0.75 + 0.5 * len(rows)), layout="constrained")
+    narrow = width <= NARROW
+    figure = Figure(figsize=(width, 0.75 + (0.5 if narrow else 0.36) * len(rows)), layout="constrained")
     axes = figure.subplots()
     axes.axvline(0, color=INK, linewidth=1.2, zorder=1)
     for place, row in enumerate(rows):
@@ -48,14 +49,21 @@ def differences(table: Table, width: float = WIDE) -> Figure:
             axes.plot([interval.low, interval.high], [place] * 2, "|", color=colour, markersize=8, markeredgewidth=1.6)
         face = {} if decided else {"markerfacecolor": PAGE}
         axes.plot(difference, place, marker, color=colour, markersize=9 if decided else 7, **face)
-        for x, text, side in ((0, row.label, "left"), (1, _difference_words(table, row), "right")):
-            at = axes.get_yaxis_transform()
-            weight = "bold" if decided and side == "left" else "normal"
-            axes.text(x, place - 0.3, figure_text(text), ha=side, va="bottom", transform=at, weight=weight, fontsize=9)
-    axes.set_ylim(len(rows) - 0.6, -0.95)
+        at, words, weight = axes.get_yaxis_transform(), _difference_words(table, row), "bold" if decided else "normal"
+        if narrow:
+            box = {"facecolor": PAGE, "edgecolor": "none", "pad": 0.5}  # the line at zero must not cross names
+            for x, text, side in ((0, row.label, "left"), (1, words, "right")):
+                y, style = place - 0.32, {"weight": weight if side == "left" else "normal", "fontsize": 8.5}
+                axes.text(x, y, figure_text(text), ha=side, va="bottom", transform=at, bbox=box, **style)
+        else:
+            axes.text(-0.02, place, figure_text(row.label), ha="right", va="center", transform=at, weight=weight)
+            axes.text(1.02, place, figure_text(words), ha="left", va="center", transform=at, fontsize=9)
+    axes.set_ylim(len(rows) - 0.5, -0.95 if narrow else -0.6)
     axes.margins(x=0.05)
     of = next((row.label for row in table.rows if row.name == table.baseline), "")
-    _label(axes, [], f"{main_score(table)} minus that of {of}, in points")
+    _label(
+        axes, [], f"points of {main_score(table)}" if narrow else f"{main_score(table)} minus that of {of}, in points"
+    )
     return figure
 
 

@@ -16,8 +16,8 @@ from ocnet_pl.table import Row, Table
 _DRAWN_BELOW = 1e30
 """Greater losses, of trainings that diverged, would compress the axis."""
 _MOST_MARKERS = 12
-_MOST_READINGS = 400
-"""Steps of a curve whose values a page holds."""
+_MOST_POINTS = 200
+"""Points of a curve. More could not be seen, and would make the page large."""
 _APART = 0.058
 """Distance between two names at the lines' ends, as a share of the axis."""
 
@@ -37,7 +37,7 @@ SCORE = Quantity("val/miou", 100, "validation mIoU (%)")
 
 @dataclass(frozen=True)
 class Curve:
-    """Curve of a row over the steps that all its runs have.
+    """Curve of a row over the steps that all its runs have, or evenly spaced ones of these and the last.
 
     Attributes:
         place: place of the row among the drawn ones, which gives its colour and marker.
@@ -101,6 +101,8 @@ def curves_of(table: Table, quantity: Quantity) -> list[Curve]:
 def _curve(place: int, row: Row, quantity: Quantity) -> Curve:
     by_seed = [dict(result.curves.get(quantity.metric, [])) for result in row.results.values()]
     steps = sorted(set.intersection(*(set(of_seed) for of_seed in by_seed)))
+    every = -(-len(steps) // _MOST_POINTS) or 1
+    steps = steps[(len(steps) - 1) % every :: every]
     values = quantity.scale * np.array([[of_seed[step] for step in steps] for of_seed in by_seed])
     values = np.where(np.abs(values) < _DRAWN_BELOW, values, np.nan)
     sd = values.std(0, ddof=1) if len(values) > 1 else None
@@ -142,7 +144,8 @@ def _name_ends(axes: Any, drawn: list[Curve]) -> None:
         push = np.maximum(gaps, 0) / 2
         heights[:-1] -= push
         heights[1:] += push
-    heights += max(0.0, -heights.min(initial=0.0))  # none lies below the axis
+    heights -= max(0.0, heights.max(initial=1.0) - 1.0)
+    heights += max(0.0, -heights.min(initial=0.0))  # where there is room, within the axis
     for height, (_, x, y, of_row) in zip(heights.tolist(), ends, strict=True):
         axes.annotate(
             figure_text(of_row.label),
@@ -151,18 +154,16 @@ def _name_ends(axes: Any, drawn: list[Curve]) -> None:
             textcoords="axes fraction",
             va="center",
             fontsize=8.5,
-            arrowprops={"arrowstyle": "-", "color": series(of_row.place)[0], "linewidth": 0.9},
+            arrowprops={"arrowstyle": "-", "relpos": (0, 0.5), "color": series(of_row.place)[0], "linewidth": 0.9},
         )
 
 
 def _readings(of_row: Curve) -> dict[str, Any]:
-    every = -(-len(of_row.steps) // _MOST_READINGS)
-    chosen = slice((len(of_row.steps) - 1) % every, None, every)  # the last step is always there
     return {
         "label": printable(of_row.label),
-        "steps": of_row.steps[chosen].tolist(),
-        "mean": _plain(of_row.mean[chosen]),
-        "sd": None if of_row.sd is None else _plain(of_row.sd[chosen]),
+        "steps": of_row.steps.tolist(),
+        "mean": _plain(of_row.mean),
+        "sd": None if of_row.sd is None else _plain(of_row.sd),
     }
 
 

@@ -19,6 +19,7 @@ from ocnet_pl.record.image_counts import SavedCounts
 from ocnet_pl.record.result import Result
 from ocnet_pl.record.sample_pictures import Kind, read_sample, sample_file
 from ocnet_pl.report.row_counts import row_counts
+from ocnet_pl.report.samples import named_colours
 from ocnet_pl.table import Row, Table
 
 MOST = 3
@@ -35,11 +36,13 @@ class ImageDifference:
         name: name of the image.
         caption: the difference in words.
         pictures: caption and data URI of the image, its truth, both predictions and the map of their differences.
+        ids: the truth and the predictions.
     """
 
     name: str
     caption: str
     pictures: list[tuple[str, str]]
+    ids: list[Image.Image]
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Gains:
         gains, losses: images, the largest differences first.
         kept, of: number of images with pictures, and of tested images.
         colours: meaning of the colours of the map.
+        classes: classes in the pictures and their colours.
     """
 
     row: str
@@ -60,6 +64,7 @@ class Gains:
     kept: int
     of: int
     colours: list[tuple[str, str]]
+    classes: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,7 @@ def gains(table: Table) -> Gains | None:
             (f"only {base.label} is right", _hex(SECOND)),
             ("both wrong, and different", _hex(NEITHER)),
         ],
+        classes=named_colours([ids for image in (*gained, *lost) for ids in image.ids], one.counts.classes),
     )
 
 
@@ -156,6 +162,7 @@ def _of_image(one: _Shown, two: _Shown, place: int, difference: float) -> ImageD
             (one.row.label, _uri(first)),
             (differences, _uri(Image.fromarray(contrast(photograph, *ids)))),
         ],
+        [truth, first, second],
     )
 
 
