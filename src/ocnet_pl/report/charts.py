@@ -47,14 +47,14 @@ def differences(table: Table, width: float = WIDE) -> Figure:
         if interval:
             axes.plot([interval.low, interval.high], [place] * 2, color=colour, linewidth=2.4, solid_capstyle="butt")
             axes.plot([interval.low, interval.high], [place] * 2, "|", color=colour, markersize=8, markeredgewidth=1.6)
-        face = {} if decided else {"markerfacecolor": PAGE}
-        axes.plot(difference, place, marker, color=colour, markersize=9 if decided else 7, **face)
+        face = colour if decided else PAGE
+        axes.plot(difference, place, marker, color=colour, markersize=9 if decided else 7, markerfacecolor=face)
         at, words, weight = axes.get_yaxis_transform(), _difference_words(table, row), "bold" if decided else "normal"
         if narrow:
-            box = {"facecolor": PAGE, "edgecolor": "none", "pad": 0.5}  # the line at zero must not cross names
-            for x, text, side in ((0, row.label, "left"), (1, words, "right")):
-                y, style = place - 0.32, {"weight": weight if side == "left" else "normal", "fontsize": 8.5}
-                axes.text(x, y, figure_text(text), ha=side, va="bottom", transform=at, bbox=box, **style)
+            above: dict[str, Any] = {"va": "bottom", "transform": at, "fontsize": 8.5}
+            above["bbox"] = {"facecolor": PAGE, "edgecolor": "none", "pad": 0.5}  # no line crosses the names
+            axes.text(0, place - 0.32, figure_text(row.label), ha="left", weight=weight, **above)
+            axes.text(1, place - 0.32, figure_text(words), ha="right", **above)
         else:
             axes.text(-0.02, place, figure_text(row.label), ha="right", va="center", transform=at, weight=weight)
             axes.text(1.02, place, figure_text(words), ha="left", va="center", transform=at, fontsize=9)

@@ -22,7 +22,7 @@ SERIES = tuple(mpl.colors.to_hex(colour) for colour in mpl.color_sequences["petr
 
 MARKERS = "osD^vPX*"
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # matplotlib names every setting in the type
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": QUIET,

@@ -116,7 +116,8 @@ class Viewer:
         image, viewed = next(iter(self.images.items()))
         first = {one.label: number for number, one in reversed(list(enumerate(self.checkpoints)))}
         height, width = viewed.image.shape[:2]
-        best, found = -math.inf, (0, 0, (width // 2, height // 2))
+        best = -math.inf
+        found: tuple[int, int, Sequence[int]] = (0, 0, (width // 2, height // 2))
         begin = time.monotonic()
         for number in sorted(first.values()):
             forward = self._pass(image, number)
