@@ -31,8 +31,10 @@ MAX_UPLOAD_BYTES = 64 * 2**20
 UPLOAD_TYPE = "application/octet-stream"
 """Content type of an upload. A form of another site cannot send it, and browsers block its scripts (no CORS)."""
 _LONGEST_NAME = 80
-_COLOURS = mpl.colormaps["PuOr_r"]
-"""Purple below uniform attention, orange above it; colour-blind readers can tell them apart (ColorBrewer)."""
+_COLOURS = np.concatenate(
+    [mpl.colormaps["PuOr_r"](np.linspace(0, 0.5, 128)), mpl.colormaps["Oranges"](np.linspace(0, 0.7, 128))]
+)
+"""Dark purple below uniform attention, bright orange above it: colour-blind readers can tell them apart."""
 
 
 def serve(viewer: Viewer, port: int, ready: Callable[[], None]) -> None:
@@ -139,7 +141,7 @@ def _page_content(viewer: Viewer) -> dict[str, Any]:
             {"name": name, "rgb": rgb}
             for name, rgb in zip(viewer.data.classes, viewer.data.palette.tolist(), strict=True)
         ],
-        "colours": (_COLOURS(np.arange(256))[:, :3] * 255).round().astype(int).tolist(),
+        "colours": (_COLOURS[:, :3] * 255).round().astype(int).tolist(),
     }
 
 
