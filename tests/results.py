@@ -45,13 +45,15 @@ def counted(
     images: Sequence[str] | None = None,
     table: str = "table1",
     absent_classes: Absent = "skip",
+    confusion: NDArray[np.int64] | None = None,
     **fields: Any,
 ) -> Result:
-    """Write a run with per-image counts (images, 3, K) into a sweep's folder."""
+    """Write a run with per-image counts (images, 3, K), and a confusion matrix if given, into a sweep's folder."""
     directory = folder / row / f"seed-{seed}"
     directory.mkdir(parents=True, exist_ok=True)
     names = images or [f"image {place}" for place in range(len(counts))]
-    np.savez(directory / "counts.npz", counts=counts, images=list(names), classes=list(classes))
+    matrix = {} if confusion is None else {"confusion": confusion}
+    np.savez(directory / "counts.npz", counts=counts, images=list(names), classes=list(classes), **matrix)
     evaluation = Evaluation.of_counts(counts, classes, "counts.npz", absent_classes=absent_classes)
     protocol = fields.get("choices", {}).get("inference", "whole")
     made_up = {"evaluations": {f"last/val/{protocol}": evaluation}, "curves": {}, **fields}

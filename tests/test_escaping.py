@@ -15,10 +15,11 @@ from ocnet_pl.escaping import figure_text, markdown, markdown_paragraph, printab
 from ocnet_pl.record.directory import State
 from ocnet_pl.record.result import Result
 from ocnet_pl.record.status import RunStatus
-from ocnet_pl.report import charts
+from ocnet_pl.report import charts, curves
 from ocnet_pl.report.files import html, table_files
 from ocnet_pl.report.latex import escape
 from ocnet_pl.report.status import print_status
+from ocnet_pl.report.svg import svg
 from ocnet_pl.report.terminal import print_table
 from ocnet_pl.table import Table, make_table, read_tables
 
@@ -162,8 +163,8 @@ def test_no_output_runs_a_name(hostile: tuple[list[str], Table], usual: Tags, tm
 def test_a_figure_shows_a_name_as_it_is(name: str, tmp_path: Path) -> None:
     result(name, 0, 75).write(tmp_path / name / "seed-0" / "result.json")
     (table,) = read_tables(tmp_path)
-    for figure in (charts.dots(table), charts.curves(table), charts.class_dots(table)[0]):  # as a tick and in legends
-        drawn = charts.svg(figure)
+    for figure in (charts.dots(table), curves.curves(table), charts.class_dots(table)[0]):  # ticks, line ends, legends
+        drawn = svg(figure)
         words = " ".join(re.findall(r">([^<]+)</text>", drawn))
         assert name in words
 

@@ -16,6 +16,7 @@ from ocnet_pl.record.result import Result
 from ocnet_pl.record.sealed import write_json
 from ocnet_pl.report import charts
 from ocnet_pl.report.files import comma_separated, html, markdown, table_files, write_all
+from ocnet_pl.report.svg import svg
 from ocnet_pl.table import read_tables
 from ocnet_pl.table.classes import by_class
 
@@ -66,11 +67,6 @@ def test_files_are_written_and_named(sweep: Path) -> None:
     assert [path.name for path in contents] == ["table.md", "table.csv", "table.tex", "table.html"]
     write_all(contents)
     assert {path: path.read_text() for path in contents} == contents
-    page = (sweep / "table.html").read_text()
-    assert page.count("<svg") == 3
-    assert "http" not in page.replace("http://www.w3.org", "").replace("https://matplotlib.org", "").replace(
-        "http://purl.org", ""
-    ).replace("http://creativecommons.org", "")
 
 
 def test_an_empty_directory_is_refused(tmp_path: Path) -> None:
@@ -99,7 +95,7 @@ def test_rows_of_other_papers_are_shown(tmp_path: Path) -> None:
     assert "| EncNet, ResNet-101 (CVPR 2018) | - | 44.65 |" in text
     assert html(table).count("EncNet") == 1
     assert "<td>44.00<small>paper 45.45</small></td>" in html(table)
-    assert re.search(r"EncNet, ResNet-101 \(CVPR 2018\)</td><td>44.65</td>", html(table))
+    assert re.search(r"EncNet, ResNet-101 \(CVPR 2018\)</th><td>44.65</td>", html(table))
 
 
 def test_the_best_validation_is_shown(sweep: Path) -> None:
@@ -175,7 +171,7 @@ def test_iou_by_class_over_seeds(sweep: Path) -> None:
     lines = list(csv.DictReader(io.StringIO(comma_separated(table))))
     (line,) = [line for line in lines if line["row"] == "asp_oc" and line["metric"] == "iou/road"]
     assert (float(line["mean"]), float(line["sd"]), line["seeds"]) == (pytest.approx(83), pytest.approx(1), "3")
-    assert "<tr><td>road</td><td>76.00 ± 1.00</td>" in html(table)
+    assert '<tr><th scope="row">road</th><td>76.00 ± 1.00</td>' in html(table)
 
 
 def test_of_many_classes_those_that_differ_are_drawn(sweep: Path) -> None:
@@ -187,7 +183,7 @@ def test_of_many_classes_those_that_differ_are_drawn(sweep: Path) -> None:
         replace(read, evaluations={"last/val/whole": evaluation}).write(path)
     (table,) = read_tables(sweep)
     figure, drawn = charts.class_dots(table)
-    drawing = charts.svg(figure)
+    drawing = svg(figure)
     assert drawn == 20
     assert "class 29" in drawing
     assert "class 9<" not in drawing

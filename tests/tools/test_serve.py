@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import shutil
 import socket
 import threading
@@ -22,6 +23,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from ocnet_pl.errors import UserError
+from ocnet_pl.tools.explore.context_maps import pick_points
 from ocnet_pl.tools.explore.opening import OpenedCheckpoint, first_images, open_checkpoint
 from ocnet_pl.tools.explore.server import UPLOAD_TYPE, application
 from ocnet_pl.tools.explore.viewer import MAX_UPLOADS, Viewer
@@ -89,7 +91,8 @@ def test_the_page_shows_the_maps_of_the_networks(address: str, explored: list[Op
         context = explored[number].predictor.attend(image)
         expected, equal = (of(which, [(60, 3)])[0] for of in (context.rows, context.uniform))
         assert bool((equal == 0).any()) is (grid == "6"), "uniform attention stays in the cell"
-        np.testing.assert_allclose(weights.reshape(expected.shape), expected / equal.max(), rtol=1e-5)
+        relative = np.where(equal > 0, expected / equal.max(), -1)
+        np.testing.assert_allclose(weights.reshape(expected.shape), relative, rtol=1e-5)
         assert answer["x_edges"] == context.positions(which).edges(1).tolist()
         assert (answer["y_edges"][0], answer["y_edges"][-1]) == (0, 32)
         assert 0 < answer["own"] <= 1, grid
@@ -97,6 +100,25 @@ def test_the_page_shows_the_maps_of_the_networks(address: str, explored: list[Op
     prediction = np.asarray(Image.open(io.BytesIO(get(f"{address}/picture?layer=prediction&image=0&checkpoint=1"))))
     one = explored[1]
     assert np.array_equal(prediction, one.data.palette[one.predictor.predict(image)])
+
+
+def test_the_page_opens_on_the_most_telling_pixel(explored: list[OpenedCheckpoint]) -> None:
+    """Of one pixel in every large class and all maps, none has a greater share above that of uniform attention."""
+    viewer = Viewer(explored, first_images(explored[0].data, 2))
+    start = viewer.start()
+
+    def telling(checkpoint: int, index: int, x: int, y: int) -> float:
+        answer = viewer.look(0, checkpoint, index, x, y)
+        return float(answer["own"] - answer["uniform"])
+
+    best = telling(start["checkpoint"], start["map"], start["x"], start["y"])
+    truth = viewer.images[0].truth
+    assert start["image"] == 0
+    assert truth is not None
+    maps = [(number, index) for number, one in enumerate(explored) for index in range(len(one.maps))]
+    everywhere = [telling(*which, x, y) for which in maps for x, y in pick_points(truth)]
+    assert best == pytest.approx(max(everywhere))
+    assert min(everywhere) < best
 
 
 def test_an_upload_is_shrunk_and_has_no_truth(address: str) -> None:
@@ -211,7 +233,8 @@ def test_the_page_works_in_a_browser(address: str, tmp_path: Path) -> None:
         page.on("request", lambda request: asked.append(request.url))
         page.goto(address)
         pixel = page.locator("#pixel h2").first
-        pixel.get_by_text("Pixel (32, 16)").wait_for()
+        start = json.loads(get(f"{address}/start"))
+        pixel.get_by_text(f"Pixel ({start['x']}, {start['y']})").wait_for()
         canvas = page.locator("#canvas")
         box = canvas.bounding_box()
         assert box is not None
@@ -232,12 +255,41 @@ def test_the_page_works_in_a_browser(address: str, tmp_path: Path) -> None:
         assert pixel.text_content() == "Pixel (16, 24)"
         assert page.locator(".bar").count() == 6
         assert picture() != before
+        canvas.focus()  # keys move the pixel, which is announced
+        for key in ("ArrowRight", "Shift+ArrowUp"):
+            page.keyboard.press(key)
+        pixel.get_by_text("Pixel (17, 14)").wait_for()
+        page.locator("#announced").get_by_text("Pixel (17, 14)").wait_for()
+        assert re.search("#.*checkpoint=.*x=17&y=14", page.url)
+
+        page.locator("#checkpoint-1").select_option("1")  # two networks on one pixel
+        page.locator("#networks > div").nth(1).wait_for()
+        page.wait_for_function("panels[0].answer.x_edges && location.hash.includes('beside=1')")
+        assert page.locator(".bar").count() == 12
+        shared = page.url
+        with page.expect_download() as download:
+            page.locator("#save").click()
+        assert download.value.suggested_filename == "object-context-17-14.png"
+        with Image.open(download.value.path()) as saved:
+            assert saved.width > 2 * page.evaluate("panels[0].canvas.width"), "both maps"
+        page.locator("#checkpoint-1").select_option("")
+        page.wait_for_function("!location.hash.includes('beside')")
+        page.goto("about:blank")
+        page.goto(shared)  # the address holds what was shown
+        pixel.get_by_text("Pixel (17, 14)").wait_for()
+        assert page.locator("#checkpoint-1").input_value() == "1"
+        page.locator("#checkpoint-1").select_option("")
+        page.wait_for_function("!location.hash.includes('beside')")
+        page.goto(address + "/#image=99&checkpoint=0&map=0&x=1&y=1")  # not here: the page begins as usual
+        page.reload()
+        pixel.get_by_text(f"Pixel ({start['x']}, {start['y']})").wait_for()
+
         looked = picture()
         page.locator("#strength").fill("0")
         assert picture() != looked
         page.locator("#head").select_option("Pyramid-OC")
         page.locator("#map").select_option("6x6 cells")
-        page.wait_for_function("answer.weights.filter((w) => w > 0).length < answer.weights.length / 4")
+        page.wait_for_function("answer.weights.filter((w) => w === -1).length > answer.weights.length / 2")
         page.locator("#layer").select_option("truth")
         page.locator("#upload").set_input_files(
             {"name": "mine.png", "mimeType": "image/png", "buffer": png(np.full((48, 48, 3), 99, np.uint8))}

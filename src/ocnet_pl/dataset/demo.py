@@ -21,6 +21,8 @@ from ocnet_pl.randomness import derive_seed
 _IDS = {c.name: c.id for c in Official.classes}
 _SKIES = {"road": (110, 170, 235), "terrain": (205, 180, 150)}
 _VERSION = 1
+_VEHICLES = {"car": (230, 159, 0), "truck": (0, 158, 115), "bus": (213, 94, 0), "train": (204, 121, 167)}
+"""Colours of Okabe and Ito: in Cityscapes' palette, all vehicles are dark blue."""
 
 
 class Demo(Cityscapes):
@@ -41,6 +43,10 @@ class Demo(Cityscapes):
         cityscapes: arguments of `Cityscapes`.
     """
 
+    palette = np.array(
+        [_VEHICLES.get(name, colour) for name, colour in zip(Cityscapes.classes, Cityscapes.palette, strict=True)],
+        np.uint8,
+    )
     # There are no persons: structure losses compare the centres of vehicles.
     body_parts: Mapping[str, Sequence[int]] | None = MappingProxyType(
         {name: (Cityscapes.classes.index(name),) for name in ("car", "truck", "bus", "train")}

@@ -16,17 +16,34 @@ Grid = tuple[list[str], list[list[str]]]
 
 
 @dataclass(frozen=True)
+class ClassCell:
+    """Difference of a row to the baseline in one class.
+
+    Attributes:
+        value: the difference; a dash if unknown.
+        interval: its bounds; empty if unknown.
+        decided: True if it is significant.
+        share: the difference as a share of the largest of the table, -1 to 1.
+    """
+
+    value: str = NONE
+    interval: str = ""
+    decided: bool = False
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
 class ClassTable:
     """Differences to the baseline by class.
 
     Attributes:
         headings: class, then the rows.
-        lines: name of a class, then by row the difference, its interval, and whether it is decided.
+        lines: name of a class, then a cell for every row.
         legend: what the numbers and bold ones mean.
     """
 
     headings: list[str]
-    lines: list[tuple[str, list[tuple[str, str, bool]]]]
+    lines: list[tuple[str, list[ClassCell]]]
     legend: str
 
 
@@ -65,18 +82,23 @@ def class_differences(table: Table) -> ClassTable | None:
         return None
     rows = [row for row in table.rows if any(row.name in of_class for of_class in found.values())]
     ordered = sorted(found, key=lambda name: -max(abs(of.difference) for of in found[name].values()))
-    lines = [(class_label(table, name), [_difference(found[name].get(row.name)) for row in rows]) for name in ordered]
+    largest = max(abs(of.difference) for of_class in found.values() for of in of_class.values())
+    lines = [
+        (class_label(table, name), [_difference(found[name].get(row.name), largest) for row in rows])
+        for name in ordered
+    ]
     return ClassTable(["Class", *(row.label for row in rows)], lines, _class_legend(table))
 
 
-def _difference(of_class: ClassDifference | None) -> tuple[str, str, bool]:
+def _difference(of_class: ClassDifference | None, largest: float) -> ClassCell:
     if of_class is None:
-        return NONE, "", False
+        return ClassCell()
+    share = of_class.difference / largest if largest else 0.0
     if of_class.interval is None:
-        return signed(of_class.difference), "", False
+        return ClassCell(signed(of_class.difference), share=share)
     interval = of_class.interval
     value, bounds = with_interval(interval.difference, interval.low, interval.high).split(" ", 1)
-    return value, bounds, of_class.decided
+    return ClassCell(value, bounds, of_class.decided, share)
 
 
 def _class_legend(table: Table) -> str:

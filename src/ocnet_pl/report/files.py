@@ -11,6 +11,7 @@ from ocnet_pl.report import charts
 from ocnet_pl.report.csv_table import comma_separated
 from ocnet_pl.report.latex import latex
 from ocnet_pl.report.pages import html, markdown
+from ocnet_pl.report.svg import svg
 from ocnet_pl.table import Table
 
 
@@ -47,7 +48,7 @@ def published_files(tables: Sequence[Table], folder: Path) -> dict[Path, str]:
     for table, name in zip(tables, names, strict=True):
         text = f"{markdown(table)}\n![Mean, standard deviation, and every seed]({quote(name)}.svg)\n"
         contents[folder / f"{name}.md"] = text
-        contents[folder / f"{name}.svg"] = charts.svg(charts.dots(table))
+        contents[folder / f"{name}.svg"] = svg(charts.dots(table))
     return contents
 
 

@@ -7,7 +7,7 @@ from ocnet_pl.errors import UserError
 from ocnet_pl.escaping import printable
 from ocnet_pl.report.cells import PAPER, ReportColumn, report_columns
 from ocnet_pl.report.footnotes import legend, remarks
-from ocnet_pl.report.verdicts import findings
+from ocnet_pl.report.verdicts import best_rows, findings, on_bold
 from ocnet_pl.table import Table
 
 MOST_COLUMNS = 7
@@ -43,12 +43,11 @@ def latex(table: Table, chosen: Sequence[str] | None = None) -> str:
     columns = report_columns(table)
     shown = _usual(columns) if chosen is None else _chosen(columns, chosen, table)
     left_out = "; ".join(column.heading for column in columns if column not in shown and column.heading != PAPER)
-    best = table.analysis.pairs.best if table.analysis else []
+    best = best_rows(table)
     main = table.columns[table.main_column].label
     notes = [*findings(table), legend(table), *remarks(table)]
     if best and any(column.heading == main for column in shown):
-        name = main.removesuffix(" (%)")
-        notes.insert(0, f"Bold: the highest {name}" + (", and those not told apart from it." if best[1:] else "."))
+        notes.insert(0, on_bold(table))
     text = [
         r"% Written by ocnet-report; the preamble needs \usepackage{booktabs}.",
         *([f"% Columns left out: {printable(left_out)}. Choose with ocnet-report --columns."] if left_out else []),

@@ -1,5 +1,9 @@
 """A table as one HTML page and as Markdown."""
 
+import base64
+import hashlib
+from functools import partial
+from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -8,12 +12,16 @@ from markupsafe import Markup
 from ocnet_pl import escaping
 from ocnet_pl.drawing.numbers import NONE
 from ocnet_pl.escaping import printable
-from ocnet_pl.report import charts, details, samples
+from ocnet_pl.report import charts, curves, details, samples
 from ocnet_pl.report.cells import PAPER, Entry, lines, report_columns
+from ocnet_pl.report.confusion import confusions
 from ocnet_pl.report.footnotes import legend, made_with, remarks
+from ocnet_pl.report.gains import gains
 from ocnet_pl.report.matrix import matrix, matrix_legend
-from ocnet_pl.report.verdicts import findings
+from ocnet_pl.report.svg import SERIES, inline, responsive
+from ocnet_pl.report.verdicts import best_rows, findings, on_bold, verdict
 from ocnet_pl.table import Row, Table
+from ocnet_pl.table.classes import by_class
 
 _TEMPLATES = Environment(
     loader=PackageLoader("ocnet_pl.report"),
@@ -34,25 +42,62 @@ def markdown(table: Table) -> str:
 
 
 def html(table: Table) -> str:
-    """Format one self-contained page: table, dots, runs, classes, curves, and the predictions for one image."""
-    class_dots, drawn = charts.class_dots(table)
+    """Format one self-contained page: verdict, intervals, table, runs, classes, mistakes, curves and pictures.
+
+    Its policy forbids everything from the network, and every script but its own.
+    """
+    folder = files("ocnet_pl.report") / "templates"
+    style, script = (Markup((folder / name).read_text("utf-8")) for name in ("table.css", "table.js"))
+    headings = [column.heading for column in report_columns(table) if column.heading != PAPER]
+    main = table.columns[table.main_column].label
     return _TEMPLATES.get_template("table.html").render(
         _notes(table),
-        headings=[column.heading for column in report_columns(table) if column.heading != PAPER],
-        rows=[_entries(table, row) for row in table.rows],
+        style=style,
+        series=SERIES,
+        script=script,
+        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+        verdict=verdict(table),
+        differences=_differences(table),
+        headings=headings,
+        rows=[(row.name, _entries(table, row)) for row in table.rows],
+        best_rows=best_rows(table),
+        bold=on_bold(table),
+        bold_columns=(0, headings.index(main)),
         runs=details.runs(table),
-        main=table.columns[table.main_column].label,
+        main=main,
         matrix=matrix(table),
         matrix_legend=matrix_legend(table),
         by_class=details.classes(table),
         class_differences=details.class_differences(table),
-        dots=charts.svg(charts.dots(table)),
-        class_dots=charts.svg(class_dots),
-        drawn=drawn,
-        curves=charts.svg(charts.curves(table)),
+        dots=responsive(partial(charts.dots, table), "dots", charts.dots_in_words(table)),
+        class_dots=responsive(
+            lambda width: charts.class_dots(table, width)[0], "classes", "IoU of every class; the table below has it"
+        ),
+        drawn=len(charts.drawn_classes(dict(by_class(table)))),
+        confusions=confusions(table),
+        curves=_curves(table),
+        gains=gains(table),
         pictures=samples.pictures(table),
         colours=samples.colours(table),
     )
+
+
+def _differences(table: Table) -> Markup | None:
+    if not charts.compared_rows(table):
+        return None
+    return responsive(partial(charts.differences, table), "differences", charts.differences_in_words(table))
+
+
+def _curves(table: Table) -> list[tuple[str, Markup, dict[str, Any]]]:
+    """Name, chart and values of the curves that have any."""
+    found = []
+    for quantity in (curves.LOSS, curves.SCORE):
+        if drawn := curves.curves_of(table, quantity):
+            figure = curves.curve(table, quantity)
+            label = f"{quantity.label} over steps: {', '.join(of_row.label for of_row in drawn)}"
+            chart = inline(figure, quantity.metric, label)
+            found.append((quantity.label, chart, curves.readings(figure, table, quantity)))
+    return found
 
 
 def _entries(table: Table, row: Row) -> list[Entry]:

@@ -1,9 +1,11 @@
 """One validation image with the predictions of every row, and the meaning of its colours."""
 
 import base64
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
@@ -24,11 +26,13 @@ def pictures(table: Table) -> list[tuple[str, str]]:
 def colours(table: Table) -> list[tuple[str, str]]:
     """(class, `#rrggbb`) of the classes in these pictures, in the order of the data set."""
     names = next((list(e.iou) for result in table.results for e in result.evaluations.values() if e.iou), [])
+    return named_colours([read_sample(path) for caption, path in _files(table) if caption != _INPUT], names)
+
+
+def named_colours(pictures: Iterable[Image.Image], names: Sequence[str]) -> list[tuple[str, str]]:
+    """(class, `#rrggbb`) of the train ids in pictures, in their order; empty if one has no train ids."""
     found: dict[int, str] = {}
-    for caption, path in _files(table):
-        if caption == _INPUT:
-            continue
-        picture = read_sample(path)
+    for picture in pictures:
         if picture.mode != "P":  # older versions kept colours instead of train ids
             return []
         palette = picture.getpalette() or []

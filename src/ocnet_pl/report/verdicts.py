@@ -1,7 +1,8 @@
 """Verdicts in words: which differences are more than chance, and how that was found."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from ocnet_pl.drawing.numbers import signed
 from ocnet_pl.statistics import Interval, Method
 from ocnet_pl.table import Row, Table
 
@@ -23,12 +24,50 @@ def verdict_notes(table: Table, row: Row, interval: Interval) -> Iterator[str]:
         yield "its seeds are not alike"
 
 
+def main_score(table: Table) -> str:
+    """Name of the score that ranks: `Val mIoU`."""
+    return table.columns[table.main_column].label.removesuffix(" (%)")
+
+
+def verdict(table: Table) -> str:
+    """Result of all comparisons with the baseline, in one sentence; empty without any."""
+    baseline = next((row for row in table.rows if row.name == table.baseline), None)
+    compared = [(row.label, row.name, cell) for row in table.rows if (cell := row.cells[table.main_column].interval)]
+    if baseline is None or not compared:
+        return ""
+    compared.sort(key=lambda of: -of[2].difference)
+    significant = table.significant(table.main_column)
+    if not significant:
+        names = _listed([label for label, _, _ in compared])
+        return f"No verdict on {names}: the spread over seeds is unknown, because no row has two seeds."
+    decided = [(f"{label} ({signed(of.difference)})", of) for label, name, of in compared if significant.get(name)]
+    better = [words for words, of in decided if of.difference > 0]
+    worse = [words for words, of in decided if of.difference < 0]
+    others = [label for label, name, _ in compared if not significant.get(name)]
+    parts = [(better, "better than"), (worse, "worse than"), (others, "not told apart from")]
+    said = [f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {what}" for names, what in parts if names]
+    together = f", {len(significant)} comparisons tested together" if len(significant) > 1 else ""
+    return f"{'; '.join(f'{words} {baseline.label}' for words in said)} ({main_score(table)} in points{together})."
+
+
+def best_rows(table: Table) -> list[str]:
+    """Names of the rows that are set in bold: the highest, and those not told apart from it; empty if unknown."""
+    return table.analysis.pairs.best if table.analysis else []
+
+
+def on_bold(table: Table) -> str:
+    """Meaning of bold rows; empty without any."""
+    best = best_rows(table)
+    also = ", and those not told apart from it" if best[1:] else ""
+    return f"Bold: the highest {main_score(table)}{also}." if best else ""
+
+
 def findings(table: Table) -> list[str]:
     """Result of testing all pairs of rows together, in one sentence; empty without any verdict."""
-    if table.analysis is None or not table.analysis.pairs.best:
+    if table.analysis is None or not best_rows(table):
         return []
     pairs, labels = table.analysis.pairs, {row.name: row.label for row in table.rows}
-    first, *ties = (labels[name] for name in pairs.best)
+    first, *ties = (labels[name] for name in best_rows(table))
     together = f"all {pairs.family} pairs tested together" if pairs.family > 1 else "one pair"
     if ties:
         return [f"Not told apart from {first}, the highest: {', '.join(ties)} ({together})."]
@@ -40,9 +79,8 @@ def on_differences(table: Table) -> Iterator[str]:
     baseline = next((row for row in table.rows if row.name == table.baseline), None)
     if baseline is None:
         return
-    name = table.columns[table.main_column].label.removesuffix(" (%)")
     intervals = [cell.interval for row in table.rows if (cell := row.cells[table.main_column]).interval]
-    yield f"Difference: {name} minus that of {baseline.label}{_over(intervals)}."
+    yield f"Difference: {main_score(table)} minus that of {baseline.label}{_over(intervals)}."
     if table.block > 1 and intervals:
         yield f"Images are left out in blocks of {table.block} neighbours."
     if any(interval.method == "paired" for interval in intervals):
@@ -93,3 +131,8 @@ def _over(intervals: list[Interval]) -> str:
         return ""
     over = "seeds and images" if any(interval.decides for interval in intervals) else "images"
     return f", with its 95 % interval over {over}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """`A`, `A and B`, or `A, B and C`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -13,12 +14,22 @@ from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.targets import Targets
 from ocnet_pl.drawing.overlay import Picture, colour, overlay
 from ocnet_pl.drawing.picture_grid import picture_grid
+from ocnet_pl.drawing.regions import inner_pixels
 from ocnet_pl.escaping import figure_text
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.tools.data_check.keypoints import draw_keypoints, keypoint_colours, keypoint_name
 
 Legend = list[tuple[str, tuple[int, int, int]]]
 _COLUMNS = 6
+_MOST_NAMES = 6
+_NAME: Mapping[str, Any] = {
+    "fontsize": 6,
+    "color": "white",
+    "ha": "center",
+    "va": "center",
+    "clip_on": True,
+    "path_effects": [withStroke(linewidth=1.5, foreground="black")],
+}
 _LONGEST_NAME = 40
 """Characters of a caption, which must not be wider than its picture."""
 
@@ -30,10 +41,12 @@ class SamplePictures:
     Attributes:
         name: name of the image file.
         pictures: input with its keypoints and limbs, label over the input, and the masks among the targets, by title.
+        regions: name of a class and a pixel (x, y) inside its region, for the large regions of the label.
     """
 
     name: str
     pictures: Mapping[str, Picture]
+    regions: Sequence[tuple[str, int, int]] = ()
 
 
 def sample_pictures(data: SegmentationDataModule, count: int) -> tuple[list[SamplePictures], Legend]:
@@ -56,14 +69,15 @@ def sample_pictures(data: SegmentationDataModule, count: int) -> tuple[list[Samp
                 if target.kind == "keypoints":
                     visible[name] = visible.get(name, np.bool_(False)) | (sample[name][:, 2].numpy() > 0)
             name = pairs[int(sample["index"])][0].stem
-            samples.append(SamplePictures(name, _pictures(sample, data.targets, data.palette)))
+            regions = [(data.classes[id_], x, y) for id_, x, y in inner_pixels(sample["label"].numpy(), _MOST_NAMES)]
+            samples.append(SamplePictures(name, _pictures(sample, data.targets, data.palette), regions))
     named = zip(data.classes, data.palette.tolist(), strict=True)
     legend: Legend = [(name, (r, g, b)) for class_id, (name, (r, g, b)) in enumerate(named) if class_id in shown]
     return samples, _points(data.targets, visible) + legend + ([("ignored", (0, 0, 0))] if IGNORE in shown else [])
 
 
 def preview(title: str, samples: Sequence[SamplePictures], legend: Legend) -> Figure:
-    """Figure with the pictures of some samples side by side, several samples in a row."""
+    """Figure with the pictures of some samples in a grid, several samples in a row; labels name their regions."""
     titles = list(samples[0].pictures)
     in_row = min(len(samples), max(1, _COLUMNS // len(titles)))
     rows = []
@@ -76,6 +90,10 @@ def preview(title: str, samples: Sequence[SamplePictures], legend: Legend) -> Fi
     figure = picture_grid(titles * in_row, rows, legend)
     for sample, axes in zip(samples, figure.axes[:: len(titles)], strict=False):
         axes.set_xlabel(figure_text(sample.name[-_LONGEST_NAME:]), fontsize=8, loc="left", labelpad=2)
+    in_grid = [figure.axes[start : start + len(titles)] for start in range(0, len(figure.axes), len(titles))]
+    for sample, pictures_of_sample in zip(samples, in_grid, strict=False):
+        for name, x, y in sample.regions:
+            pictures_of_sample[titles.index("label")].text(x, y, figure_text(name), **_NAME)
     figure.suptitle(title, fontsize=10)
     return figure
 

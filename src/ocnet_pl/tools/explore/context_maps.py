@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.reading import Bytes, read_image
 from ocnet_pl.drawing.overlay import Picture, colour
+from ocnet_pl.drawing.regions import inner_pixels
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.model.object_context import Points
@@ -18,8 +18,6 @@ from ocnet_pl.tools.explore.measuring import Shares, own_shares
 from ocnet_pl.tools.explore.opening import OpenedCheckpoint, distinct_names, refuse_several_data_sets
 
 MAX_POINTS = 6
-MIN_SHARE = 0.01
-"""Smallest share of the image that a class must cover to get a point."""
 
 
 @dataclass(frozen=True)
@@ -106,15 +104,7 @@ def context_maps(
 
 def pick_points(classes: Bytes) -> Points:
     """The pixel (x, y) of each large class that is furthest from other classes, largest classes first."""
-    ids, counts = np.unique(classes[classes != IGNORE], return_counts=True)
-    large = [(count, id_) for id_, count in zip(ids, counts, strict=True) if count >= MIN_SHARE * classes.size]
-    points = []
-    for _, id_ in sorted(large, reverse=True)[:MAX_POINTS]:
-        mask = np.pad((classes == id_).astype(np.uint8), 1)
-        depth = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-        y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-        points.append((int(x), int(y)))
-    return points
+    return [(x, y) for _, x, y in inner_pixels(classes, MAX_POINTS)]
 
 
 def _class_name(data: SegmentationDataModule, train_id: int) -> str:

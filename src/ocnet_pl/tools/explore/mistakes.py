@@ -4,28 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.dataset.reading import Bytes, Pair, read_image
 from ocnet_pl.drawing.colour_legend import Colours
-from ocnet_pl.drawing.overlay import Picture, colour, overlay
+from ocnet_pl.drawing.error_map import FIRST, NEITHER, NOT_LABELLED, SECOND, WRONG, contrast, mistakes
+from ocnet_pl.drawing.overlay import colour, overlay
 from ocnet_pl.drawing.picture_grid import picture_grid
 from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.record.image_scores import ImageScores
 from ocnet_pl.tools.explore.opening import OpenedCheckpoint, distinct_names, refuse_several_data_sets
-
-Colour = tuple[int, int, int]
-
-WRONG: Colour = (213, 42, 42)
-FIRST: Colour = (0, 114, 178)
-SECOND: Colour = (230, 159, 0)
-NEITHER: Colour = (110, 40, 100)
-NOT_LABELLED: Colour = (0, 0, 0)
-_GREY = np.array([0.299, 0.587, 0.114])
-_FADED = (150, 0.4)
-"""Brightness added to the faded image, and the share of the original brightness."""
 
 
 def mistakes_figure(opened: OpenedCheckpoint, scores: ImageScores, indices: Sequence[int]) -> Figure:
@@ -78,26 +67,6 @@ def scored_pairs(data: SegmentationDataModule, scores: ImageScores) -> list[Pair
     if [image.name for image, _ in pairs] != list(scores.names):
         raise UserError(f"{data.root}: {scores.split} contains other images than the test; give the run's data set")
     return pairs
-
-
-def mistakes(image: Picture, truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> Picture:
-    """Paint `WRONG` on wrong pixels and black on unlabelled pixels of RGB (H, W, 3); train ids are (H, W)."""
-    return _painted(image, truth, [(prediction != truth, WRONG)])
-
-
-def contrast(image: Picture, truth: NDArray[np.uint8], first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Picture:
-    """Paint differences of two predictions: `FIRST` or `SECOND` where only that one is right, else `NEITHER`."""
-    differ = first != second
-    masks = [(differ, NEITHER), (differ & (first == truth), FIRST), (differ & (second == truth), SECOND)]
-    return _painted(image, truth, masks)
-
-
-def _painted(image: Picture, truth: NDArray[np.uint8], masks: Sequence[tuple[NDArray[np.bool_], Colour]]) -> Picture:
-    brightness, share = _FADED
-    painted: Picture = np.repeat((brightness + share * (image @ _GREY))[..., None], 3, 2).astype(np.uint8)
-    for mask, paint in [*masks, (truth == IGNORE, NOT_LABELLED)]:
-        painted[mask] = paint
-    return painted
 
 
 def _class_legend(data: SegmentationDataModule, shown: set[int]) -> Colours:

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import uvicorn
 from PIL import Image
@@ -23,7 +24,6 @@ from starlette.routing import Route
 from ocnet_pl.dataset.reading import decode_image
 from ocnet_pl.errors import UserError
 from ocnet_pl.escaping import printable
-from ocnet_pl.tools.explore.context_figure import COLOURS
 from ocnet_pl.tools.explore.viewer import Viewer
 
 HOST = "127.0.0.1"
@@ -31,6 +31,10 @@ MAX_UPLOAD_BYTES = 64 * 2**20
 UPLOAD_TYPE = "application/octet-stream"
 """Content type of an upload. A form of another site cannot send it, and browsers block its scripts (no CORS)."""
 _LONGEST_NAME = 80
+_COLOURS = np.concatenate(
+    [mpl.colormaps["PuOr_r"](np.linspace(0, 0.5, 128)), mpl.colormaps["Oranges"](np.linspace(0, 0.7, 128))]
+)
+"""Dark purple below uniform attention, bright orange above it: colour-blind readers can tell them apart."""
 
 
 def serve(viewer: Viewer, port: int, ready: Callable[[], None]) -> None:
@@ -68,6 +72,9 @@ def application(viewer: Viewer) -> Starlette:
     def state(request: Request) -> Response:
         return JSONResponse(_page_content(viewer))
 
+    def start(request: Request) -> Response:
+        return JSONResponse(viewer.start())
+
     def picture(request: Request) -> Response:
         layer = viewer.layer(_short(request.query_params.get("layer", "")), *_numbers(request, "image", "checkpoint"))
         buffer = io.BytesIO()
@@ -96,7 +103,7 @@ def application(viewer: Viewer) -> Starlette:
     async def gone(request: Request, error: Exception) -> Response:
         return Response(status_code=400)  # the client has gone
 
-    reading = {"/": page, "/state": state, "/picture": picture, "/look": look}
+    reading = {"/": page, "/state": state, "/start": start, "/picture": picture, "/look": look}
     return Starlette(
         routes=[
             *(Route(path, answer, methods=["GET"]) for path, answer in reading.items()),
@@ -134,7 +141,7 @@ def _page_content(viewer: Viewer) -> dict[str, Any]:
             {"name": name, "rgb": rgb}
             for name, rgb in zip(viewer.data.classes, viewer.data.palette.tolist(), strict=True)
         ],
-        "colours": (COLOURS(np.arange(256))[:, :3] * 255).round().astype(int).tolist(),
+        "colours": (_COLOURS[:, :3] * 255).round().astype(int).tolist(),
     }
 
 

@@ -1,7 +1,9 @@
 """State of the explorer page: attention of single pixels of a few images, by a few networks."""
 
 import base64
+import math
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +20,7 @@ from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
 from ocnet_pl.model.object_context import ObjectContext
 from ocnet_pl.resizing import resize_image
+from ocnet_pl.tools.explore.context_maps import pick_points
 from ocnet_pl.tools.explore.measuring import own_shares
 from ocnet_pl.tools.explore.opening import OpenedCheckpoint, find_truth, refuse_several_data_sets
 
@@ -27,6 +30,7 @@ MAX_UPLOADS = 16
 """Uploads that are kept in memory: 200 MB at `LONGEST_SIDE` squared pixels."""
 _CACHED_PASSES = 4
 _LIKELY_CLASSES = 6
+_START_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -102,11 +106,38 @@ class Viewer:
             return colour(viewed.truth, self.data.palette)
         raise UserError(f"{viewed.name}: has no {name}")
 
+    def start(self) -> dict[str, int]:
+        """Image, checkpoint, map and pixel to begin with.
+
+        On the first image, the attention of this pixel exceeds uniform attention most on its own class (the predicted
+        one, where the truth is unknown), among one pixel of every large class. The first checkpoint of every head is
+        tried, until `_START_SECONDS` have passed.
+        """
+        image, viewed = next(iter(self.images.items()))
+        first = {one.label: number for number, one in reversed(list(enumerate(self.checkpoints)))}
+        height, width = viewed.image.shape[:2]
+        best = -math.inf
+        found: tuple[int, int, Sequence[int]] = (0, 0, (width // 2, height // 2))
+        begin = time.monotonic()
+        for number in sorted(first.values()):
+            forward = self._pass(image, number)
+            classes = forward.prediction if viewed.truth is None else viewed.truth
+            points = pick_points(classes)
+            for index in range(len(forward.context.names)):
+                for point, share in zip(points, own_shares(forward.context, index, classes, points), strict=True):
+                    if share and share[0] - share[1] > best:
+                        best, found = share[0] - share[1], (number, index, point)
+            if time.monotonic() - begin > _START_SECONDS:
+                break
+        checkpoint, index, (x, y) = found
+        return {"image": image, "checkpoint": checkpoint, "map": index, "x": x, "y": y}
+
     def look(self, image: int, checkpoint: int, index: int, x: int, y: int) -> dict[str, Any]:
         """Attention and prediction of a network at a pixel, as plain content for the page.
 
         * `x_edges`, `y_edges`: borders between the positions, in pixels;
-        * `weights`: weights of the positions relative to uniform attention (float32 in base64); `top`: their maximum;
+        * `weights`: weights of the positions relative to uniform attention (float32 in base64), -1 for positions out of
+          the pixel's reach; `top`: their maximum;
         * `probabilities`: ids and probabilities of the likeliest classes;
         * `truth`: name of the true class; `own`: share of the map on it; `uniform`: share of uniform attention.
 
@@ -120,9 +151,10 @@ class Viewer:
             raise UserError(f"map={index}: this head has {len(context.names)} maps, counted from 0")
         positions = context.positions(index)
         (row,) = context.rows(index, [(x, y)]).float().cpu()
-        uniform = context.uniform(index, [(x, y)]).max()  # the same on all positions within reach
+        (uniform,) = context.uniform(index, [(x, y)]).float().cpu()
+        within = uniform > 0
         (share,) = own_shares(context, index, truth, [(x, y)])
-        weights = (row / uniform).numpy()
+        weights = torch.where(within, row / uniform.max(), -1).numpy()  # uniform is one number within reach
         probabilities = forward.probabilities[:, y, x].float().cpu().numpy()
         likely = np.argsort(-probabilities, kind="stable")[:_LIKELY_CLASSES].tolist()
         true_class = None if truth is None or truth[y, x] == IGNORE else self.data.classes[truth[y, x]]
