@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from ocnet_pl.command.hydra_arguments import hydra_arguments
 from ocnet_pl.command.parsing import safe_output
-from ocnet_pl.config.compose import readable_config_errors, typed_overrides
+from ocnet_pl.config.compose import chosen_options, readable_config_errors, typed_overrides
 from ocnet_pl.config.search_path import config_dir
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.process import die_with_parent, leave_stale_group
@@ -29,8 +29,8 @@ def _job(config: DictConfig) -> float | None:
             return start_run(config, overrides)
         from ocnet_pl.run.training import train_once
 
-        runtime = HydraConfig.get().runtime
-        train_once(config, Path(runtime.output_dir), dict(runtime.choices), overrides)
+        hydra = HydraConfig.get()
+        train_once(config, Path(hydra.runtime.output_dir), chosen_options(hydra), overrides)
     return None
 
 

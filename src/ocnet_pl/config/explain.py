@@ -18,6 +18,7 @@ Bare = Callable[[str], DictConfig]
 
 SET_BY_PROGRAM = {
     "max_steps": "the length of a training is schedule.max_steps",
+    "epochs": "trainings are counted in steps here; use schedule.max_steps",
     "max_epochs": "trainings are counted in steps here; use schedule.max_steps",
     "min_steps": "a training does schedule.max_steps steps",
     "min_epochs": "trainings are counted in steps here; use schedule.max_steps",
@@ -25,19 +26,20 @@ SET_BY_PROGRAM = {
     "check_val_every_n_epoch": "trainings are counted in steps here; use schedule.val_every",
     "log_every_n_steps": "use schedule.log_every (steps)",
     "enable_checkpointing": "use schedule.checkpoint_every (steps)",
-    "logger": "choose it as logger=csv or logger=wandb",
+    "logger": "choose it as logger=csv, logger=wandb, logger=tensorboard or logger=[wandb,tensorboard]",
     "default_root_dir": "use outputs=",
     "num_sanity_val_steps": "no validation runs before the first step; dataset.* is checked by 'ocnet-data check'",
     "use_distributed_sampler": "the samplers of this project divide the images over the processes",
     "enable_model_summary": "see 'ocnet-profile' for the size of a network",
-    "callbacks": "callbacks are set by ocnet-train",
+    "callbacks": "choose them as callbacks=ema, or add +callbacks.NAME._target_=CLASS",
     "plugins": "plugins are set by ocnet-train",
     "resume": "the same command resumes an interrupted run by itself",
     "resume_from_checkpoint": "the same command resumes an interrupted run by itself; parent= starts from another row",
     "ckpt_path": "the same command resumes an interrupted run by itself; parent= starts from another row",
     "gpus": "use trainer.devices",
 }
-"""Arguments of Lightning's `Trainer`, in this and older versions, that the program sets; what to use instead."""
+"""Arguments of Lightning's `Trainer`, in this and older versions, that the program sets; what to use instead. With a
+few names that other programs have for them."""
 
 
 def explain(error: Exception, *, sweeps: bool, command: str, bare: Bare) -> str:
