@@ -15,6 +15,7 @@ from ocnet_pl.config.compose import chosen_options, readable_config_errors, type
 from ocnet_pl.config.search_path import config_dir
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.process import die_with_parent, leave_stale_group
+from ocnet_pl.sweep.search import readable_search_errors
 
 
 @hydra.main(config_path=str(config_dir()), config_name="train", version_base="1.3")
@@ -42,7 +43,8 @@ def main() -> None:
     with one_line_errors("ocnet-train"), readable_config_errors(sys.argv[1:], sweeps=True):
         sys.argv[1:] = hydra_arguments(sys.argv[1:])
         leave_stale_group("ocnet-train")
-        _job()
+        with readable_search_errors():
+            _job()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from ocnet_pl.config.search_path import config_dir, is_group, options
 from ocnet_pl.errors import UserError
 from ocnet_pl.record.identity import Plain
 
-
 places.register()
 
 

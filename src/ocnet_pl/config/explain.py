@@ -11,6 +11,7 @@ import yaml
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig
 
+from ocnet_pl.config.extras import missing_extra
 from ocnet_pl.config.search_path import config_dirs, groups, options, read_yaml
 
 Bare = Callable[[str], DictConfig]
@@ -71,6 +72,8 @@ def explain(error: Exception, *, sweeps: bool, command: str, bare: Bare) -> str:
         )
     if missing := re.search(r"Could not find '([^']+)/([^'/]*)'", text):
         group, name = missing.groups()
+        if (group, name) == ("hydra/sweeper", "optuna"):  # the option itself comes with the package
+            return missing_extra("hydra/sweeper=optuna", "optuna")
         choices = options(group) + (["basic", "joblib", "submitit_local"] if group == "hydra/launcher" else [])
         hint = _hint(f"{group}=", difflib.get_close_matches(name, choices, 1, 0.5))
         return f"{group}={name}: no such option; {hint}choose one of {', '.join(choices)}"

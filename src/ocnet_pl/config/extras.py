@@ -17,4 +17,9 @@ def require_extra(setting: str, module: str, extra: str) -> None:
         UserError: it is not installed.
     """
     if find_spec(module) is None:
-        raise UserError(f"{setting}: needs an optional package; install it with: pip install 'ocnet_pl[{extra}]'")
+        raise UserError(missing_extra(setting, extra))
+
+
+def missing_extra(setting: str, extra: str) -> str:
+    """Message about a setting whose optional package is missing."""
+    return f"{setting}: needs an optional package; install it with: pip install 'ocnet_pl[{extra}]'"

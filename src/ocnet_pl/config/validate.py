@@ -153,9 +153,7 @@ def _check_types(config: DictConfig) -> None:
             raise UserError(f"{group}.{error}".removeprefix(".")) from None
 
 
-_SWEEP = MappingProxyType(
-    {"dir": "${sweep_folder:${outputs},${name},${rehearsal}}", "subdir": "${row}/seed-${seed}"}
-)
+_SWEEP = MappingProxyType({"dir": "${sweep_folder:${outputs},${name},${rehearsal}}", "subdir": "${row}/seed-${seed}"})
 """Directories of a sweep in `conf/train.yaml`, before they are resolved for each run."""
 
 

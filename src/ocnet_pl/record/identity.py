@@ -19,13 +19,15 @@ MACHINE_KEYS = (
 )
 """Settings that do not affect results: left out of the hash."""
 
-ADDED_KEYS: Mapping[str, Any] = MappingProxyType({
-    "rehearsal": False,
-    "dataset.absent_classes": "skip",
-    "dataset.disparity": False,
-    "dataset.poses": False,
-    "schedule.head_lr_factor": 1.0,
-})
+ADDED_KEYS: Mapping[str, Any] = MappingProxyType(
+    {
+        "rehearsal": False,
+        "dataset.absent_classes": "skip",
+        "dataset.disparity": False,
+        "dataset.poses": False,
+        "schedule.head_lr_factor": 1.0,
+    }
+)
 """Settings that older versions lacked, with the value that those versions had in effect. A config without the setting
 equals one with this value, and has its hash. Today's default is not asked: it may be another than what the code did."""
 
