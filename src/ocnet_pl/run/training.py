@@ -167,7 +167,8 @@ def _fit(prepared: _Prepared) -> dict[str, TestCounts]:
     """Train, save and test; the counts of every test by the key of its evaluation."""
     config, run, trainer, module = prepared.config, prepared.run, prepared.trainer, prepared.module
     if config.schedule.max_steps:  # else the network is its parent's
-        if any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks):
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        if any(isinstance(callback, WeightAveraging) for callback in callbacks):
             module.to(trainer.strategy.root_device)  # Lightning keeps the average where the network is at first
         checkpoint = run.last_checkpoint if prepared.resumes else None
         trainer.fit(module, datamodule=prepared.data, ckpt_path=checkpoint, weights_only=True)

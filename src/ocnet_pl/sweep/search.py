@@ -47,7 +47,7 @@ def ends(overrides: Sequence[str]) -> list[str]:
 def _with_ends(override: Override) -> str:
     value = override.value()
     if isinstance(value, IntervalSweep):
-        values = [value.start, value.end]
+        values: list[Any] = [value.start, value.end]
     else:
         values = list(override.sweep_iterator(transformer=Transformer.encode))
     return f"{override.get_key_element()}={values[0]},{values[-1]}"
