@@ -175,6 +175,11 @@ def is_process_zero() -> bool:
     return all(_number(name) == 0 for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
+def is_alone() -> bool:
+    """Test whether this process has no other ones to train with, as far as the environment says."""
+    return not any(name in os.environ for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
 def _number(name: str) -> int:
     """Value of an environment variable; 0 if it is not a number."""
     text = os.environ.get(name, "")

@@ -25,7 +25,8 @@ def composed(*overrides: str, seed: int = 0) -> Result:
     config, choices = compose_with_choices(*overrides)
     values = plain(config)
     name, row = str(values["name"]), str(values["row"])
-    return result(row, seed, 80, name, config=values, choices=choices, overrides=list(overrides))
+    steps = values["schedule"]["max_steps"]
+    return result(row, seed, 80, name, config=values, choices=choices, overrides=list(overrides), steps=steps)
 
 
 def whole_table(name: str) -> dict[str, list[Result]]:
@@ -107,6 +108,22 @@ def test_trainer_overrides_are_listed(override: str, expected: str | None) -> No
     run = composed("experiment=table1", "model/head=gp", override)
     overridden = [line for line in listed("table1", {"GP": [run]}) if "overridden" in line]
     assert overridden == [expected] * (expected is not None)
+
+
+def test_the_optimizer_callbacks_and_an_early_end_are_listed() -> None:
+    settings = (
+        "experiment=table1",
+        "model/head=gp",
+        "optimizer=adamw",
+        "schedule.lr=0.01",
+        "callbacks=[ema,early_stopping]",
+    )
+    short = replace(composed(*settings), steps=30_000)
+    assert listed("table1", {"GP": [short, replace(short, seed=1, steps=40_000)]})[:3] == [
+        "steps 30000 in GP seed 0 (paper: 40000)",
+        "optimizer torch.optim.AdamW (paper: torch.optim.SGD)",
+        "callbacks ema, early_stopping (overridden)",
+    ]
 
 
 @pytest.mark.parametrize(("trainer", "synchronized"), [("ddp", True), ("ddp_cpu", False)])

@@ -11,10 +11,11 @@ from omegaconf import DictConfig
 
 from ocnet_pl.command.hydra_arguments import hydra_arguments
 from ocnet_pl.command.parsing import safe_output
-from ocnet_pl.config.compose import readable_config_errors, typed_overrides
+from ocnet_pl.config.compose import chosen_options, readable_config_errors, typed_overrides
 from ocnet_pl.config.search_path import config_dir
 from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.process import die_with_parent, leave_stale_group
+from ocnet_pl.sweep.search import readable_search_errors
 
 
 @hydra.main(config_path=str(config_dir()), config_name="train", version_base="1.3")
@@ -29,8 +30,8 @@ def _job(config: DictConfig) -> float | None:
             return start_run(config, overrides)
         from ocnet_pl.run.training import train_once
 
-        runtime = HydraConfig.get().runtime
-        train_once(config, Path(runtime.output_dir), dict(runtime.choices), overrides)
+        hydra = HydraConfig.get()
+        train_once(config, Path(hydra.runtime.output_dir), chosen_options(hydra), overrides)
     return None
 
 
@@ -42,7 +43,8 @@ def main() -> None:
     with one_line_errors("ocnet-train"), readable_config_errors(sys.argv[1:], sweeps=True):
         sys.argv[1:] = hydra_arguments(sys.argv[1:])
         leave_stale_group("ocnet-train")
-        _job()
+        with readable_search_errors():
+            _job()
 
 
 if __name__ == "__main__":

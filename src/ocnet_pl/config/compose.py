@@ -14,10 +14,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ocnet_pl.config import places
 from ocnet_pl.config.explain import explain, setting_names
 from ocnet_pl.config.search_path import config_dir, is_group, options
 from ocnet_pl.errors import UserError
 from ocnet_pl.record.identity import Plain
+
+places.register()
 
 
 def heads() -> list[str]:
@@ -36,7 +39,7 @@ def compose(*overrides: str, config_name: str = "train", given: Mapping[str, Any
 
 def compose_with_choices(
     *overrides: str, config_name: str = "train", given: Mapping[str, Any] | None = None
-) -> tuple[DictConfig, dict[str, str]]:
+) -> tuple[DictConfig, dict[str, str | None]]:
     """The configuration, and the option chosen in every group.
 
     Args:
@@ -65,7 +68,7 @@ def compose_with_choices(
     finally:
         GlobalHydra.instance().hydra, HydraConfig.instance().cfg = before
     OmegaConf.set_struct(config, False)
-    choices = dict(config.pop("hydra").runtime.choices)
+    choices = chosen_options(config.pop("hydra"))
     OmegaConf.set_struct(config, True)
     return config, choices
 
@@ -87,6 +90,12 @@ def plain(config: DictConfig) -> Plain:
     """A config as dicts, lists and numbers: what checkpoints and results carry."""
     container: Plain = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     return container
+
+
+def chosen_options(hydra: Any) -> dict[str, str | None]:
+    """Option chosen in every config group, from a `hydra` node; several options of one group as `csv,wandb`."""
+    chosen: dict[str, Any] = OmegaConf.to_container(hydra.runtime.choices)  # type: ignore[assignment]
+    return {group: ",".join(option) if isinstance(option, list) else option for group, option in chosen.items()}
 
 
 def typed_overrides(hydra: Any) -> list[str]:

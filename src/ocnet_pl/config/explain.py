@@ -11,6 +11,7 @@ import yaml
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig
 
+from ocnet_pl.config.extras import missing_extra
 from ocnet_pl.config.search_path import config_dirs, groups, options, read_yaml
 
 Bare = Callable[[str], DictConfig]
@@ -18,6 +19,7 @@ Bare = Callable[[str], DictConfig]
 
 SET_BY_PROGRAM = {
     "max_steps": "the length of a training is schedule.max_steps",
+    "epochs": "trainings are counted in steps here; use schedule.max_steps",
     "max_epochs": "trainings are counted in steps here; use schedule.max_steps",
     "min_steps": "a training does schedule.max_steps steps",
     "min_epochs": "trainings are counted in steps here; use schedule.max_steps",
@@ -25,19 +27,20 @@ SET_BY_PROGRAM = {
     "check_val_every_n_epoch": "trainings are counted in steps here; use schedule.val_every",
     "log_every_n_steps": "use schedule.log_every (steps)",
     "enable_checkpointing": "use schedule.checkpoint_every (steps)",
-    "logger": "choose it as logger=csv or logger=wandb",
+    "logger": "choose it as logger=csv, logger=wandb, logger=tensorboard or logger=[wandb,tensorboard]",
     "default_root_dir": "use outputs=",
     "num_sanity_val_steps": "no validation runs before the first step; dataset.* is checked by 'ocnet-data check'",
     "use_distributed_sampler": "the samplers of this project divide the images over the processes",
     "enable_model_summary": "see 'ocnet-profile' for the size of a network",
-    "callbacks": "callbacks are set by ocnet-train",
+    "callbacks": "choose them as callbacks=ema, or add +callbacks.NAME._target_=CLASS",
     "plugins": "plugins are set by ocnet-train",
     "resume": "the same command resumes an interrupted run by itself",
     "resume_from_checkpoint": "the same command resumes an interrupted run by itself; parent= starts from another row",
     "ckpt_path": "the same command resumes an interrupted run by itself; parent= starts from another row",
     "gpus": "use trainer.devices",
 }
-"""Arguments of Lightning's `Trainer`, in this and older versions, that the program sets; what to use instead."""
+"""Arguments of Lightning's `Trainer`, in this and older versions, that the program sets; what to use instead. With a
+few names that other programs have for them."""
 
 
 def explain(error: Exception, *, sweeps: bool, command: str, bare: Bare) -> str:
@@ -69,6 +72,8 @@ def explain(error: Exception, *, sweeps: bool, command: str, bare: Bare) -> str:
         )
     if missing := re.search(r"Could not find '([^']+)/([^'/]*)'", text):
         group, name = missing.groups()
+        if (group, name) == ("hydra/sweeper", "optuna"):  # the option itself comes with the package
+            return missing_extra("hydra/sweeper=optuna", "optuna")
         choices = options(group) + (["basic", "joblib", "submitit_local"] if group == "hydra/launcher" else [])
         hint = _hint(f"{group}=", difflib.get_close_matches(name, choices, 1, 0.5))
         return f"{group}={name}: no such option; {hint}choose one of {', '.join(choices)}"

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from ocnet_pl.arguments import ArgumentError, Name, Number, Positive, Whole, checked, written
 from ocnet_pl.config.compose import compose
 from ocnet_pl.config.explain import SET_BY_PROGRAM, setting_names
+from ocnet_pl.config.extras import require_extra
 from ocnet_pl.config.search_path import is_group
 from ocnet_pl.config.targets import import_target
 from ocnet_pl.errors import UserError
@@ -34,8 +35,10 @@ def validate(
     Raises:
         UserError: the first setting that no run can use.
     """
+    _refuse_without_effect(overrides)
     _refuse_other_kinds(config, overrides, compose_again)
     _refuse_misfits(config, overrides)
+    _refuse_other_learning_rate(config, overrides, compose_again)
     # Hydra's own node has gaps that it fills in itself.
     if missing := sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra.")):
         raise UserError(f"{missing[0]}: has no value; write {missing[0]}=VALUE, and a list as '{missing[0]}=[a,b]'")
@@ -47,8 +50,41 @@ def validate(
         if name in SET_BY_PROGRAM:
             raise UserError(f"trainer.{name}: would have no effect; {SET_BY_PROGRAM[name]}")
     _check_types(config)
+    for name, node in (config.get("logger") or {}).items():
+        if isinstance(node, DictConfig) and node.get("_target_") in _OPTIONAL_LOGGERS:
+            require_extra(f"logger={name}", *_OPTIONAL_LOGGERS[node._target_])
     if "schedule" in config and not OmegaConf.select(config, "model.head.label"):
         raise UserError("model.head.label: has no value; add 'label: NAME' to the YAML of the head, its name in tables")
+
+
+_OPTIONAL_LOGGERS = MappingProxyType({"pytorch_lightning.loggers.TensorBoardLogger": ("tensorboard", "tensorboard")})
+"""Module and extra of loggers whose package is optional, by target."""
+
+
+def _refuse_without_effect(overrides: Sequence[str]) -> None:
+    """Reject `+max_epochs=3` and the like, which adds a setting that nothing reads."""
+    for override in overrides:
+        key = override.partition("=")[0]
+        if key.startswith("+") and (name := key.lstrip("+")) in SET_BY_PROGRAM and not is_group(override):
+            raise UserError(f"{key}: would have no effect; {SET_BY_PROGRAM[name]}")
+
+
+def _refuse_other_learning_rate(
+    config: DictConfig, overrides: Sequence[str], compose_again: Callable[..., DictConfig]
+) -> None:
+    """Reject an optimizer chosen on the command line with the learning rate that the files have for another one."""
+    chosen = [override for override in overrides if is_group(override)]
+    others = [override for override in chosen if override.partition("=")[0].lstrip("+") != "optimizer"]
+    typed = {override.partition("=")[0].lstrip("+") for override in overrides}
+    if len(others) == len(chosen) or typed & {"schedule.lr", "schedule.optimizer.lr"}:
+        return
+    files = compose_again(*others).schedule
+    if files.optimizer._target_ != config.schedule.optimizer._target_ and files.lr == config.schedule.lr:
+        override = next(override for override in chosen if override not in others)
+        raise UserError(
+            f"{override}: the learning rate {files.lr} was set for {files.optimizer._target_}; choose one with "
+            "schedule.lr=VALUE"
+        )
 
 
 def _folder_name(text: str) -> str:
@@ -117,7 +153,7 @@ def _check_types(config: DictConfig) -> None:
             raise UserError(f"{group}.{error}".removeprefix(".")) from None
 
 
-_SWEEP = MappingProxyType({"dir": "${outputs}/${name}", "subdir": "${row}/seed-${seed}"})
+_SWEEP = MappingProxyType({"dir": "${sweep_folder:${outputs},${name},${rehearsal}}", "subdir": "${row}/seed-${seed}"})
 """Directories of a sweep in `conf/train.yaml`, before they are resolved for each run."""
 
 

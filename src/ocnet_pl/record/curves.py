@@ -12,6 +12,9 @@ from ocnet_pl.errors import UserError
 Curves = dict[str, list[tuple[int, float]]]
 """Pairs of step and value, by metric."""
 
+SPEED = "images/s"
+"""Column of `metrics.csv` that is no curve: it is another one in every repetition of a run."""
+
 
 def log_version(step: int) -> str:
     """Log folder of a start from `step`: `step-000120`."""
@@ -53,7 +56,8 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
     for number, row in enumerate(_rows(path), 2):
         try:
             step = int(row.pop("step"))
-            row.pop("epoch", None)
+            for name in ("epoch", SPEED):
+                row.pop(name, None)
             values = {name: float(text) for name, text in row.items() if text}
         except (ValueError, TypeError, KeyError) as error:
             raise _damaged(path, f"line {number}") from error

@@ -188,6 +188,13 @@ class Result:
         return str(label or self.row)
 
     @property
+    def planned_steps(self) -> int:
+        """Optimizer steps of its schedule; those that it made, if the schedule is not recorded."""
+        schedule = self.config.get("schedule")
+        planned = schedule.get("max_steps") if isinstance(schedule, Mapping) else None
+        return planned if isinstance(planned, int) else self.steps
+
+    @property
     def sweep(self) -> Path:
         """Directory of the sweep."""
         whole = self.directory if len(self.directory.parents) > 1 else self.directory.absolute()

@@ -27,6 +27,7 @@ NAMES = {
     "schedule.batch_size": "batch size",
     "schedule.lr": "learning rate",
     "schedule.lr_scheduler.power": "power of the schedule",
+    "schedule.optimizer._target_": "optimizer",
     "schedule.optimizer.momentum": "momentum",
     "schedule.weight_decay": "weight decay",
     "loss.auxiliary_weight": "weight of the auxiliary loss",

@@ -33,6 +33,11 @@ def remarks(table: Table) -> list[str]:
             "what it leaves open."
         )
     lines += [f"Seeds averaged in one row differ: {words}." for words in table.unlike]
+    lines += [
+        f"Ended early by a callback: {run.name}, after {run.steps} of {run.planned_steps} steps."
+        for run in table.results
+        if run.steps < run.planned_steps
+    ]
     lines += on_runs(table)
     lines += [f"Rehearsal, not in the table: {run.name} ({'; '.join(run.rehearsal)})." for run in table.rehearsals]
     for row in table.rows:

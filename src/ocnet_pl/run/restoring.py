@@ -124,7 +124,7 @@ def compose_again(checkpoint: Checkpoint, overrides: Sequence[str], command: str
     config, choices = composed(*overrides)
     validate(config, overrides, lambda *groups: composed(*groups)[0])
     chosen = choices["inference"]
-    return config, checkpoint.inference if chosen == GIVEN else chosen
+    return config, checkpoint.inference if chosen == GIVEN else str(chosen)
 
 
 def _without_head(checkpoint: Checkpoint, overrides: Sequence[str]) -> list[str]:

@@ -2,29 +2,35 @@
 
 import logging
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, WeightAveraging
 
 from ocnet_pl.checkpoint import WholeCheckpoints
 from ocnet_pl.config.compose import plain
-from ocnet_pl.config.construct import construct
+from ocnet_pl.config.construct import construct, construct_with
+from ocnet_pl.errors import UserError
+from ocnet_pl.run.rehearsal import trainer_limits
 
 
 def build_trainer(config: DictConfig, callbacks: list[Callback], logger: Any, directory: Path) -> pl.Trainer:
     """Trainer of a training, which counts optimizer steps."""
+    lengths = {
+        "max_steps": config.schedule.max_steps,
+        # Lightning counts forward batches here, the schedule counts optimizer steps.
+        "val_check_interval": config.schedule.val_every * config.trainer.accumulate_grad_batches,
+        "log_every_n_steps": config.schedule.log_every,
+    }
     return _trainer(
         config,
         directory,
-        max_steps=config.schedule.max_steps,
+        **(lengths | (trainer_limits(config) if config.rehearsal else {})),
         max_epochs=-1,
-        # Lightning counts forward batches here, the schedule counts optimizer steps.
-        val_check_interval=config.schedule.val_every * config.trainer.accumulate_grad_batches,
         check_val_every_n_epoch=None,
-        log_every_n_steps=config.schedule.log_every,
         num_sanity_val_steps=0,
         callbacks=callbacks,
         plugins=[WholeCheckpoints()],
@@ -38,11 +44,39 @@ def build_tester(config: DictConfig, directory: Path) -> pl.Trainer:
 
 
 def build_loggers(config: DictConfig, directory: Path) -> list[Any]:
-    """Loggers beside the run's own CSV files, each a context manager around the run in `directory`."""
-    loggers = [construct(node, save_dir=str(directory)) for node in (config.logger or {}).values()]
+    """Loggers beside the run's own CSV files, each in a context manager around the run in `directory`."""
+    loggers = [construct_with(node, save_dir=str(directory)) for node in (config.logger or {}).values()]
     for logger in loggers:
         logger.log_hyperparams(plain(config))
-    return loggers
+    return [logger if hasattr(logger, "__enter__") else nullcontext(logger) for logger in loggers]
+
+
+MONITORED = ("val/miou", "val/pixel_accuracy")
+"""Scores of a validation, which callbacks may monitor; besides them, the losses `train/...`."""
+
+
+def build_callbacks(config: DictConfig) -> list[Callback]:
+    """Callbacks of the config, in its order.
+
+    Raises:
+        UserError: not a callback, one that monitors an unknown score, or an average that would change constants.
+    """
+    callbacks = []
+    for name, node in (config.get("callbacks") or {}).items():
+        place = f"callbacks.{name}"
+        callback = construct(node) if isinstance(node, DictConfig) and "_target_" in node else node
+        if not isinstance(callback, Callback):
+            raise UserError(f"{place}: not a callback of Lightning; give the class as {place}._target_=CLASS")
+        monitor = getattr(callback, "monitor", None)
+        if isinstance(monitor, str) and monitor not in MONITORED and not monitor.startswith("train/"):
+            raise UserError(f"{place}.monitor={monitor}: no such score; use one of {', '.join(MONITORED)}")
+        if isinstance(callback, WeightAveraging) and callback._use_buffers:  # private: its only trace
+            raise UserError(
+                f"{place}.use_buffers=true: would also average constants of the network, such as the mean of its "
+                f"input; set {place}.use_buffers=false"
+            )
+        callbacks.append(callback)
+    return callbacks
 
 
 def _trainer(config: DictConfig, directory: Path, **arguments: Any) -> pl.Trainer:

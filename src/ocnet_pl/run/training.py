@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import Callback, Timer
+from pytorch_lightning.callbacks import Callback, Timer, WeightAveraging
 from pytorch_lightning.loggers import CSVLogger
 
 from ocnet_pl.build import build_data, build_module
@@ -41,14 +41,17 @@ from ocnet_pl.record.result import Result, evaluation_key
 from ocnet_pl.record.sealed import write_json
 from ocnet_pl.run import provenance
 from ocnet_pl.run.callbacks.divergence import StopOnDivergence
+from ocnet_pl.run.callbacks.early_end import StaysEnded
 from ocnet_pl.run.callbacks.missed_validation import MissedValidation
 from ocnet_pl.run.callbacks.process_group import SameConfigEverywhere
 from ocnet_pl.run.callbacks.progress import TrainingProgress
 from ocnet_pl.run.callbacks.repeated_batches import RepeatedBatches
+from ocnet_pl.run.callbacks.step_metrics import StepMetrics
 from ocnet_pl.run.callbacks.stopping import StopAfterStep
+from ocnet_pl.run.rehearsal import EVERY
 from ocnet_pl.run.samples import write_samples
 from ocnet_pl.run.testing import TestCounts, test
-from ocnet_pl.run.trainer import build_loggers, build_trainer
+from ocnet_pl.run.trainer import build_callbacks, build_loggers, build_trainer
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def _prepare(
     start = read_checkpoint(run.last_checkpoint).step if run.last_checkpoint.is_file() else 0
     parent = run.sibling(config.parent) if config.parent else None
     if parent and not start:
-        start_from_parent(module, parent)
+        start_from_parent(module, parent, rehearsal=config.rehearsal)
     timer = Timer(config.trainer.get("max_time"), verbose=False)  # beside it Lightning ignores its own `max_time`
     loggers = [until_the_end.enter_context(logger) for logger in build_loggers(config, run.path)]
     callbacks = _callbacks(config, run, choices, data)
@@ -144,14 +147,18 @@ def _callbacks(
     config: DictConfig, run: RunDirectory, choices: dict[str, str | None], data: SegmentationDataModule
 ) -> list[Callback]:
     resolved, schedule = plain(config), config.schedule
+    validates, saves = (EVERY, EVERY) if config.rehearsal else (schedule.val_every, schedule.checkpoint_every)
     callbacks = [
+        *build_callbacks(config),  # their state of a step is complete before ours save it
         StopAfterStep(run.last_checkpoint),  # before what may take long
         CheckpointConfig(resolved, choices, data.classes),
         StopOnDivergence(schedule.log_every),  # before anything is saved
         SameConfigEverywhere(config_hash(resolved)),
-        MissedValidation(schedule.val_every),
+        MissedValidation(validates),
         RepeatedBatches(),
-        *checkpoint_callbacks(run.checkpoints, schedule.checkpoint_every),
+        StaysEnded(),
+        StepMetrics(schedule.batch_size, 1 if config.rehearsal else schedule.log_every),
+        *checkpoint_callbacks(run.checkpoints, saves),
     ]
     if config.trainer.enable_progress_bar:
         callbacks.append(TrainingProgress(schedule.batch_size, schedule.max_steps))
@@ -162,9 +169,16 @@ def _fit(prepared: _Prepared) -> dict[str, TestCounts]:
     """Train, save and test; the counts of every test by the key of its evaluation."""
     config, run, trainer, module = prepared.config, prepared.run, prepared.trainer, prepared.module
     if config.schedule.max_steps:  # else the network is its parent's
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        if any(isinstance(callback, WeightAveraging) for callback in callbacks):
+            module.to(trainer.strategy.root_device)  # Lightning keeps the average where the network is at first
         checkpoint = run.last_checkpoint if prepared.resumes else None
         trainer.fit(module, datamodule=prepared.data, ckpt_path=checkpoint, weights_only=True)
         trainer.save_checkpoint(run.last_checkpoint)
+        if config.rehearsal:  # resumes at the last step: all that is saved is loaded
+            trainer.fit(module, datamodule=prepared.data, ckpt_path=run.last_checkpoint, weights_only=True)
+        # What is tested is what is saved, also where a callback saves other weights than the network's.
+        load_weights(module.network, read_checkpoint(run.last_checkpoint))
     protocol = str(prepared.choices["inference"])
     tested = {
         evaluation_key("last", split, protocol): test(
@@ -218,17 +232,26 @@ def _shortcomings(prepared: _Prepared, tested: Mapping[str, TestCounts], curves:
     """Reasons why a run is only a rehearsal: missing steps, and images that it did not train on or count."""
     schedule, module, steps = prepared.config.schedule, prepared.module, prepared.trainer.global_step
     found = []
-    if steps < schedule.max_steps:
+    if prepared.config.rehearsal:
+        found.append("rehearsal=true")
+    if steps < schedule.max_steps and not _ended_by_callback(prepared):
         found.append(f"trained {steps} of {schedule.max_steps} steps")
     callbacks: list[Callback] = prepared.trainer.callbacks  # type: ignore[attr-defined]
     if any(callback.seen for callback in callbacks if isinstance(callback, RepeatedBatches)):
         found.append("trained on the same batches again in place of the whole training split")
-    if schedule.max_steps >= schedule.val_every and not curves.get("val/miou"):
+    if steps >= schedule.val_every and not curves.get("val/miou"):
         found.append("never validated")
     images = len(prepared.images[prepared.data.val_split].keys)
     found += [f"validated on {count} of {images} images" for count in sorted(module.validated_images - {images})]
     partial = [(key, one) for key, one in tested.items() if not one.whole]
     return found + [f"tested {len(one.names)} of {len(one.split.keys)} images in {key}" for key, one in partial]
+
+
+def _ended_by_callback(prepared: _Prepared) -> bool:
+    """Return whether a callback of the config, not a limit of time, ended the training; reports list such runs."""
+    left = prepared.timer.time_remaining("train")
+    ran_out = left is not None and left <= 0
+    return bool(prepared.config.get("callbacks")) and prepared.trainer.should_stop and not ran_out
 
 
 def refuse_changed_data(config: DictConfig, run: RunDirectory) -> None:
@@ -252,15 +275,20 @@ def prepare_data(config: DictConfig) -> tuple[SegmentationDataModule, dict[str, 
     return data, data.fingerprints([data.train_split, data.val_split, *config.evaluate_on])
 
 
-def start_from_parent(module: SegmentationModule, parent: RunDirectory) -> None:
+def start_from_parent(module: SegmentationModule, parent: RunDirectory, *, rehearsal: bool = False) -> None:
     """Load the weights of the finished run that this one starts from.
+
+    Args:
+        module: network and losses.
+        parent: that run.
+        rehearsal: this run is a rehearsal, which may start from another one.
 
     Raises:
         UserError: it is not finished, or only a rehearsal.
     """
     if (state := parent.state()) is not State.DONE:
         raise UserError(f"{parent.path}: this run starts from it, but its state is {state}; train that row first")
-    if short := Result.read(parent.result).rehearsal:
+    if (short := Result.read(parent.result).rehearsal) and not rehearsal:
         raise UserError(f"{parent.path}: this run starts from it, but it is a rehearsal ({short[0]}); train it fully")
     load_weights(module.network, read_checkpoint(parent.last_checkpoint))
 

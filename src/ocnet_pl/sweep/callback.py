@@ -6,9 +6,8 @@ import shutil
 import traceback
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,17 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from ocnet_pl.config.compose import readable_config_errors, typed_overrides
+from ocnet_pl.config.extras import require_extra
+from ocnet_pl.config.places import run_directory
 from ocnet_pl.config.validate import refuse_other_places, validate
 from ocnet_pl.errors import UserError, one_line_errors
-from ocnet_pl.process import CONF_VARIABLE, refuse_other_group
+from ocnet_pl.process import CONF_VARIABLE, is_alone, refuse_other_group
 from ocnet_pl.record.directory import DATA, RunDirectory, State
-from ocnet_pl.record.plan import add_start
+from ocnet_pl.record.plan import add_start, runs_of_start
 from ocnet_pl.record.result import Result
-from ocnet_pl.sweep.expansion import PlannedRun, expand, refuse_circle, refuse_missing_parents, run_directory
+from ocnet_pl.sweep.expansion import PlannedRun, expand, refuse_circle, refuse_missing_parents
 from ocnet_pl.sweep.launching import CLUSTER_LAUNCHERS, START_VARIABLE, stop_on_interrupt
+from ocnet_pl.sweep.search import RESULTS, ends, is_search, require_sweeper
 
 
 @contextmanager
@@ -53,6 +55,8 @@ class SweepCallback(Callback):
             validate(config, typed_overrides(config.hydra))
             refuse_other_group(config.trainer.devices, config.trainer.num_nodes)
             run = RunDirectory(run_directory(config))
+            if config.rehearsal and is_alone() and START_VARIABLE not in os.environ:  # a sweep has done so
+                _remove_rehearsal(run)
             refuse_circle(run.path, {"parent": config.parent})
             run.create()
 
@@ -61,21 +65,28 @@ class SweepCallback(Callback):
         with _ending_on_errors():
             launcher = config.hydra.runtime.choices["hydra/launcher"]
             _refuse_missing_cluster(launcher)
+            require_sweeper(config.hydra)
             refuse_other_places(config.hydra)
             params = config.hydra.sweeper.get("params") or {}
-            self.runs = expand([*(f"{key}={value}" for key, value in params.items()), *typed_overrides(config.hydra)])
+            overrides = [*(f"{key}={value}" for key, value in params.items()), *typed_overrides(config.hydra)]
+            self.searches = is_search(config.hydra)
+            self.runs = _one_seed_of_rehearsals(expand(ends(overrides) if self.searches else overrides))
             for run in self.runs:
+                if run.config["rehearsal"]:
+                    _remove_rehearsal(RunDirectory(run.directory))
                 RunDirectory(run.directory).refuse_unwritable()
                 RunDirectory(run.directory).refuse_other_config(run.config)
             _refuse_changed_data(self.runs)
             refuse_missing_parents(self.runs)
-            start = uuid.uuid4().hex[:12]
+            self.start = start = uuid.uuid4().hex[:12]
             self.sweeps: dict[Path, list[PlannedRun]] = defaultdict(list)
             for run in self.runs:
                 self.sweeps[run.directory.parents[1]].append(run)
             for sweep, runs in self.sweeps.items():
-                add_start(sweep, [RunDirectory(run.directory) for run in runs], start)
-                print(f"{len(runs)} runs in {sweep}; output: console.log in their directories", flush=True)
+                # A search decides on its runs as it goes; those here are the ends of what it searches.
+                add_start(sweep, [] if self.searches else [RunDirectory(run.directory) for run in runs], start)
+                count = "search" if self.searches else f"{len(runs)} runs"
+                print(f"{count} in {sweep}; output: console.log in the runs' directories", flush=True)
             self.end_listening = stop_on_interrupt(launcher)
             _pass_on(config, {START_VARIABLE: start, CONF_VARIABLE: os.environ.get(CONF_VARIABLE, "")})
 
@@ -83,9 +94,20 @@ class SweepCallback(Callback):
         """Print the summary; end with exit code 1 if a run is not finished."""
         self.end_listening()
         with _ending_on_errors():
+            if self.searches:
+                self.runs = [
+                    PlannedRun((), run.path, run.read_started() or {})
+                    for sweep in self.sweeps
+                    for run in dict.fromkeys(runs_of_start(sweep, self.start))
+                ]
             states = [RunDirectory(run.directory).state() for run in self.runs]
             counts = ", ".join(f"{states.count(state)} {state}" for state in State if state in states)
             print(f"{', '.join(map(str, self.sweeps))}: {counts}", flush=True)
+            for sweep in self.sweeps:
+                if (sweep / RESULTS).is_file():
+                    print(f"best values: {sweep / RESULTS}", flush=True)
+            if State.DONE in states and any(run.config.get("rehearsal") for run in self.runs):
+                _rehearse_reports(self.sweeps)
             problems = [
                 problem for run, state in zip(self.runs, states, strict=True) if (problem := _problem(run, state))
             ]
@@ -94,6 +116,29 @@ class SweepCallback(Callback):
             if problems or any(state in (State.FAILED, State.BROKEN, State.WAITING) for state in states):
                 print("  rerun the same command to train the missing runs", flush=True)
                 raise SystemExit(1)
+
+
+def _one_seed_of_rehearsals(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """The runs, without the rehearsals of further seeds of a row, which would do the same again."""
+    first = {run.directory.parent: run for run in reversed(runs)}
+    return [run for run in runs if not run.config["rehearsal"] or run is first[run.directory.parent]]
+
+
+def _remove_rehearsal(run: RunDirectory) -> None:
+    """Delete an earlier rehearsal: it says nothing of today's settings and code."""
+    if run.state() is not State.RUNNING and (run.read_started() or {}).get("rehearsal") is True:
+        shutil.rmtree(run.path)
+
+
+def _rehearse_reports(sweeps: Iterable[Path]) -> None:
+    """Write the report of each sweep, as `ocnet-report` does."""
+    from ocnet_pl.report.files import table_files, write_all
+    from ocnet_pl.table import find_tables
+
+    for sweep in sweeps:
+        tables, _ = find_tables(sweep)
+        write_all({path: text for table in tables for path, text in table_files(table, table.folder, None).items()})
+        print(f"rehearsed; nothing of it is a result: ocnet-report {sweep}", flush=True)
 
 
 def _problem(planned: PlannedRun, state: State) -> str:
@@ -143,10 +188,7 @@ def _pass_on(config: DictConfig, environment: Mapping[str, str]) -> None:
 def _refuse_missing_cluster(launcher: str) -> None:
     if launcher not in CLUSTER_LAUNCHERS:
         return
-    if find_spec("hydra_plugins.hydra_submitit_launcher") is None:
-        raise UserError(
-            f"hydra/launcher={launcher}: needs an optional package; install it with: pip install 'ocnet_pl[slurm]'"
-        )
+    require_extra(f"hydra/launcher={launcher}", "hydra_plugins.hydra_submitit_launcher", "slurm")
     if shutil.which("srun") is None:
         raise UserError(
             f"hydra/launcher={launcher}: no srun on this machine; start the sweep on a machine that submits SLURM "

@@ -10,9 +10,9 @@ from types import MappingProxyType
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # private: Hydra's own expansion of a sweep
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig
 
 from ocnet_pl.config.compose import compose, plain, readable_config_errors
+from ocnet_pl.config.places import run_directory
 from ocnet_pl.config.validate import validate
 from ocnet_pl.errors import UserError
 from ocnet_pl.record.directory import RunDirectory, State
@@ -52,11 +52,6 @@ def expand(overrides: Sequence[str]) -> list[PlannedRun]:
         runs.append(PlannedRun(tuple(job), run_directory(config), plain(config)))
     _refuse_shared_directories(runs)
     return runs
-
-
-def run_directory(config: DictConfig) -> Path:
-    """Directory of the run of a config."""
-    return Path(config.outputs, config.name, str(config.row), f"seed-{config.seed}")
 
 
 def _refuse_shared_directories(runs: Sequence[PlannedRun]) -> None:

@@ -19,10 +19,11 @@ from ocnet_pl.config.compose import plain
 from ocnet_pl.errors import EXIT_INTERRUPTED, UserError
 from ocnet_pl.process import EXIT_STOPPED, GROUP_VARIABLES, die_with_parent, stop_children
 from ocnet_pl.record.directory import RunDirectory, State
-from ocnet_pl.record.plan import planned_runs, runs_of_start
+from ocnet_pl.record.plan import add_start, planned_runs, runs_of_start
 from ocnet_pl.record.result import Result
 from ocnet_pl.record.sealed import write_json
 from ocnet_pl.sweep.gpus import borrowed, visible_gpus
+from ocnet_pl.sweep.search import is_search
 
 CLUSTER_LAUNCHERS = ("slurm", "submitit_slurm")
 """Launchers that make every run a job, which is queued again when it is preempted."""
@@ -52,7 +53,11 @@ def start_run(config: DictConfig, overrides: Sequence[str]) -> float | None:
 
 def _start(run: RunDirectory, config: DictConfig, overrides: Sequence[str]) -> float | None:
     start = os.environ.get(START_VARIABLE, "")
-    if run not in runs_of_start(run.path.parents[1], start):
+    if is_search(HydraConfig.get()):
+        add_start(run.path.parents[1], [run], start)
+    elif run not in runs_of_start(run.path.parents[1], start):
+        if config.rehearsal:  # by another seed of its row
+            return None
         raise UserError(
             "the sweep did not plan this run; use values of name=, row= and seed= that do not depend on time or machine"
         )
@@ -84,7 +89,7 @@ def _start(run: RunDirectory, config: DictConfig, overrides: Sequence[str]) -> f
         _report(run, f"{outcome}; see {run.console}")
         return None
     score = _score(run, config)
-    _report(run, f"{outcome}, mIoU {score:.1%}")
+    _report(run, f"{outcome}, mIoU {'none' if score is None else f'{score:.1%}'}")
     return score
 
 
@@ -156,10 +161,9 @@ def _report(run: RunDirectory, event: str) -> None:
     print(f"{progress}{run.path.parent.name}/{run.path.name} {event}", flush=True)
 
 
-def _score(run: RunDirectory, config: DictConfig) -> float:
+def _score(run: RunDirectory, config: DictConfig) -> float | None:
     result = Result.read(run.result)
-    evaluation = result.evaluations[result.evaluation_key(split=config.evaluate_on[0])]
-    return float("nan") if evaluation.miou is None else evaluation.miou
+    return result.evaluations[result.evaluation_key(split=config.evaluate_on[0])].miou
 
 
 def _gpus_wanted(config: DictConfig) -> int:

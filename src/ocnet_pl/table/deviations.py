@@ -11,7 +11,7 @@ from ocnet_pl.record.result import Result
 ROWS = "rows"
 SEEDS = "seeds"
 
-_CHANGES_NUMBERS = ("model.", "dataset.", "schedule.", "loss.", "inference.", "trainer.", "parent")
+_CHANGES_NUMBERS = ("model.", "dataset.", "schedule.", "loss.", "inference.", "trainer.", "parent", "callbacks.")
 _CHANGES_NONE = {
     *MACHINE_KEYS, "schedule.val_every", "schedule.checkpoint_every", "schedule.log_every", "dataset.val_batch_size",
     "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.deterministic",
@@ -102,12 +102,16 @@ def _of_run(result: Result, protocol: Mapping[str, Any]) -> Iterator[tuple[str, 
     other_data = result.choices.get("dataset") != protocol.get("dataset")
     for key, theirs in protocol.items():
         known, ours = _look_up(result, key)
+        if key == "schedule.max_steps" and result.steps < result.planned_steps:
+            ours = result.steps  # a callback ended the training
         if (known and ours != theirs) or (not known and not (other_data and key.startswith("dataset."))):
             yield key, ours, theirs
     for override in result.overrides:
         key = override.lstrip("+~").split("=", 1)[0]
         if key.startswith(_CHANGES_NUMBERS) and key not in _CHANGES_NONE and key not in protocol:
             yield key, _look_up(result, key)[1], None
+    if callbacks := result.config.get("callbacks"):
+        yield "callbacks", ", ".join(callbacks), None
     if result.processes > 1 and not result.config.get("trainer", {}).get("sync_batchnorm"):
         yield "trainer.sync_batchnorm", False, True
 

@@ -55,8 +55,10 @@ class StopOnDivergence(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self._refuse_infinite_loss(trainer)
-        state: dict[str, Tensor] = checkpoint["state_dict"]
-        for name, tensor in state.items():
+        averaged = checkpoint["state_dict"]
+        trained = checkpoint.get("current_model_state", {})  # beside an average of the weights
+        tensors: list[tuple[str, Tensor]] = [*averaged.items(), *trained.items()]
+        for name, tensor in tensors:
             if not tensor.isfinite().all():
                 self._end(
                     trainer,
