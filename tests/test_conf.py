@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import config_of
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
@@ -52,7 +53,7 @@ def test_heads_and_their_yaml_files_mirror_each_other() -> None:
     files = {path.stem for path in Path(ocnet_pl.model.head.__file__).parent.glob("[!_]*.py")}
     assert files == {VARIANTS.get(name, name) for name in heads()}
     for name in heads():
-        module = compose(f"model/head={name}").model.head._target_.rpartition(".")[0]
+        module = config_of(name).model.head._target_.rpartition(".")[0]
         assert module == f"ocnet_pl.model.head.{VARIANTS.get(name, name)}"
 
 
@@ -97,7 +98,7 @@ def test_a_systems_own_recipe_is_complete(option: str) -> None:
     assert f"ocnet-train experiment={option}" in header
     config = compose(f"experiment={option}")
     assert config.name == config.row == option
-    assert config.model.head.label == compose(f"model/head={option}").model.head.label
+    assert config.model.head.label == config_of(option).model.head.label
     assert (config.schedule.max_steps, config.schedule.batch_size, config.schedule.head_lr_factor) == (80000, 16, 10)
     assert not config.loss.class_weights
     assert config.inference.window == config.dataset.crop_size

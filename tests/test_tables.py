@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SHORT, Main
+from conftest import SHORT, Main, config_of
 from trees import ade20k_tree, lip_tree
 
 from ocnet_pl.config.compose import compose
@@ -201,7 +201,7 @@ def test_systems_under_one_recipe_in_small(
     small = [option for option in SHORT if not option.startswith(("schedule=", "schedule.max_steps"))]
     small += [*SMALL[dataset], f"dataset.root={roots[dataset]}", "dataset.num_workers=0", "schedule.batch_size=2"]
     for system in SAME_RECIPE[table]:
-        wide = "out_channels" in compose(f"model/head={system}").model.head
+        wide = "out_channels" in config_of(system).model.head
         options = [option for option in small if wide or not option.startswith("model.head.out_channels")]
         options += ["model.head.class_channels=1"] if system == "dfn" else []  # nine for each of 150 classes otherwise
         command = (f"experiment={table}", f"model/head={system}", "seed=0", *options, "schedule.max_steps=2")
@@ -212,11 +212,11 @@ def test_systems_under_one_recipe_in_small(
     assert [row.name for row in found.rows] == SAME_RECIPE[table]
     markdown = Path(f"outputs/{table}/table.md").read_text()
     for row, published_row in published()[table]["rows"].items():
-        label = published_row.get("label") or compose(f"model/head={row}").model.head.label
+        label = published_row.get("label") or config_of(row).model.head.label
         (line,) = [line for line in markdown.splitlines() if line.startswith(f"| {label} |")]
         assert ("own_recipe" not in published_row) or f"{published_row['own_recipe'][0]:.2f} (" in line
     assert "weight of the auxiliary loss 0 in " in markdown
-    chosen = published()[table]["rows"][baseline].get("label") or compose(f"model/head={baseline}").model.head.label
+    chosen = published()[table]["rows"][baseline].get("label") or config_of(baseline).model.head.label
     assert f"minus that of {chosen}" in markdown
 
 

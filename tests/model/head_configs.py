@@ -3,10 +3,12 @@
 from typing import Any
 
 import torch
+from conftest import config_of
+from omegaconf import OmegaConf
 from torch import nn
 
 from ocnet_pl.build_head import build_head
-from ocnet_pl.config.compose import compose, heads
+from ocnet_pl.config.compose import heads
 from ocnet_pl.model.contract import Attending, head_levels, image_scales, needed_targets, reads_auxiliary, reads_image
 
 
@@ -17,7 +19,8 @@ def tree(num_classes: int) -> dict[str, range]:
 
 def head(name: str, in_channels: int = 16, num_classes: int = 5, **overrides: Any) -> nn.Module:
     """A head; all stages that it reads have as many channels."""
-    node = compose(f"model/head={name}").model.head
+    node = config_of(name).model.head.copy()
+    OmegaConf.set_readonly(node, False)
     for key, value in overrides.items():
         node[key] = value
     facts = {"num_classes": num_classes, "map_size": (12, 18), "class_tree": tree(num_classes)}
@@ -26,15 +29,13 @@ def head(name: str, in_channels: int = 16, num_classes: int = 5, **overrides: An
 
 def narrow(name: str, channels: int) -> tuple[str, ...]:
     """The override for a narrow head; a head that ends in logits has no width."""
-    return (
-        (f"model.head.out_channels={channels}",) if "out_channels" in compose(f"model/head={name}").model.head else ()
-    )
+    return (f"model.head.out_channels={channels}",) if "out_channels" in config_of(name).model.head else ()
 
 
 def build_class(name: str) -> type:
     from hydra.utils import get_class
 
-    return get_class(compose(f"model/head={name}").model.head._target_)
+    return get_class(config_of(name).model.head._target_)
 
 
 def is_attending(name: str) -> bool:

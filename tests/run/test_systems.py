@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, Main, built_once
+from conftest import TINY, Main, built_once, config_of
 from trees import lip_tree
 
-from ocnet_pl.config.compose import compose
 from ocnet_pl.module import SegmentationModule
 from ocnet_pl.process import EXIT_STOPPED
 from ocnet_pl.record.context import ContextMeasure
@@ -75,15 +74,14 @@ NARROW = {
     "ce2p_asp_oc": ("model.head.edge_channels=8", "model.head.context.out_channels=8"),
 }
 """Further narrow layers."""
-POSED = sorted(system for system in SYSTEMS if compose(f"model/head={system}").model.head.get("needs_poses"))
+POSED = sorted(system for system in SYSTEMS if config_of(system).model.head.get("needs_poses"))
 """Systems that learn from poses."""
 PEOPLE = [(32, 64)] * 8
 
 
 def chosen(system: str, scenes: Sequence[str] = TINY, folder: Path | None = None) -> list[str]:
     """A training of seconds; a head that ends in logits has no width, and one with poses trains on a tree of LIP."""
-    head = f"model/head={system}"
-    options = compose(head).model.head
+    options = config_of(system).model.head
     command = [option for option in scenes if "out_channels" in options or not option.startswith("model.head.out_")]
     if system in POSED and "dataset=demo" in command:
         lip = (folder or Path.cwd()) / "people"
@@ -92,10 +90,10 @@ def chosen(system: str, scenes: Sequence[str] = TINY, folder: Path | None = None
         small = (f"dataset.root={lip}", "dataset.size=[32,64]", "dataset.crop_size=[32,64]", "dataset.num_workers=0")
         others = [option for option in command if not option.startswith("dataset")]
         command = [*others, "dataset=lip", *small]
-    return [*command, head, *NARROW.get(system, ())]
+    return [*command, f"model/head={system}", *NARROW.get(system, ())]
 
 
-LABELS = {compose(f"model/head={head}").model.head.label for head in SYSTEMS}
+LABELS = {config_of(head).model.head.label for head in SYSTEMS}
 
 
 def run_of(name: str, head: str) -> RunDirectory:
@@ -134,7 +132,7 @@ def assert_loss_is_the_sum(curves: Mapping[str, Sequence[tuple[int, float]]], te
 
 def other_auxiliary_weight(head: str) -> float:
     """The auxiliary loss is off where a system has it, and on where it has none."""
-    return 0 if compose(f"model/head={head}").loss.auxiliary_weight else 0.4
+    return 0 if config_of(head).loss.auxiliary_weight else 0.4
 
 
 MICRO_BATCHES = ("trainer.accumulate_grad_batches=2", "trainer.precision=bf16-mixed")
@@ -207,7 +205,7 @@ def test_two_processes_stop_and_resume(head: str, trained_by_two: Path, monkeypa
     assert_same(head, "whole", "stopped")
     result = Result.read(run_of("whole", head).result)
     assert result.processes == 2
-    auxiliary = compose(f"model/head={head}").loss.auxiliary_weight
+    auxiliary = config_of(head).loss.auxiliary_weight
     assert_loss_is_the_sum(result.curves, TERMS[head] | ({"auxiliary"} if auxiliary else set()))
 
 

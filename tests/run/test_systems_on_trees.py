@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import SHORT, Main
+from conftest import SHORT, Main, config_of
 from test_systems import POSED, SYSTEMS, chosen, run_of
 from trees import ade20k_tree, lip_tree
 
@@ -45,7 +45,7 @@ def test_a_system_trains_and_is_tested(
         assert call("train", *command) == 2
         assert "dataset=lip dataset.poses=true, which reads lip_train_set.csv" in capsys.readouterr().err
         return
-    if dataset == "ade20k" and "image_weights" in compose(f"model/head={head}").loss:
+    if dataset == "ade20k" and "image_weights" in config_of(head).loss:
         assert call("train", *command) == 2, "it has no body parts"
         command.append("~loss.image_weights")
     assert call("train", *command) == 0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Main, checkpoint
+from conftest import Main, checkpoint, config_of
 
 import ocnet_pl
 from ocnet_pl.config.compose import compose, heads, plain
@@ -163,7 +163,7 @@ def test_the_cache_folder_of_a_checkpoint_is_not_used(runs: Path, workplace: Pat
 @pytest.mark.parametrize("name", heads())
 def test_the_config_of_every_head_may_be_built(name: str) -> None:
     """Classes that a defaults list puts at another place are known there."""
-    require_known_targets(plain(compose(f"model/head={name}")), GROUPS, "checkpoint")
+    require_known_targets(plain(config_of(name)), GROUPS, "checkpoint")
 
 
 def test_any_head_may_be_a_context_module_and_no_other_class() -> None:

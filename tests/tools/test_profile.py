@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Main
+from conftest import Main, config_of
 from hydra.utils import get_class
 from results import result
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ocnet_pl.config.compose import compose, heads
+from ocnet_pl.config.compose import heads
 from ocnet_pl.errors import UserError
 from ocnet_pl.model.attention import attend, textbook_attention
 from ocnet_pl.model.head.base_oc import BaseOC
@@ -137,7 +137,7 @@ def test_every_head_is_profiled(call: Main, workplace: Path, capsys: pytest.Capt
     costs = read_costs(workplace / "outputs" / "profile.csv")
     names = [c.head for c in costs]
     assert sorted(names) == heads()
-    classes = {head: get_class(compose(f"model/head={head}").model.head._target_) for head in names}
+    classes = {head: get_class(config_of(head).model.head._target_) for head in names}
     attending = {head for head, head_class in classes.items() if hasattr(head_class, "attended")}
     mapless = {c.head for c in costs if c.attention == "mapless"}
     assert {c.attention for c in costs} == {"", "mapless"}
