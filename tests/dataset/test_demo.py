@@ -47,3 +47,12 @@ def test_a_damaged_stamp_is_reported(tmp_path: Path, content: str) -> None:
     (tmp_path / "demo" / "demo.json").write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match=r"demo.json: cannot be read"):
         made(tmp_path / "demo").prepare_data()
+
+
+def test_the_colours_of_the_classes_can_be_told_apart() -> None:
+    shown = [
+        Demo.classes.index(name) for name in ("road", "building", "terrain", "sky", "car", "truck", "bus", "train")
+    ]
+    colours = Demo.palette[shown].astype(int)
+    apart = np.abs(colours[:, None] - colours[None]).sum(-1) + 1000 * np.eye(len(shown), dtype=int)
+    assert apart.min() > 80, "in Cityscapes' palette, bus and train differ by 20"

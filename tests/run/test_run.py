@@ -38,7 +38,8 @@ def test_every_head_trains_and_leaves_its_result(head: str, workplace: Path, cal
     assert len(left["curves"]["val/miou"]) == 2
     assert left["parameters"]["total"] == sum(v for k, v in left["parameters"].items() if k != "total")
     assert {p.name for p in (folder / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
-    assert len(list((folder / "samples").iterdir())) == 3
+    assert len(left["samples"]) == 5
+    assert len(list((folder / "samples").iterdir())) == 15
 
 
 def test_a_checkpoint_gives_its_network_back(workplace: Path, call: Main) -> None:
