@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from filelock import FileLock
 
@@ -50,9 +51,8 @@ def test_a_damaged_stamp_is_reported(tmp_path: Path, content: str) -> None:
 
 
 def test_the_colours_of_the_classes_can_be_told_apart() -> None:
-    shown = [
-        Demo.classes.index(name) for name in ("road", "building", "terrain", "sky", "car", "truck", "bus", "train")
-    ]
+    drawn = ("road", "building", "terrain", "sky", "car", "truck", "bus", "train")
+    shown = [Demo.classes.index(name) for name in drawn]
     colours = Demo.palette[shown].astype(int)
     apart = np.abs(colours[:, None] - colours[None]).sum(-1) + 1000 * np.eye(len(shown), dtype=int)
     assert apart.min() > 80, "in Cityscapes' palette, bus and train differ by 20"
