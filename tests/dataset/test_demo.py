@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from filelock import FileLock
 
@@ -47,3 +48,11 @@ def test_a_damaged_stamp_is_reported(tmp_path: Path, content: str) -> None:
     (tmp_path / "demo" / "demo.json").write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match=r"demo.json: cannot be read"):
         made(tmp_path / "demo").prepare_data()
+
+
+def test_the_colours_of_the_classes_can_be_told_apart() -> None:
+    drawn = ("road", "building", "terrain", "sky", "car", "truck", "bus", "train")
+    shown = [Demo.classes.index(name) for name in drawn]
+    colours = Demo.palette[shown].astype(int)
+    apart = np.abs(colours[:, None] - colours[None]).sum(-1) + 1000 * np.eye(len(shown), dtype=int)
+    assert apart.min() > 80, "in Cityscapes' palette, bus and train differ by 20"

@@ -26,6 +26,11 @@ def test_inputs_are_the_batches_of_the_training(cityscapes_tree: Path) -> None:
         assert list(sample.pictures) == ["input", "label"]
         assert np.array_equal(sample.pictures["input"], image.permute(1, 2, 0))
         assert sample.name.startswith("demo_")
+        assert sample.regions
+    (axes,) = [axes for axes in preview("title", samples[:1], legend).axes if axes.get_title() == "label"]
+    assert [(text.get_text(), *text.get_position()) for text in axes.texts] == list(samples[0].regions)
+    for sample, label in zip(samples, first["label"].numpy(), strict=False):
+        assert all(data.classes[label[y, x]] == name for name, x, y in sample.regions)
     assert ("sky", (70, 130, 180)) in legend
     assert {name for name, _ in legend} <= {*Cityscapes.classes, "ignored"}
 

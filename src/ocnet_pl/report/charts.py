@@ -74,13 +74,13 @@ def differences_in_words(table: Table) -> str:
 
 
 @mpl.rc_context(STYLE)
-def dots(table: Table, width: float = 7.5) -> Figure:
+def dots(table: Table) -> Figure:
     """Draw mean and standard deviation of the main column by row, a dot per seed, and a dotted line for the paper.
 
     Without bars: on an axis that does not begin at 0, their lengths would mislead.
     """
     cells = [(row.label, row.cells[table.main_column]) for row in table.rows if row.results]
-    figure = Figure(figsize=(width, 0.9 + 0.42 * len(cells)), layout="constrained")
+    figure = Figure(figsize=(5.6, 0.9 + 0.42 * len(cells)), layout="constrained")
     axes = figure.subplots()
     for i, (_, cell) in enumerate(cells):
         colour, marker = series(i)
@@ -104,7 +104,7 @@ def dots_in_words(table: Table) -> str:
 
 
 @mpl.rc_context(STYLE)
-def class_dots(table: Table, width: float = WIDE) -> tuple[Figure, int]:
+def class_dots(table: Table) -> tuple[Figure, int]:
     """Draw the IoU of every class and row: a dot per seed, a bar for the mean. Return the number of classes drawn, too.
 
     Of more than `_MOST_CLASSES` classes, those whose means differ most between rows, in the order of the data set.
@@ -114,8 +114,7 @@ def class_dots(table: Table, width: float = WIDE) -> tuple[Figure, int]:
     labels = [row.label for row in table.rows if row.results]
     step = 0.8 / max(len(labels), 1)
     height = 1.1 + len(drawn) * max(0.25, 0.075 * len(labels))
-    narrow = width <= NARROW
-    figure = Figure(figsize=(width, height + (0.22 * len(labels) if narrow else 0)), layout="constrained")
+    figure = Figure(figsize=(WIDE, height), layout="constrained")
     axes = figure.subplots()
     for i, label in enumerate(labels):
         colour, marker = series(i)
@@ -132,7 +131,7 @@ def class_dots(table: Table, width: float = WIDE) -> tuple[Figure, int]:
     axes.set_ylim(max(len(drawn), 1) - 0.5, -0.5)
     _label(axes, [class_label(table, name) for name in drawn], "IoU (%)")
     if labels:
-        figure.legend(loc="outside upper left" if narrow else "outside right upper", frameon=False)
+        figure.legend(loc="outside right upper", frameon=False)
     return figure, len(drawn)
 
 

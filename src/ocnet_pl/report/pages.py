@@ -69,10 +69,8 @@ def html(table: Table) -> str:
         matrix_legend=matrix_legend(table),
         by_class=details.classes(table),
         class_differences=details.class_differences(table),
-        dots=responsive(partial(charts.dots, table), "dots", charts.dots_in_words(table)),
-        class_dots=responsive(
-            lambda width: charts.class_dots(table, width)[0], "classes", "IoU of every class; the table below has it"
-        ),
+        dots=inline(charts.dots(table), "dots", charts.dots_in_words(table)),
+        class_dots=inline(charts.class_dots(table)[0], "classes", "IoU of every class; the table below has it"),
         drawn=len(charts.drawn_classes(dict(by_class(table)))),
         confusions=confusions(table),
         curves=_curves(table),
