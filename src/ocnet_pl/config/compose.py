@@ -93,9 +93,8 @@ def plain(config: DictConfig) -> Plain:
 
 
 def chosen_options(hydra: Any) -> dict[str, str | None]:
-    """Option chosen in every config group, from a `hydra` node; several options of one group as `csv,wandb`."""
-    chosen: dict[str, Any] = OmegaConf.to_container(hydra.runtime.choices)  # type: ignore[assignment]
-    return {group: ",".join(option) if isinstance(option, list) else option for group, option in chosen.items()}
+    """Option chosen in every config group, from a `hydra` node; Hydra leaves out groups with several (`[csv,wandb]`)."""
+    return dict(hydra.runtime.choices)
 
 
 def typed_overrides(hydra: Any) -> list[str]:
