@@ -93,7 +93,7 @@ def plain(config: DictConfig) -> Plain:
 
 
 def chosen_options(hydra: Any) -> dict[str, str | None]:
-    """Option chosen in every config group, from a `hydra` node; Hydra leaves out groups with several (`[csv,wandb]`)."""
+    """Option of every config group, from a `hydra` node. Hydra leaves out groups with several, as `logger=[csv,wandb]`."""
     return dict(hydra.runtime.choices)
 
 
