@@ -14,6 +14,7 @@ from ocnet_pl.errors import UserError
 from ocnet_pl.record.context import METRICS, ContextMeasure, Estimate, MapContext, Setting
 from ocnet_pl.record.costs import Cost, read_costs, write_costs
 from ocnet_pl.record.curves import last_logged_step, read_curves, start_of
+from ocnet_pl.record.identity import config_difference, config_hash
 from ocnet_pl.record.image_counts import read_counts
 from ocnet_pl.record.result import Evaluation, Result
 from ocnet_pl.record.sample_pictures import read_sample
@@ -262,3 +263,17 @@ def test_starts_are_joined_in_numerical_order(resumed: int, tmp_path: Path) -> N
         None,
         None,
     ]
+
+
+def test_a_setting_that_an_older_config_lacks_counts_as_its_value_of_then() -> None:
+    old = {"dataset": {"crop_size": [64, 64]}, "schedule": {"lr": 0.1}}
+    same = {
+        "rehearsal": False,
+        "dataset": {"crop_size": [64, 64], "disparity": False, "poses": False, "absent_classes": "skip"},
+        "schedule": {"lr": 0.1, "head_lr_factor": 1.0},
+    }
+    assert config_difference(old, same) == config_difference(same, old) == []
+    assert config_hash(old) == config_hash(same)
+    other = same | {"dataset": same["dataset"] | {"disparity": True}}
+    assert config_difference(old, other) == ["dataset.disparity: False -> True"]
+    assert config_hash(old) != config_hash(other)

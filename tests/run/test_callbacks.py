@@ -69,7 +69,7 @@ def test_an_early_end_is_kept_and_listed(call: Main, disturbed, capsys: pytest.C
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        (["callbacks=ema", "+callbacks.ema.use_buffers=true"], "callbacks.ema.use_buffers=false"),
+        (["callbacks=ema", "callbacks.ema.use_buffers=true"], "callbacks.ema.use_buffers=false"),
         (["callbacks=early_stopping", "callbacks.early_stopping.monitor=val/mIoU"], "val/miou"),
         (["+callbacks.mine._target_=torch.nn.ReLU"], "callbacks.mine: not a callback"),
         (["+callbacks.mine=3"], "callbacks.mine: not a callback"),

@@ -93,9 +93,8 @@ def plain(config: DictConfig) -> Plain:
 
 
 def chosen_options(hydra: Any) -> dict[str, str | None]:
-    """Option chosen in every config group, from a `hydra` node; several options of one group as `csv,wandb`."""
-    chosen: dict[str, Any] = OmegaConf.to_container(hydra.runtime.choices)  # type: ignore[assignment]
-    return {group: ",".join(option) if isinstance(option, list) else option for group, option in chosen.items()}
+    """Option of every config group, from a `hydra` node; Hydra leaves out groups with several options."""
+    return dict(hydra.runtime.choices)
 
 
 def typed_overrides(hydra: Any) -> list[str]:
@@ -133,3 +132,16 @@ def readable_config_errors(
             return compose(*(chosen if keep else ()), config_name=name)
 
         raise UserError(explain(error, sweeps=sweeps, command=command, bare=bare)) from error
+    except ValueError as error:
+        if "Config group override must be" not in str(error):
+            raise
+        raise UserError(_not_an_option(overrides)) from error
+
+
+def _not_an_option(overrides: Sequence[str]) -> str:
+    """One line about a number or true in place of the option of a group."""
+    for override in overrides:
+        group, _, value = override.lstrip("+").partition("=")
+        if is_group(override) and value not in options(group):
+            return f"{override}: expected the name of an option; choose one of {', '.join(options(group))}"
+    return "a group is set to a value that is not the name of an option; see 'ocnet-train --help'"

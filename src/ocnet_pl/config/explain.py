@@ -138,7 +138,7 @@ def _near(key: str, keys: list[str]) -> list[str]:
     """The setting that was probably meant: the same name elsewhere, or a name or a path that is nearly the same."""
     group, _, name = key.rpartition(".")
     if elsewhere := [other for other in keys if other.rpartition(".")[2] == name]:
-        return elsewhere
+        return sorted(elsewhere, key=lambda other: other.count("."))
     siblings = [other.rpartition(".")[2] for other in keys if other.rpartition(".")[0] == group]
     if near := difflib.get_close_matches(name, siblings, 1, 0.75):
         return [f"{group}.{near[0]}".removeprefix(".")]

@@ -56,7 +56,9 @@ def _start(run: RunDirectory, config: DictConfig, overrides: Sequence[str]) -> f
     if is_search(HydraConfig.get()):
         add_start(run.path.parents[1], [run], start)
     elif run not in runs_of_start(run.path.parents[1], start):
-        if config.rehearsal:  # by another seed of its row
+        if config.rehearsal:  # another seed of its row rehearses
+            with suppress(OSError):
+                run.path.rmdir()  # Hydra has made it
             return None
         raise UserError(
             "the sweep did not plan this run; use values of name=, row= and seed= that do not depend on time or machine"
