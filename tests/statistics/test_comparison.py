@@ -41,7 +41,7 @@ def without(counts: np.ndarray, block: int = 1) -> np.ndarray:
 
 def compared(row: np.ndarray, base: np.ndarray) -> Interval:
     scores = [mean_iou(row.sum(1)), mean_iou(base.sum(1))]
-    return borrowed_difference(scores, 0, 1, variance(without(row), without(base)))
+    return borrowed_difference(scores, 0, 1, variance([without(row), without(base)], 0, 1))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_worked_example_of_counts() -> None:
     assert mean_iou(BASE.sum(1)) == pytest.approx([0.66448802, 0.66086226], abs=5e-9)
     assert mean_iou(ROW.sum(1)) == pytest.approx([0.76769028, 0.7649562], abs=5e-9)
     assert without(BASE)[0] == pytest.approx([0.645609, 0.662763, 0.638710, 0.707728], abs=5e-7)
-    images = variance(without(ROW), without(BASE))
+    images = variance([without(ROW), without(BASE)], 0, 1)
     assert (images.total, images.own, images.freedom) == pytest.approx((8.5748e-05, 8.8351e-05, 3), rel=1e-4)
     found = compared(ROW, BASE)
     assert (found.difference, found.error, found.freedom) == pytest.approx((0.1036, 0.009400, 3.0), abs=5e-5)
@@ -106,6 +106,16 @@ def test_seeds_that_agree_by_chance_do_not_narrow_the_interval() -> None:
     scores = [np.array([70.0, 70.0, 70.0]), np.array([68.0, 68.0, 68.0])]
     found = borrowed_difference(scores, 0, 1, ImageVariance(0.09, 0.05, 50))
     assert found.error == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("others", [[], [np.array([60.0, 61.0, 62.0])]], ids=["seeds vary", "only another row varies"])
+def test_a_constant_difference_is_not_certain(others: list[np.ndarray]) -> None:
+    """Equal in every seed and image, it has no spread of its own; pairs of seeds would make it certain (p 0)."""
+    base = np.array([70.0, 70.0, 70.0]) if others else np.array([70.0, 70.4, 70.9])
+    found = borrowed_difference([base + 0.1, base, *others], 0, 1, ImageVariance(0.0, 0.0, 50))
+    assert found.difference == pytest.approx(0.1)
+    assert found.low < 0 < found.high
+    assert found.p_value > 0.05
 
 
 def test_the_same_weights_are_compared_in_pairs() -> None:
@@ -160,8 +170,8 @@ def test_neighbours_are_left_out_together() -> None:
     twice = np.repeat(ROW, 2, 1)
     assert without(twice, block=2) == pytest.approx(without(ROW))
     assert without(twice[:, :7], block=2).shape == (2, 4)
-    single = variance(without(twice), without(np.repeat(BASE, 2, 1))).total
-    blocks = variance(without(twice, 2), without(np.repeat(BASE, 2, 1), 2)).total
+    single = variance([without(twice), without(np.repeat(BASE, 2, 1))], 0, 1).total
+    blocks = variance([without(twice, 2), without(np.repeat(BASE, 2, 1), 2)], 0, 1).total
     assert blocks > 1.8 * single
 
 

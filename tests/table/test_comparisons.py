@@ -56,7 +56,7 @@ def test_verdicts_in_every_format(sweep: Path) -> None:
     gp, ppm = (lines(table, row=row, metric="miou")[0] for row in ("gp", "ppm"))
     assert (gp["significant"], ppm["significant"]) == ("no", "yes")
     for line in (gp, ppm):
-        assert (line["other"], line["method"], line["version"]) == ("baseline", "borrow 2", "2")
+        assert (line["other"], line["method"], line["version"]) == ("baseline", "borrow 2", "3")
         assert float(line["low"]) < float(line["difference"]) < float(line["high"])
         assert float(line["p"]) <= float(line["p_holm"])
 
@@ -71,6 +71,16 @@ def test_a_difference_is_that_of_the_means_beside_it(tmp_path: Path) -> None:
         assert of_gp.interval is not None
         assert of_gp.interval.seeds == (len(seeds), 3)
         assert of_gp.interval.difference == of_gp.difference
+
+
+def test_a_difference_is_not_one_of_rounded_means(tmp_path: Path) -> None:
+    for row, miou in (("baseline", 70.006), ("gp", 71.014)):
+        result(row, 0, miou).write(tmp_path / row / "seed-0" / "result.json")
+    (table,) = read_tables(tmp_path)
+    text = markdown(table)
+    assert re.search(r"\| ResNet-101 Baseline \|.* 70\.01 ", text)
+    assert re.search(r"\| ResNet-101 \+ GP \|.* 71\.01 .*\| \+1\.01 \|", text), "1.008, although 71.01 - 70.01 is 1.00"
+    assert cell(table, "gp").difference == pytest.approx(1.008)
 
 
 def test_one_seed_takes_the_spread_of_the_others_and_says_so(tmp_path: Path) -> None:
