@@ -81,7 +81,8 @@ SETTINGS = {
     "one wild row": replace(LIKE_SIZE, seed_sd=(0.01,) * 5 + (0.1, 0.01)),
     "wild baseline": replace(LIKE_SIZE, seed_sd=(0.1,) + (0.01,) * 6),
 }
-"""Those of the review of 25 November. Where classes are rare, three images give two thirds of a difference's variance."""
+"""Where classes are rare, three images decide: all that they have in common for a row's seeds is two thirds of the
+variance of a difference."""
 
 
 @pytest.mark.slow

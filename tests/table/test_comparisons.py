@@ -92,6 +92,23 @@ def test_one_seed_takes_the_spread_of_the_others_and_says_so(tmp_path: Path) -> 
     assert "ResNet-101 Baseline has one seed: how much it varies" in markdown(table)
 
 
+@pytest.mark.parametrize(
+    ("wild", "found"), [("gp", "(not significant, varies more)"), ("baseline", "Baseline varies so much")]
+)
+def test_a_row_that_varies_far_more_borrows_nothing_and_the_table_says_so(
+    wild: str, found: str, tmp_path: Path
+) -> None:
+    for row in (*SHARES, "aspp"):
+        for seed, luck in enumerate((-1, 0, 1)):
+            share = 0.7 + luck * (0.15 if row == wild else 0.003)
+            counted(tmp_path, row, seed, counts_with(share, np.random.default_rng([seed, len(row)])))
+    (table,) = read_tables(tmp_path)
+    intervals = {row: cell(table, row).interval for row in ("gp", "ppm")}
+    unlike = {row: interval.unlike for row, interval in intervals.items() if interval}
+    assert unlike == {"gp": (wild == "gp", wild == "baseline"), "ppm": (False, wild == "baseline")}
+    assert found in markdown(table)
+
+
 def test_without_two_seeds_in_any_row_there_is_no_verdict(tmp_path: Path) -> None:
     (table,) = read_tables(written(tmp_path, dict.fromkeys(SHARES, (0,))))
     assert table.significant(table.main_column) == {}
