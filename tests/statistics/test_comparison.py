@@ -1,5 +1,7 @@
 """Differences between rows: the review's worked examples to four digits, and the cases that need care."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from ocnet_pl.statistics import (
     ImageVariance,
     Interval,
     borrowed_difference,
+    freedom_of_labels,
     iou_without_each,
     mean_sd,
     miou_without_each,
@@ -41,7 +44,7 @@ def without(counts: np.ndarray, block: int = 1) -> np.ndarray:
 
 def compared(row: np.ndarray, base: np.ndarray) -> Interval:
     scores = [mean_iou(row.sum(1)), mean_iou(base.sum(1))]
-    return borrowed_difference(scores, 0, 1, variance(without(row), without(base)))
+    return borrowed_difference(scores, 0, 1, variance([without(row), without(base)], 0, 1))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +70,7 @@ def test_worked_example_of_counts() -> None:
     assert mean_iou(BASE.sum(1)) == pytest.approx([0.66448802, 0.66086226], abs=5e-9)
     assert mean_iou(ROW.sum(1)) == pytest.approx([0.76769028, 0.7649562], abs=5e-9)
     assert without(BASE)[0] == pytest.approx([0.645609, 0.662763, 0.638710, 0.707728], abs=5e-7)
-    images = variance(without(ROW), without(BASE))
+    images = variance([without(ROW), without(BASE)], 0, 1)
     assert (images.total, images.own, images.freedom) == pytest.approx((8.5748e-05, 8.8351e-05, 3), rel=1e-4)
     found = compared(ROW, BASE)
     assert (found.difference, found.error, found.freedom) == pytest.approx((0.1036, 0.009400, 3.0), abs=5e-5)
@@ -106,6 +109,62 @@ def test_seeds_that_agree_by_chance_do_not_narrow_the_interval() -> None:
     scores = [np.array([70.0, 70.0, 70.0]), np.array([68.0, 68.0, 68.0])]
     found = borrowed_difference(scores, 0, 1, ImageVariance(0.09, 0.05, 50))
     assert found.error == pytest.approx(0.3)
+
+
+def test_a_row_that_varies_far_more_borrows_nothing() -> None:
+    """Others would make it look tamer than its own seeds are: the interval is that of its three seeds alone."""
+    scores = [np.array([60.0, 70.0, 80.0]), *(np.array([70.0, 70.1, 70.2]) for _ in range(6))]
+    found = borrowed_difference(scores, 0, 1, ImageVariance(0.0, 0.0, 50))
+    assert found.unlike == (True, False)
+    assert found.error**2 == pytest.approx(100 / 3, rel=0.15)
+    assert found.freedom == pytest.approx(2, abs=0.8)
+    of_alike = borrowed_difference(scores, 1, 2, ImageVariance(0.0, 0.0, 50))
+    assert of_alike.unlike == (False, False)
+    assert of_alike.error**2 > 1, (
+        "the spread of the table still includes the wild row: it is not known to be an exception"
+    )
+
+
+def test_a_few_images_borrow_the_influence_of_images_on_the_other_rows() -> None:
+    """Two rows that agree by chance in the images that decide get the table's spread; many images decide alone."""
+    rng = np.random.default_rng(0)
+    rows = [np.repeat(rng.normal(70, 1, (1, 3)), 2, 0) for _ in range(7)]
+    rows[1] = rows[0] + rng.normal(0, 0.01, (1, 3))
+    images = variance(rows, 0, 1)
+    of_pairs = [variance(rows, one, two).shared for one in range(7) for two in range(one)]
+    assert images.average == pytest.approx(np.mean(of_pairs))
+    assert images.shared < 0.01 * np.mean(of_pairs)
+    scores = [np.array([70.0, 70.0])] * 7
+    few, many = (borrowed_difference(scores, 0, 1, replace(images, freedom=freedom)) for freedom in (2, 2000))
+    assert few.error**2 == pytest.approx(images.average / 2, rel=0.01)
+    assert many.error**2 < 0.01 * few.error**2
+    alone = variance(rows[:2], 0, 1)
+    assert borrowed_difference(scores[:2], 0, 1, alone).error ** 2 == pytest.approx(alone.shared)
+    assert borrowed_difference(scores[:2], 0, 1, alone).freedom == pytest.approx(alone.freedom)
+
+
+def test_labels_limit_the_degrees_of_freedom() -> None:
+    """A hundred images are two degrees of freedom if three of them have most classes."""
+    common = np.full((100, 1), 50)
+    assert freedom_of_labels(common) == pytest.approx(99)
+    rare = np.zeros((100, 3), int)
+    rare[:3] = 10
+    assert freedom_of_labels(rare) == pytest.approx(2)
+    assert freedom_of_labels(np.hstack([common, rare, np.zeros((100, 1), int)])) == pytest.approx(2, abs=0.1)
+    assert freedom_of_labels(common[:1]) == 1
+    rows = list(np.random.default_rng(0).normal(70, 1, (2, 2, 100)))
+    assert variance(rows, 0, 1).freedom > 50
+    assert variance(rows, 0, 1, 2.0).freedom == paired_variance(*rows, 2.0).freedom == 2
+
+
+@pytest.mark.parametrize("others", [[], [np.array([60.0, 61.0, 62.0])]], ids=["seeds vary", "only another row varies"])
+def test_a_constant_difference_is_not_certain(others: list[np.ndarray]) -> None:
+    """Equal in every seed and image, it has no spread of its own; pairs of seeds would make it certain (p 0)."""
+    base = np.array([70.0, 70.0, 70.0]) if others else np.array([70.0, 70.4, 70.9])
+    found = borrowed_difference([base + 0.1, base, *others], 0, 1, ImageVariance(0.0, 0.0, 50))
+    assert found.difference == pytest.approx(0.1)
+    assert found.low < 0 < found.high
+    assert found.p_value > 0.05
 
 
 def test_the_same_weights_are_compared_in_pairs() -> None:
@@ -160,8 +219,8 @@ def test_neighbours_are_left_out_together() -> None:
     twice = np.repeat(ROW, 2, 1)
     assert without(twice, block=2) == pytest.approx(without(ROW))
     assert without(twice[:, :7], block=2).shape == (2, 4)
-    single = variance(without(twice), without(np.repeat(BASE, 2, 1))).total
-    blocks = variance(without(twice, 2), without(np.repeat(BASE, 2, 1), 2)).total
+    single = variance([without(twice), without(np.repeat(BASE, 2, 1))], 0, 1).total
+    blocks = variance([without(twice, 2), without(np.repeat(BASE, 2, 1), 2)], 0, 1).total
     assert blocks > 1.8 * single
 
 

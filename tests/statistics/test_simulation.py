@@ -10,6 +10,7 @@ from ocnet_pl.statistics import (
     CHANCE,
     ImageVariance,
     borrowed_difference,
+    freedom_of_labels,
     holm,
     iou_without_each,
     miou_without_each,
@@ -61,23 +62,27 @@ def made_up(setting: Setting, rng: np.random.Generator) -> list[np.ndarray]:
     return rows
 
 
-def verdicts(rows: list[np.ndarray]) -> tuple[list[bool], list[bool]]:
-    """Significance of all differences to the first row together, and whether each interval covers zero."""
+def verdicts(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Significance of all differences to the first row together, and of each alone."""
     scores = [mean_iou(of.sum(1)) for of in rows]
     without = [np.stack([miou_without_each(*iou_without_each(run)) for run in of]) for of in rows]
-    found = [borrowed_difference(scores, row, 0, variance(without[row], without[0])) for row in range(1, len(rows))]
-    together = holm([interval.p_value for interval in found])
-    return [p_value <= CHANCE for p_value in together], [not interval.excludes_zero for interval in found]
+    most = freedom_of_labels(rows[0][0, :, 0] + rows[0][0, :, 2])
+    found = [borrowed_difference(scores, row, 0, variance(without, row, 0, most)) for row in range(1, len(rows))]
+    alone = np.array([interval.p_value for interval in found])
+    return np.array(holm(alone)) <= CHANCE, alone <= CHANCE
 
 
 LIKE_SIZE = Setting(image_sd=0.08, own_sd=0.06)
 SETTINGS = {
     "alike": Setting(),
     "images and seeds of like size": LIKE_SIZE,
-    "rare classes": replace(LIKE_SIZE, image_sd=0.04, own_sd=0.03, rare=3, images=100),
+    "rare classes": replace(LIKE_SIZE, rare=3, images=100),
     "unequal seeds": replace(LIKE_SIZE, seeds=(3, 3, 3, 1, 3, 2, 3)),
     "one wild row": replace(LIKE_SIZE, seed_sd=(0.01,) * 5 + (0.1, 0.01)),
+    "wild baseline": replace(LIKE_SIZE, seed_sd=(0.1,) + (0.01,) * 6),
 }
+"""Where classes are rare, three images decide: all that they have in common for a row's seeds is two thirds of the
+variance of a difference."""
 
 
 @pytest.mark.slow
@@ -85,10 +90,9 @@ SETTINGS = {
 def test_few_tables_without_a_difference_show_one(setting: Setting) -> None:
     rng = np.random.default_rng(0)
     found = [verdicts(made_up(setting, rng)) for _ in range(2000)]
-    families = np.mean([any(significant) for significant, _ in found])
-    coverage = np.mean([covers for _, covers in found])
-    assert families <= 0.07
-    assert coverage >= 0.93
+    together, alone = (np.stack(of) for of in zip(*found, strict=True))
+    assert together.any(1).mean() <= 0.07
+    assert 1 - alone.mean(0).max() >= 0.91, "coverage of the interval that covers least"
 
 
 @pytest.mark.slow

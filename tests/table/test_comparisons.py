@@ -56,7 +56,7 @@ def test_verdicts_in_every_format(sweep: Path) -> None:
     gp, ppm = (lines(table, row=row, metric="miou")[0] for row in ("gp", "ppm"))
     assert (gp["significant"], ppm["significant"]) == ("no", "yes")
     for line in (gp, ppm):
-        assert (line["other"], line["method"], line["version"]) == ("baseline", "borrow 2", "2")
+        assert (line["other"], line["method"], line["version"]) == ("baseline", "borrow 2", "3")
         assert float(line["low"]) < float(line["difference"]) < float(line["high"])
         assert float(line["p"]) <= float(line["p_holm"])
 
@@ -73,6 +73,16 @@ def test_a_difference_is_that_of_the_means_beside_it(tmp_path: Path) -> None:
         assert of_gp.interval.difference == of_gp.difference
 
 
+def test_a_difference_is_not_one_of_rounded_means(tmp_path: Path) -> None:
+    for row, miou in (("baseline", 70.006), ("gp", 71.014)):
+        result(row, 0, miou).write(tmp_path / row / "seed-0" / "result.json")
+    (table,) = read_tables(tmp_path)
+    text = markdown(table)
+    assert re.search(r"\| ResNet-101 Baseline \|.* 70\.01 ", text)
+    assert re.search(r"\| ResNet-101 \+ GP \|.* 71\.01 .*\| \+1\.01 \|", text), "1.008, although 71.01 - 70.01 is 1.00"
+    assert cell(table, "gp").difference == pytest.approx(1.008)
+
+
 def test_one_seed_takes_the_spread_of_the_others_and_says_so(tmp_path: Path) -> None:
     (table,) = read_tables(written(tmp_path, {"baseline": (0, 1, 2), "gp": (0,), "ppm": (0, 1, 2)}))
     text = markdown(table)
@@ -80,6 +90,23 @@ def test_one_seed_takes_the_spread_of_the_others_and_says_so(tmp_path: Path) -> 
     assert '"One seed": how much the row varies over seeds is taken from the other rows.' in text
     (table,) = read_tables(written(tmp_path / "base", {"baseline": (0,), "gp": (0, 1, 2), "ppm": (0, 1, 2)}))
     assert "ResNet-101 Baseline has one seed: how much it varies" in markdown(table)
+
+
+@pytest.mark.parametrize(
+    ("wild", "found"), [("gp", "(not significant, varies more)"), ("baseline", "Baseline varies so much")]
+)
+def test_a_row_that_varies_far_more_borrows_nothing_and_the_table_says_so(
+    wild: str, found: str, tmp_path: Path
+) -> None:
+    for row in (*SHARES, "aspp"):
+        for seed, luck in enumerate((-1, 0, 1)):
+            share = 0.7 + luck * (0.15 if row == wild else 0.003)
+            counted(tmp_path, row, seed, counts_with(share, np.random.default_rng([seed, len(row)])))
+    (table,) = read_tables(tmp_path)
+    intervals = {row: cell(table, row).interval for row in ("gp", "ppm")}
+    unlike = {row: interval.unlike for row, interval in intervals.items() if interval}
+    assert unlike == {"gp": (wild == "gp", wild == "baseline"), "ppm": (False, wild == "baseline")}
+    assert found in markdown(table)
 
 
 def test_without_two_seeds_in_any_row_there_is_no_verdict(tmp_path: Path) -> None:

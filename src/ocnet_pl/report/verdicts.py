@@ -20,6 +20,8 @@ def verdict_notes(table: Table, row: Row, interval: Interval) -> Iterator[str]:
         yield "same weights"
     elif interval.decides and interval.seeds[0] == 1:
         yield "one seed"
+    if interval.unlike[0]:
+        yield "varies more"
     if row.label in table.unlike_rows:
         yield "its seeds are not alike"
 
@@ -92,6 +94,10 @@ def on_differences(table: Table) -> Iterator[str]:
         yield '"One seed": how much the row varies over seeds is taken from the other rows.'
     if any(interval.seeds[1] == 1 for interval in borrowed):
         yield f"{baseline.label} has one seed: how much it varies over seeds is taken from the other rows."
+    if any(interval.unlike[0] for interval in borrowed):
+        yield '"Varies more": the row varies so much more over seeds than the others that only its own seeds are used.'
+    if any(interval.unlike[1] for interval in borrowed):
+        yield f"{baseline.label} varies so much more over seeds than the other rows that only its own seeds are used."
     family = len(table.p_holm(table.main_column))
     if family > 1:
         yield (

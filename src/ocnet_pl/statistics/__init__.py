@@ -9,7 +9,14 @@ from ocnet_pl.statistics.comparison import (
     paired_difference,
 )
 from ocnet_pl.statistics.corrections import CHANCE, benjamini_hochberg, holm
-from ocnet_pl.statistics.jackknife import ImageVariance, iou_without_each, miou_without_each, paired_variance, variance
+from ocnet_pl.statistics.jackknife import (
+    ImageVariance,
+    freedom_of_labels,
+    iou_without_each,
+    miou_without_each,
+    paired_variance,
+    variance,
+)
 from ocnet_pl.statistics.planning import Design
 from ocnet_pl.statistics.ranks import rank_ranges
 from ocnet_pl.statistics.summary import MeanSD, mean_sd
@@ -25,6 +32,7 @@ __all__ = [
     "benjamini_hochberg",
     "borrowed_difference",
     "difference_over_images",
+    "freedom_of_labels",
     "holm",
     "iou_without_each",
     "mean_sd",

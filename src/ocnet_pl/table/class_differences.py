@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ocnet_pl.statistics import benjamini_hochberg
 from ocnet_pl.table.analysis import FEWEST_IMAGES, FEWEST_SEEDS, ClassDifference
@@ -32,14 +31,14 @@ def class_differences(rows: Sequence[Row], base: Row, comparisons: ColumnCompari
     base_runs = comparisons.tested[base.name].runs
     if not compared:
         return {}
-    names, blocks = base_runs[0].classes, base_runs[0].labelled_blocks
+    names, blocks = base_runs[0].classes, (base_runs[0].labels > 0).sum(0)
     found: dict[tuple[str, str], ClassDifference] = {}
     for place in map(int, np.flatnonzero(blocks)):
         for row in compared:
             ious = [np.mean([run.ious[place] for run in comparisons.tested[of.name].runs]) for of in (row, base)]
             of_class = ClassDifference(float(ious[0] - ious[1]))
             if blocks[place] >= FEWEST_IMAGES:
-                interval = comparisons.interval(row, base, partial(_iou, place), partial(_without, place))
+                interval = comparisons.interval(row, base, partial(RunScores.of_class, place=place))
                 of_class = replace(of_class, interval=interval)
             found[names[place], row.name] = of_class
     found |= _corrected(found)
@@ -54,11 +53,3 @@ def _corrected(found: Mapping[tuple[str, str], ClassDifference]) -> dict[tuple[s
     }
     together = zip(tested, benjamini_hochberg(list(tested.values())), strict=True)
     return {key: replace(found[key], p_corrected=p_value) for key, p_value in together}
-
-
-def _iou(place: int, run: RunScores) -> float:
-    return float(run.ious[place])
-
-
-def _without(place: int, run: RunScores) -> NDArray[np.float64]:
-    return run.ious_without[:, place]

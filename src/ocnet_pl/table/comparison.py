@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ocnet_pl.statistics import (
     Interval,
     borrowed_difference,
+    freedom_of_labels,
     mean_sd,
     paired_difference,
     paired_variance,
@@ -16,7 +16,7 @@ from ocnet_pl.statistics import (
 )
 from ocnet_pl.table.columns import EvaluationColumn, TableColumn
 from ocnet_pl.table.comparable import why_not_comparable
-from ocnet_pl.table.run_scores import RowScores, RunScores
+from ocnet_pl.table.run_scores import RowScores, RunScores, Score
 from ocnet_pl.table.structure import Row
 
 
@@ -55,35 +55,31 @@ class ColumnComparisons:
         """Compare a row with another, if both were tested on the same images."""
         if (obstacle := self.obstacle(row, other)) is not None:
             return obstacle
-        interval = self.interval(row, other, lambda run: run.score, lambda run: run.without)
+        interval = self.interval(row, other, lambda run: run.miou)
         return Comparison(interval.difference, interval)
 
     def mean(self, row: Row) -> float:
         """Mean number of a row over seeds, whether its per-image counts are known or not."""
         return mean_sd([self.column.value(result) for result in row.counted]).mean
 
-    def interval(
-        self,
-        row: Row,
-        other: Row,
-        score: Callable[[RunScores], float],
-        without: Callable[[RunScores], NDArray[np.float64]],
-    ) -> Interval:
+    def interval(self, row: Row, other: Row, score: Callable[[RunScores], Score]) -> Interval:
         """Interval of the difference in any number of two rows without an obstacle.
 
         Args:
             row, other: the rows.
             score: the number of a run.
-            without: the same without each image (blocks,).
         """
         if pairs := self._pairs_of_same_weights(row, other):
-            differences = np.array([score(one) - score(two) for one, two in pairs])
-            ones, twos = (np.stack([without(run) for run in side]) for side in zip(*pairs, strict=True))
-            return paired_difference(differences, paired_variance(ones, twos))
-        pool = self._independent(row, other)
-        scores = [np.array([score(run) for run in runs]) for runs in pool]
-        ones, twos = (np.stack([without(run) for run in runs]) for runs in pool[:2])
-        return borrowed_difference(scores, 0, 1, variance(ones, twos))
+            of_both = [(score(one), score(two)) for one, two in pairs]
+            differences = np.array([one.value - two.value for one, two in of_both])
+            ones, twos = (np.stack([of.without for of in side]) for side in zip(*of_both, strict=True))
+            most = freedom_of_labels(of_both[0][0].labels)
+            return paired_difference(differences, paired_variance(ones, twos, most))
+        pool = [[score(run) for run in runs] for runs in self._independent(row, other)]
+        scores = [np.array([of.value for of in runs]) for runs in pool]
+        without = [np.stack([of.without for of in runs]) for runs in pool]
+        images = variance(without, 0, 1, freedom_of_labels(pool[0][0].labels))
+        return borrowed_difference(scores, 0, 1, images)
 
     def obstacle(self, row: Row, other: Row) -> Comparison | None:
         """What can be said of two rows that have no interval; None if they have one."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,21 @@ from ocnet_pl.record.result import Evaluation, Result
 from ocnet_pl.statistics import iou_without_each, miou_without_each
 from ocnet_pl.table.columns import EvaluationColumn, TableColumn
 from ocnet_pl.table.structure import Notes, Row
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number of a run, in per cent, with what its comparison needs.
+
+    Attributes:
+        value: the number.
+        without: the same without each image (blocks,).
+        labels: labelled pixels of the classes that it is about (blocks, classes).
+    """
+
+    value: float
+    without: NDArray[np.float64]
+    labels: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -44,10 +59,20 @@ class RunScores:
         """Whether a class is in the labels of an image (images, K)."""
         return self.kept.counts[:, 0] + self.kept.counts[:, 2] > 0
 
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """Labelled pixels of each class, by image or block of images (blocks, K)."""
+        pixels: NDArray[np.int64] = self.kept.counts[:, 0] + self.kept.counts[:, 2]
+        return np.add.reduceat(pixels, np.arange(0, len(pixels), self.block), 0)
+
     @property
-    def labelled_blocks(self) -> NDArray[np.int64]:
-        """Number of images, or blocks of images, that have a class in their labels (K,)."""
-        return np.logical_or.reduceat(self.labelled, np.arange(0, len(self.labelled), self.block), 0).sum(0)
+    def miou(self) -> Score:
+        """The mIoU."""
+        return Score(self.score, self.without, self.labels)
+
+    def of_class(self, place: int) -> Score:
+        """IoU of one class."""
+        return Score(float(self.ious[place]), self.ious_without[:, place], self.labels[:, [place]])
 
 
 @dataclass(frozen=True)
