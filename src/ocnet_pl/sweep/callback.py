@@ -19,12 +19,12 @@ from omegaconf import DictConfig, OmegaConf
 from ocnet_pl.config.compose import readable_config_errors, typed_overrides
 from ocnet_pl.config.validate import refuse_other_places, validate
 from ocnet_pl.errors import UserError, one_line_errors
-from ocnet_pl.process import CONF_VARIABLE, refuse_other_group
+from ocnet_pl.process import CONF_VARIABLE, START_VARIABLE, refuse_other_group
 from ocnet_pl.record.directory import DATA, RunDirectory, State
 from ocnet_pl.record.plan import add_start
 from ocnet_pl.record.result import Result
 from ocnet_pl.sweep.expansion import PlannedRun, expand, refuse_circle, refuse_missing_parents, run_directory
-from ocnet_pl.sweep.launching import CLUSTER_LAUNCHERS, START_VARIABLE, stop_on_interrupt
+from ocnet_pl.sweep.launching import CLUSTER_LAUNCHERS, stop_on_interrupt
 
 
 @contextmanager
