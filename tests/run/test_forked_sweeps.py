@@ -57,21 +57,19 @@ def test_a_forked_run_has_the_numbers_of_a_direct_one(head: str, workplace: Path
     assert_same(head, "direct", "forked")
 
 
-@pytest.mark.parametrize("threads", ["threads=null", "threads=2"])
-def test_threads_are_those_of_a_fresh_process(
-    threads: str, workplace: Path, call: Main, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Sums are rounded otherwise with another number, which `device` of the result has."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    command = [option for option in TINY if not option.startswith("threads")]
-    command += ["dataset.image_size=[64,128]", "dataset.crop_size=[64,128]", "schedule.max_steps=2", threads]
-    assert call("train", "-m", *command, "name=forked") == 0
+@pytest.mark.slow
+def test_threads_are_those_of_a_fresh_process(workplace: Path, call: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `threads=` those of `OMP_NUM_THREADS`; sums are rounded otherwise with another number."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    scenes = [option for option in TINY if not option.startswith("threads")]
+    sweep = ("-m", *scenes, "dataset.image_size=[64,128]", "dataset.crop_size=[64,128]", "threads=null,2")
+    sweep += ("row=t-${threads}", "schedule.max_steps=2")
+    assert call("train", *sweep, "name=forked") == 0
     monkeypatch.setattr(launching, "FORKING_LAUNCHERS", ())
-    assert call("train", "-m", *command, "name=fresh") == 0
-    assert_same("base_oc", "forked", "fresh")
-    devices = {Result.read(run_of(name, "base_oc").result).device for name in ("forked", "fresh")}
-    (device,) = devices
-    assert device.endswith(f" {3 if 'null' in threads else 2} threads")
+    assert call("train", *sweep, "name=fresh") == 0
+    for row, threads in (("t-None", 1), ("t-2", 2)):
+        assert_same(row, "forked", "fresh")
+        assert Result.read(run_of("forked", row).result).device.endswith(f" {threads} threads")
 
 
 KILLER = """
