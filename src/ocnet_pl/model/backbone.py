@@ -4,12 +4,12 @@ import copy
 import difflib
 import inspect
 import logging
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -17,12 +17,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ocnet_pl.arguments import ArgumentError
 from ocnet_pl.model.scale_adaptive import ScaleAdaptiveConv2d
 from ocnet_pl.resizing import Size
-
-_wandb = sys.modules.setdefault("wandb", None)  # type: ignore[arg-type]
-import timm  # noqa: E402 (it imports wandb for a logger of its own, a tenth of the time in which a run starts)
-
-if _wandb is None:
-    del sys.modules["wandb"]
 
 
 def create_backbone(
