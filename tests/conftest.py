@@ -113,6 +113,7 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Main:
 
     def run(command: str, *arguments: str) -> int:
         monkeypatch.setattr(sys, "argv", [f"ocnet-{command}", *arguments])
+        monkeypatch.delenv("PYTEST_CURRENT_TEST", raising=False)  # so that sweeps of all tests have one server
         try:
             importlib.import_module(f"ocnet_pl.command.{command}").main()
         except SystemExit as stop:

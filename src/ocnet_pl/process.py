@@ -20,6 +20,9 @@ PARENT_VARIABLE = "OCNET_PARENT"
 CONF_VARIABLE = "OCNET_CONF"
 """Environment variable with folders of the user's own configuration files, separated as in `PATH`."""
 
+START_VARIABLE = "OCNET_START"
+"""Environment variable: identity of the command that started the sweep, as in `sweep.json`."""
+
 _RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 _SLURM_RANKS = ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID")
 GROUP_VARIABLES = (
@@ -71,7 +74,7 @@ def stop_children(patience: float) -> None:
     _signal(workers, signal.SIGSTOP)
     _signal(runs, signal.SIGTERM)
     until = time.monotonic() + patience
-    while any(map(_is_alive, runs)) and time.monotonic() < until:
+    while any(map(is_alive, runs)) and time.monotonic() < until:
         time.sleep(0.1)
     _signal(workers, signal.SIGTERM)
     _signal(workers, signal.SIGCONT)
@@ -90,7 +93,8 @@ def _children(process: int) -> list[int]:
     return []
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Test whether a process is at work (Linux): a zombie has ended, even if nobody has waited for it."""
     with suppress(OSError):
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
     return False

@@ -177,14 +177,16 @@ def test_a_killed_run_ends_with_the_same_weights(workplace: Path, extra: tuple[s
     assert broken["evaluations"] == whole["evaluations"]
 
 
-def alive(marker: str) -> list[str]:
+def alive(marker: str, folder: Path) -> list[str]:
+    """Command lines of processes that have a word in theirs, or work in a folder, as forked runs do."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes().replace(b"\0", b" ").decode()
+            works_there = path.with_name("cwd").resolve() == folder.resolve()
         except OSError:
             continue
-        if marker in line and str(os.getpid()) != path.parent.name:
+        if (marker in line or works_there) and str(os.getpid()) != path.parent.name:
             found.append(line)
     return found
 
@@ -204,7 +206,7 @@ def test_a_sweep_survives_a_failure_and_repeats_only_that(workplace: Path, citys
     baseline = result(workplace / "outputs/runs/baseline/seed-0")
     assert baseline["processes"] == 2
     assert baseline["evaluations"]["last/val/whole"]["images"] == 5
-    assert not alive(marker), "a process was left behind"
+    assert not alive(marker, workplace), "a process was left behind"
     report = spawn("report", "outputs/runs", cwd=workplace)
     assert "seed 0 failed" in report.stdout
 

@@ -119,7 +119,7 @@ def assert_complete(run: RunDirectory) -> None:
     assert len(left.curves["val/miou"]) == 2
     assert left.parameters["total"] == sum(count for part, count in left.parameters.items() if part != "total")
     assert {path.name for path in (run.path / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
-    assert len(list((run.path / "samples").iterdir())) == 3 * len(left["samples"]) == 15
+    assert len(list((run.path / "samples").iterdir())) == 3 * len(left.samples) == 15
 
 
 def assert_loss_is_the_sum(curves: Mapping[str, Sequence[tuple[int, float]]], terms: set[str]) -> None:

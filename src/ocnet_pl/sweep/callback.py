@@ -20,12 +20,12 @@ from ocnet_pl.config.extras import require_extra
 from ocnet_pl.config.places import run_directory
 from ocnet_pl.config.validate import refuse_other_places, validate
 from ocnet_pl.errors import UserError, one_line_errors
-from ocnet_pl.process import CONF_VARIABLE, is_alone, refuse_other_group
+from ocnet_pl.process import CONF_VARIABLE, START_VARIABLE, is_alone, refuse_other_group
 from ocnet_pl.record.directory import DATA, RunDirectory, State
 from ocnet_pl.record.plan import add_start, runs_of_start
 from ocnet_pl.record.result import Result
 from ocnet_pl.sweep.expansion import PlannedRun, expand, refuse_circle, refuse_missing_parents
-from ocnet_pl.sweep.launching import CLUSTER_LAUNCHERS, START_VARIABLE, stop_on_interrupt
+from ocnet_pl.sweep.launching import CLUSTER_LAUNCHERS, stop_on_interrupt
 from ocnet_pl.sweep.search import RESULTS, ends, is_search, require_sweeper
 
 

@@ -1,4 +1,4 @@
-"""Start of one run of a sweep in a fresh process: skipped when done, resumed when interrupted."""
+"""Start of one run of a sweep in a process of its own: skipped when done, resumed when interrupted."""
 
 import os
 import re
@@ -17,19 +17,20 @@ from omegaconf import DictConfig
 
 from ocnet_pl.config.compose import plain
 from ocnet_pl.errors import EXIT_INTERRUPTED, UserError
-from ocnet_pl.process import EXIT_STOPPED, GROUP_VARIABLES, die_with_parent, stop_children
+from ocnet_pl.process import EXIT_STOPPED, GROUP_VARIABLES, START_VARIABLE, die_with_parent, stop_children
 from ocnet_pl.record.directory import RunDirectory, State
 from ocnet_pl.record.plan import add_start, planned_runs, runs_of_start
 from ocnet_pl.record.result import Result
 from ocnet_pl.record.sealed import write_json
 from ocnet_pl.sweep.gpus import borrowed, visible_gpus
 from ocnet_pl.sweep.search import is_search
+from ocnet_pl.sweep.starting import RunProcess, start_process
 
 CLUSTER_LAUNCHERS = ("slurm", "submitit_slurm")
 """Launchers that make every run a job, which is queued again when it is preempted."""
 
-START_VARIABLE = "OCNET_START"
-"""Environment variable: identity of the command that started the sweep, as in `sweep.json`."""
+FORKING_LAUNCHERS = ("basic", "joblib")
+"""Launchers whose processes start one run after another; all others make a process for each run."""
 
 
 def start_run(config: DictConfig, overrides: Sequence[str]) -> float | None:
@@ -80,7 +81,7 @@ def _start(run: RunDirectory, config: DictConfig, overrides: Sequence[str]) -> f
     _report(run, "resumes" if run.last_checkpoint.is_file() else "starts")
     try:
         with borrowed(visible_gpus(), _gpus_wanted(config)) as gpus:
-            code = _train_in_fresh_process(run, overrides, gpus)
+            code = _train_in_own_process(run, overrides, gpus)
         if code not in (0, EXIT_STOPPED, EXIT_INTERRUPTED, -signal.SIGTERM) and run.state() is not State.RUNNING:
             _record_failure(run, code)
     finally:
@@ -177,28 +178,20 @@ def _gpus_wanted(config: DictConfig) -> int:
     return devices if isinstance(devices, int) and devices > 0 else len(visible_gpus())
 
 
-def _train_in_fresh_process(run: RunDirectory, overrides: Sequence[str], gpus: Sequence[str] = ()) -> int:
+def _train_in_own_process(run: RunDirectory, overrides: Sequence[str], gpus: Sequence[str] = ()) -> int:
     environment = {k: v for k, v in os.environ.items() if k not in GROUP_VARIABLES}
     if gpus:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-    command = [sys.executable, "-m", "ocnet_pl.command.train", *overrides, "hydra.mode=RUN"]
     run.path.mkdir(parents=True, exist_ok=True)
-    with run.console.open("a") as console:
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=console,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            return process.wait()
-        finally:
-            _end(process)
+    forked = HydraConfig.get().runtime.choices["hydra/launcher"] in FORKING_LAUNCHERS
+    process = start_process([*overrides, "hydra.mode=RUN"], environment, run.console, forked=forked)
+    try:
+        return process.wait()
+    finally:
+        _end(process)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: RunProcess) -> None:
     """End a run and all its ranks: with SIGTERM, later with SIGKILL."""
     for sign, patience in ((signal.SIGTERM, _PATIENCE), (signal.SIGKILL, 5)):
         try:
