@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ocnet_pl.arguments import Positive, PositiveNumber, checked
 from ocnet_pl.arguments import Size as GivenSize
-from ocnet_pl.logits import Interpolated, Logits, MapLogits, Mean, MirrorPairs, Tiled
+from ocnet_pl.logits import Logits, MapLogits, Mean, MirrorPairs, Tiled
 from ocnet_pl.model.network import Network
 from ocnet_pl.resizing import Size, resize_image
 
@@ -140,7 +140,7 @@ class MultiScale:
         return Mean(parts, probabilities=self.average == "probabilities")
 
 
-def _logits(network: Network, image: Tensor) -> Interpolated:
+def _logits(network: Network, image: Tensor) -> Logits:
     """Logits of one forward pass."""
     height, width = image.shape[-2:]
     return MapLogits(network.map_logits(image)).resized((height, width), align_corners=True)

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +13,7 @@ from ocnet_pl.resizing import Size
 MirrorPairs = Sequence[Sequence[int]]
 """Train ids (left, right) of classes that change places in a mirrored image."""
 
-_BLOCK_CPU, _BLOCK_GPU = 2**21, 2**26
+_BLOCK_CPU, _BLOCK_GPU = 2**20, 2**23
 """Bytes of a block of rows: on a CPU it stays in the cache of a core, a GPU needs few large operations."""
 
 
@@ -65,7 +64,11 @@ class Logits(ABC):
 
     def resized(self, size: Size, *, align_corners: bool = False) -> "Logits":
         """Logits that are interpolated bilinearly to another size, as by `F.interpolate`."""
-        return self if self.shape[2:] == tuple(size) else Interpolated(self, [_Resize(size, align_corners)])
+        return self if self.shape[2:] == tuple(size) else Resized(self, size, align_corners)
+
+    def mirrored(self, mirror_pairs: MirrorPairs) -> "Logits":
+        """Logits of the images from those of their mirror images: mirrored back, left and right classes swapped."""
+        return Mirrored(self, mirror_pairs)
 
 
 class MapLogits(Logits):
@@ -89,110 +92,77 @@ class MapLogits(Logits):
     def of_image(self, index: int) -> "MapLogits":
         return MapLogits(self.values[index : index + 1])
 
-    def resized(self, size: Size, *, align_corners: bool = False) -> "Interpolated":
-        return Interpolated(self, []).resized(size, align_corners=align_corners)
 
+class Resized(Logits):
+    """Logits that are interpolated bilinearly.
 
-class _Resize(NamedTuple):
-    size: Size
-    align_corners: bool
-
-
-class _Mirror(NamedTuple):
-    channels: Sequence[int]
-
-
-class Interpolated(Logits):
-    """Logits after a series of resizings and mirrorings.
-
-    The axes are independent: the few rows of the source are widened first, then the rows asked for are interpolated
-    between them.
+    Columns come first, then rows, each with the positions, weights and order of operations of PyTorch's kernel: on a
+    CPU the logits are bit for bit those of `F.interpolate`.
 
     Args:
-        source: logits to start from.
-        steps: `_Resize` and `_Mirror`, in order.
+        source: logits to interpolate.
+        size: (height, width) of the result.
+        align_corners: as in `F.interpolate`.
     """
 
-    def __init__(self, source: Logits, steps: Sequence[_Resize | _Mirror]) -> None:
+    def __init__(self, source: Logits, size: Size, align_corners: bool) -> None:
         self.source = source
-        self.steps = tuple(steps)
+        self.align_corners = align_corners
         self.like = source.like
-        images, classes, height, width = source.shape
-        self._axes: list[_Axis] = []
-        for step in self.steps:
-            if isinstance(step, _Resize):
-                self._axes.append(_Axis(height, step.size[0], step.align_corners, self.like))
-                height, width = step.size
-        self.shape = images, classes, height, width
+        self.shape = *source.shape[:2], *size
+        before, after = source.shape[2], size[0]
+        places = torch.arange(after, dtype=self.like.dtype)  # other types would give other weights
+        if align_corners:
+            positions = places * ((before - 1) / max(1, after - 1))
+        else:
+            positions = ((places + 0.5) * (before / after) - 0.5).clamp_min(0)
+        upper = positions.long().clamp_max(before - 1)
+        lower = (upper + 1).clamp_max(before - 1)
+        weight = (positions - upper).clamp(0, 1)
+        self._first, self._last = upper.tolist(), lower.tolist()
+        self._rows = upper.to(self.like.device), lower.to(self.like.device)
+        self._weights = (1 - weight).to(self.like.device), weight.to(self.like.device)
 
     def rows(self, first: int, last: int) -> Tensor:
-        return self._interpolated(len(self._axes), first, last)
+        start = self._first[first]
+        rows = self.source.rows(start, self._last[last - 1] + 1)
+        if rows.shape[-1] != self.shape[3]:
+            lines = rows.flatten(0, 1)
+            wide = F.interpolate(lines, self.shape[3], mode="linear", align_corners=self.align_corners)
+            rows = wide.unflatten(0, rows.shape[:2])
+        if self.source.shape[2] == self.shape[2]:
+            return rows
+        upper, lower = (rows.index_select(2, index[first:last] - start) for index in self._rows)
+        of_upper, of_lower = (weight[first:last, None] for weight in self._weights)
+        return lower.mul_(of_lower).addcmul_(upper, of_upper)
 
-    def of_image(self, index: int) -> "Interpolated":
-        return Interpolated(self.source.of_image(index), self.steps)
-
-    def resized(self, size: Size, *, align_corners: bool = False) -> "Interpolated":
-        if self.shape[2:] == tuple(size):
-            return self
-        return Interpolated(self.source, [*self.steps, _Resize(size, align_corners)])
-
-    def mirrored(self, mirror_pairs: MirrorPairs) -> "Interpolated":
-        """Logits of the images from those of their mirror images: mirrored back, left and right classes swapped."""
-        channels = list(range(self.shape[1]))
-        for left, right in mirror_pairs:
-            channels[left], channels[right] = right, left
-        return Interpolated(self.source, [*self.steps, _Mirror(channels)])
-
-    def _interpolated(self, axes: int, first: int, last: int) -> Tensor:
-        """Rows after the first `axes` resizings of the height, and all of the width."""
-        if not axes:
-            return self._widened(self.source.rows(first, last))
-        axis = self._axes[axes - 1]
-        if axis.unchanged:
-            return self._interpolated(axes - 1, first, last)
-        start, stop = axis.sources(first, last)
-        rows = self._interpolated(axes - 1, start, stop)
-        upper, lower = (rows.index_select(2, index[first:last] - start) for index in (axis.upper, axis.lower))
-        return torch.lerp(upper, lower, axis.weight[first:last, None])
-
-    def _widened(self, rows: Tensor) -> Tensor:
-        for step in self.steps:
-            if isinstance(step, _Mirror):
-                rows = rows.flip(-1)[:, step.channels]
-            elif step.size[1] != rows.shape[-1]:
-                lines = rows.flatten(0, 1)
-                wide = F.interpolate(lines, step.size[1], mode="linear", align_corners=step.align_corners)
-                rows = wide.unflatten(0, rows.shape[:2])
-        return rows
+    def of_image(self, index: int) -> "Resized":
+        return Resized(self.source.of_image(index), self.shape[2:], self.align_corners)
 
 
-class _Axis:
-    """Linear interpolation along an axis, with the positions and weights of `F.interpolate`.
+class Mirrored(Logits):
+    """Logits of images from those of their mirror images.
 
-    Attributes:
-        upper: for every target, the source before it, (target,).
-        lower: for every target, the source after it, (target,).
-        weight: weight of the source after it, (target,).
+    Args:
+        source: logits of the mirror images.
+        mirror_pairs: left and right classes of the data set.
     """
 
-    def __init__(self, source: int, target: int, align_corners: bool, like: Tensor) -> None:
-        self.unchanged = source == target
-        # In the type of the logits, as in PyTorch's kernels: other positions would be other logits.
-        places = torch.arange(target, dtype=like.dtype)
-        if align_corners:
-            positions = places * ((source - 1) / max(1, target - 1))
-        else:
-            positions = ((places + 0.5) * (source / target) - 0.5).clamp_min(0)
-        upper = positions.long().clamp_max(source - 1)
-        self._upper: list[int] = upper.tolist()
-        self._last = source - 1
-        self.upper = upper.to(like.device)
-        self.lower = (upper + 1).clamp_max(source - 1).to(like.device)
-        self.weight = (positions - upper).clamp(0, 1).to(like.device)
+    def __init__(self, source: Logits, mirror_pairs: MirrorPairs) -> None:
+        self.source = source
+        self.mirror_pairs = mirror_pairs
+        self.like = source.like
+        self.shape = source.shape
 
-    def sources(self, first: int, last: int) -> tuple[int, int]:
-        """Range of sources that the targets first..last-1 need."""
-        return self._upper[first], min(self._upper[last - 1] + 1, self._last) + 1
+    def rows(self, first: int, last: int) -> Tensor:
+        channels = list(range(self.shape[1]))
+        for left, right in self.mirror_pairs:
+            channels[left], channels[right] = right, left
+        rows = self.source.rows(first, last).flip(-1)
+        return rows[:, channels] if self.mirror_pairs else rows
+
+    def of_image(self, index: int) -> "Mirrored":
+        return Mirrored(self.source.of_image(index), self.mirror_pairs)
 
 
 class Mean(Logits):
@@ -214,7 +184,8 @@ class Mean(Logits):
         for part in self.parts:
             rows = part.rows(first, last)
             if self.probabilities:
-                rows = rows.softmax(1)
+                # Row by row: at the end of a row the kernel rounds differently than within it.
+                rows = rows.transpose(1, 2).softmax(2).transpose(1, 2)
             total = rows if total is None else total + rows
         assert total is not None
         mean = total / len(self.parts)

@@ -21,7 +21,7 @@ from ocnet_pl.counting import confusion_matrix
 from ocnet_pl.dataset.lip import LIP
 from ocnet_pl.errors import UserError
 from ocnet_pl.inference import WholeImage
-from ocnet_pl.logits import Interpolated, MapLogits
+from ocnet_pl.logits import MapLogits
 from ocnet_pl.loss.cross_entropy import CrossEntropy
 from ocnet_pl.model import layers
 from ocnet_pl.model.contract import Attending, Supervised
@@ -419,5 +419,5 @@ def test_mirrored_images_have_the_same_score(head: str) -> None:
     straight, other = (scored(network, unswapped, *pair) for pair in ((image, label), (other_image, other_label)))
     assert not torch.equal(other, straight[swap][:, swap]), "without the exchange of channels"
 
-    mirrored_back = Interpolated(MapLogits(network(image)), []).mirrored(pairs).whole()
+    mirrored_back = MapLogits(network(image)).mirrored(pairs).whole()
     torch.testing.assert_close(symmetric(network, pairs)(other_image), mirrored_back, rtol=1e-4, atol=1e-4)
