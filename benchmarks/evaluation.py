@@ -1,6 +1,6 @@
 """Cost of evaluating an image after the network: all logits and `argmax`, beside ours, which computes rows in blocks.
 
-    python benchmarks/evaluation.py [--size 1024x2048] [--classes 19] [--rounds 5]
+    python benchmarks/evaluation.py [PROTOCOL ...] [--size 1024x2048] [--classes 19] [--rounds 5]
 
 The network is replaced by given maps of logits at stride 8. Times are of one thread, the median of interleaved rounds;
 peaks are of the memory beyond that of the process before, each in a process of its own.
@@ -35,7 +35,7 @@ def protocols() -> dict[str, Protocol]:
         "whole": WholeImage(),
         "flip": WholeImage(flip=True),
         "multi_scale": MultiScale(),
-        "multi_scale, probabilities": MultiScale(average="probabilities"),
+        "probabilities": MultiScale(average="probabilities"),
         "sliding": SlidingWindow((769, 769), (513, 513)),
     }
 
@@ -127,7 +127,7 @@ def compare(name: str, size: Sequence[int], classes: int, rounds: int) -> Compar
             start = time.thread_time()
             run()
             taken[way].append(1000 * (time.thread_time() - start))
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")  # imports everything once
     with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as processes:
         peaks = {way: processes.submit(peak, name, way, size, classes).result() / 1e6 for way in subject.ways}
     plain, ours = (median(taken[way]) for way in ("plain", "ours"))
@@ -157,13 +157,17 @@ def _size(text: str) -> tuple[int, int]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    known = [*protocols(), COUNTING]
+    parser.add_argument("names", nargs="*", metavar="PROTOCOL", help=f"default: {', '.join(known)}")
     parser.add_argument("--size", type=_size, default=(1024, 2048), metavar="HxW", help="default: 1024x2048")
     parser.add_argument("--classes", type=int, default=19, metavar="N", help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="report the median of N (default: 5)")
     options = parser.parse_args(arguments)
+    if unknown := set(options.names) - set(known):
+        parser.error(f"no such protocol: {', '.join(sorted(unknown))}")
     print("| protocol | plain (ms) | ours (ms) | time, ratio | plain (MB) | ours (MB) | memory, ratio | other labels |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for name in (*protocols(), COUNTING):
+    for name in options.names or known:
         one = compare(name, options.size, options.classes, options.rounds)
         values = (
             *(f"{value:.0f}" for value in (one.plain_ms, one.ours_ms)),

@@ -34,7 +34,7 @@ class WholeImage:
         logits = _logits(network, image)
         if not self.flip:
             return logits
-        return Mean([logits, _logits(network, image.flip(-1)).mirrored(self.mirror_pairs)])
+        return Mean([logits, _logits(network, image, self.mirror_pairs)])
 
 
 class AtTestSize:
@@ -135,15 +135,15 @@ class MultiScale:
             scaled = resize_image(image, (round(height * scale), round(width * scale)))
             parts.append(_logits(network, scaled).resized((height, width)))
             if self.flip:
-                mirrored = _logits(network, scaled.flip(-1)).mirrored(self.mirror_pairs)
-                parts.append(mirrored.resized((height, width)))
+                parts.append(_logits(network, scaled, self.mirror_pairs).resized((height, width)))
         return Mean(parts, probabilities=self.average == "probabilities")
 
 
-def _logits(network: Network, image: Tensor) -> Logits:
-    """Logits of one forward pass."""
+def _logits(network: Network, image: Tensor, mirror_pairs: MirrorPairs | None = None) -> Logits:
+    """Logits of one forward pass; with `mirror_pairs`, over the mirror image, mirrored back."""
     height, width = image.shape[-2:]
-    return MapLogits(network.map_logits(image)).resized((height, width), align_corners=True)
+    map_logits = MapLogits(network.map_logits(image if mirror_pairs is None else image.flip(-1)))
+    return map_logits.resized((height, width), align_corners=True, mirror_pairs=mirror_pairs)
 
 
 def _starts(side: int, window: int, stride: int) -> list[int]:

@@ -62,13 +62,14 @@ class Logits(ABC):
         step = max(1, size // (images * classes * width * self.like.element_size()))
         return pairwise([*range(0, height, step), height])
 
-    def resized(self, size: Size, *, align_corners: bool = False) -> "Logits":
-        """Logits that are interpolated bilinearly to another size, as by `F.interpolate`."""
-        return self if self.shape[2:] == tuple(size) else Resized(self, size, align_corners)
+    def resized(self, size: Size, *, align_corners: bool = False, mirror_pairs: MirrorPairs | None = None) -> "Logits":
+        """Logits that are interpolated bilinearly to another size, as by `F.interpolate`.
 
-    def mirrored(self, mirror_pairs: MirrorPairs) -> "Logits":
-        """Logits of the images from those of their mirror images: mirrored back, left and right classes swapped."""
-        return Mirrored(self, mirror_pairs)
+        With `mirror_pairs` they become those of the mirror images: mirrored, with left and right classes swapped.
+        """
+        if self.shape[2:] == tuple(size) and mirror_pairs is None:
+            return self
+        return Resized(self, size, align_corners, mirror_pairs)
 
 
 class MapLogits(Logits):
@@ -103,11 +104,15 @@ class Resized(Logits):
         source: logits to interpolate.
         size: (height, width) of the result.
         align_corners: as in `F.interpolate`.
+        mirror_pairs: mirror the result, with left and right classes swapped; None: leave it.
     """
 
-    def __init__(self, source: Logits, size: Size, align_corners: bool) -> None:
+    def __init__(
+        self, source: Logits, size: Size, align_corners: bool, mirror_pairs: MirrorPairs | None = None
+    ) -> None:
         self.source = source
         self.align_corners = align_corners
+        self.mirror_pairs = mirror_pairs
         self.like = source.like
         self.shape = *source.shape[:2], *size
         before, after = source.shape[2], size[0]
@@ -130,6 +135,8 @@ class Resized(Logits):
             lines = rows.flatten(0, 1)
             wide = F.interpolate(lines, self.shape[3], mode="linear", align_corners=self.align_corners)
             rows = wide.unflatten(0, rows.shape[:2])
+        if self.mirror_pairs is not None:
+            rows = _mirror(rows, self.mirror_pairs)  # before there are more rows
         if self.source.shape[2] == self.shape[2]:
             return rows
         upper, lower = (rows.index_select(2, index[first:last] - start) for index in self._rows)
@@ -137,32 +144,7 @@ class Resized(Logits):
         return lower.mul_(of_lower).addcmul_(upper, of_upper)
 
     def of_image(self, index: int) -> "Resized":
-        return Resized(self.source.of_image(index), self.shape[2:], self.align_corners)
-
-
-class Mirrored(Logits):
-    """Logits of images from those of their mirror images.
-
-    Args:
-        source: logits of the mirror images.
-        mirror_pairs: left and right classes of the data set.
-    """
-
-    def __init__(self, source: Logits, mirror_pairs: MirrorPairs) -> None:
-        self.source = source
-        self.mirror_pairs = mirror_pairs
-        self.like = source.like
-        self.shape = source.shape
-
-    def rows(self, first: int, last: int) -> Tensor:
-        channels = list(range(self.shape[1]))
-        for left, right in self.mirror_pairs:
-            channels[left], channels[right] = right, left
-        rows = self.source.rows(first, last).flip(-1)
-        return rows[:, channels] if self.mirror_pairs else rows
-
-    def of_image(self, index: int) -> "Mirrored":
-        return Mirrored(self.source.of_image(index), self.mirror_pairs)
+        return Resized(self.source.of_image(index), self.shape[2:], self.align_corners, self.mirror_pairs)
 
 
 class Mean(Logits):
@@ -226,3 +208,10 @@ class Tiled(Logits):
         chosen = [place for place, (image, _, _) in enumerate(self.places) if image == index]
         places = [(0, *self.places[place][1:]) for place in chosen]
         return Tiled([self.windows[place] for place in chosen], places, (1, *self.shape[1:]))
+
+
+def _mirror(logits: Tensor, mirror_pairs: MirrorPairs) -> Tensor:
+    channels = list(range(logits.shape[1]))
+    for left, right in mirror_pairs:
+        channels[left], channels[right] = right, left
+    return logits.flip(-1)[:, channels] if mirror_pairs else logits.flip(-1)
