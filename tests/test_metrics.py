@@ -31,6 +31,15 @@ def test_counts_are_those_by_hand() -> None:
     assert np.array_equal(class_counts(matrix).numpy(), by_hand(prediction, label, 5))
 
 
+@pytest.mark.parametrize("num_classes", [1, 2, 180, 181, 254])
+def test_bins_of_16_bits_hold_any_number_of_classes(num_classes: int) -> None:
+    """Of 181 classes and the ignored pixels there are more pairs than numbers of 16 bits."""
+    every = np.array([(truth, found) for truth in (*range(num_classes), 255) for found in range(num_classes)], np.uint8)
+    label, prediction = torch.tensor(every).unbind(1)
+    expected = torch.ones(num_classes, num_classes, dtype=torch.long)
+    assert torch.equal(confusion_matrix(prediction, label, num_classes), expected)
+
+
 def test_scores_by_hand() -> None:
     counts = np.array([[3, 0, 2], [1, 0, 1], [2, 0, 0]])
     assert iou(counts) == pytest.approx([0.5, np.nan, 2 / 3], nan_ok=True)

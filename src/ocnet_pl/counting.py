@@ -19,10 +19,12 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Ten
     Returns:
         (num_classes, num_classes) int64.
     """
-    # Ignored pixels go to an extra bin, which is cheaper than selecting the others.
-    truth = torch.where(label == IGNORE, num_classes, label).long()
-    bins = torch.bincount((truth * num_classes + prediction).flatten(), minlength=(num_classes + 1) * num_classes)
-    return bins.view(num_classes + 1, num_classes)[:num_classes]
+    # Ignored pixels go to an extra bin, which is cheaper than selecting the others; and so are bins of few bytes.
+    bins = (num_classes + 1) * num_classes
+    dtype = torch.int16 if bins <= torch.iinfo(torch.int16).max else torch.int32
+    truth = torch.where(label == IGNORE, num_classes, label).to(dtype)
+    counts = torch.bincount((truth * num_classes + prediction.to(dtype)).flatten(), minlength=bins)
+    return counts.view(num_classes + 1, num_classes)[:num_classes]
 
 
 def class_counts(confusion: Tensor) -> Tensor:

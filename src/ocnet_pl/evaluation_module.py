@@ -15,7 +15,7 @@ class EvaluationModule(pl.LightningModule):
 
     Args:
         network: network to evaluate.
-        protocol: (network, image) -> logits; None: one pass over the whole image.
+        protocol: test protocol; None: one pass over the whole image.
         absent_classes: rule of the data set for classes without any pixel, in the mIoU.
     """
 
@@ -56,6 +56,6 @@ class EvaluationModule(pl.LightningModule):
         self.tested = self.counts.compute().cpu()
 
     def _count(self, batch: Batch) -> Tensor:
-        prediction = self.protocol(self.network, batch["image"]).argmax(1)
+        prediction = self.protocol(self.network, batch["image"]).labels()
         self.counts.update(batch["index"], prediction, batch["label"])
         return prediction

@@ -1,19 +1,19 @@
-"""Test protocols: (network, image (B, 3, H, W)) -> logits (B, K, H, W)."""
+"""Test protocols: (network, image (B, 3, H, W)) -> logits of the image, computed a few rows at a time."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from ocnet_pl.arguments import Positive, PositiveNumber, checked
 from ocnet_pl.arguments import Size as GivenSize
-from ocnet_pl.resizing import Size, resize_image, resize_logits
+from ocnet_pl.logits import Logits, MapLogits, Mean, MirrorPairs, Tiled
+from ocnet_pl.model.network import Network
+from ocnet_pl.resizing import Size, resize_image
 
-Protocol = Callable[[nn.Module, Tensor], Tensor]
-MirrorPairs = Sequence[Sequence[int]]
-"""Train ids (left, right) of classes that change places in a mirrored image."""
+Protocol = Callable[[Network, Tensor], Logits]
 
 
 class WholeImage:
@@ -29,12 +29,12 @@ class WholeImage:
         self.flip = flip
         self.mirror_pairs = tuple(tuple(pair) for pair in mirror_pairs)
 
-    def __call__(self, network: nn.Module, image: Tensor) -> Tensor:
+    def __call__(self, network: Network, image: Tensor) -> Logits:
         """(B, 3, H, W) -> logits (B, num_classes, H, W)."""
-        logits: Tensor = network(image)
-        if self.flip:
-            logits = (logits + flip_logits(network(image.flip(-1)), self.mirror_pairs)) / 2
-        return logits
+        logits = _logits(network, image)
+        if not self.flip:
+            return logits
+        return Mean([logits, _logits(network, image, self.mirror_pairs)])
 
 
 class AtTestSize:
@@ -49,13 +49,10 @@ class AtTestSize:
         self.protocol = protocol
         self.test_size = test_size
 
-    def __call__(self, network: nn.Module, image: Tensor) -> Tensor:
+    def __call__(self, network: Network, image: Tensor) -> Logits:
         """(B, 3, H, W) -> logits (B, num_classes, H, W)."""
         height, width = image.shape[-2:]
-        size = self.test_size(height, width)
-        if size == (height, width):
-            return self.protocol(network, image)
-        return resize_logits(self.protocol(network, resize_image(image, size)), (height, width))
+        return self.protocol(network, resize_image(image, self.test_size(height, width))).resized((height, width))
 
 
 def size_in_testing(protocol: Protocol, height: int, width: int) -> Size:
@@ -67,7 +64,7 @@ class SlidingWindow:
     """Overlapping windows over an image of any size; logits are averaged where windows overlap.
 
     The last window of a row or column is moved inward to end at the border; an image smaller than the window is one
-    window of its own size. Memory does not grow with the number of windows.
+    window of its own size. Of every window only the small map of the network is kept.
 
     Args:
         window: size (height, width) of a window; None: 512x512, for data sets that do not crop in training.
@@ -92,24 +89,19 @@ class SlidingWindow:
         self.batch_size = batch_size
         self.whole = WholeImage(flip, mirror_pairs)
 
-    def __call__(self, network: nn.Module, image: Tensor) -> Tensor:
+    def __call__(self, network: Network, image: Tensor) -> Logits:
         """(B, 3, H, W) -> logits (B, num_classes, H, W)."""
         height, width = (min(side, window) for side, window in zip(image.shape[-2:], self.window, strict=True))
         tops = _starts(image.shape[-2], height, self.stride[0])
         lefts = _starts(image.shape[-1], width, self.stride[1])
         places = [(index, top, left) for index in range(len(image)) for top in tops for left in lefts]
-        total, times = None, image.new_zeros(image.shape[0], 1, *image.shape[-2:], dtype=torch.float32)
+        windows: list[Logits] = []
         for first in range(0, len(places), self.batch_size):
             batch = places[first : first + self.batch_size]
-            windows = torch.stack([image[i, :, top : top + height, left : left + width] for i, top, left in batch])
-            logits = self.whole(network, windows)
-            if total is None:
-                total = logits.new_zeros(image.shape[0], logits.shape[1], *image.shape[-2:], dtype=torch.float32)
-            for (i, top, left), one in zip(batch, logits, strict=True):
-                total[i, :, top : top + height, left : left + width] += one
-                times[i, :, top : top + height, left : left + width] += 1
-        assert total is not None
-        return total / times
+            pixels = torch.stack([image[i, :, top : top + height, left : left + width] for i, top, left in batch])
+            logits = self.whole(network, pixels)
+            windows += [logits.of_image(index) for index in range(len(batch))]
+        return Tiled(windows, places, image.shape)
 
 
 class MultiScale:
@@ -135,32 +127,25 @@ class MultiScale:
         self.average = average
         self.mirror_pairs = tuple(tuple(pair) for pair in mirror_pairs)
 
-    def __call__(self, network: nn.Module, image: Tensor) -> Tensor:
+    def __call__(self, network: Network, image: Tensor) -> Logits:
         """(B, 3, H, W) -> mean logits, or logarithms of mean probabilities, (B, num_classes, H, W)."""
         height, width = image.shape[-2:]
-        total: Tensor | None = None
+        parts: list[Logits] = []
         for scale in self.scales:
             scaled = resize_image(image, (round(height * scale), round(width * scale)))
-            for mirrored in (False, True) if self.flip else (False,):
-                logits = network(scaled.flip(-1)) if mirrored else network(scaled)
-                if mirrored:
-                    logits = flip_logits(logits, self.mirror_pairs)
-                logits = resize_logits(logits, (height, width)).float()
-                part = logits.softmax(1) if self.average == "probabilities" else logits
-                total = part if total is None else total + part
-        assert total is not None
-        mean = total / (len(self.scales) * (1 + self.flip))
-        return mean.log() if self.average == "probabilities" else mean
+            parts.append(_logits(network, scaled).resized((height, width)))
+            if self.flip:
+                parts.append(_logits(network, scaled, self.mirror_pairs).resized((height, width)))
+        return Mean(parts, probabilities=self.average == "probabilities")
+
+
+def _logits(network: Network, image: Tensor, mirror_pairs: MirrorPairs | None = None) -> Logits:
+    """Logits of one forward pass; with `mirror_pairs`, over the mirror image, mirrored back."""
+    height, width = image.shape[-2:]
+    map_logits = MapLogits(network.map_logits(image if mirror_pairs is None else image.flip(-1)))
+    return map_logits.resized((height, width), align_corners=True, mirror_pairs=mirror_pairs)
 
 
 def _starts(side: int, window: int, stride: int) -> list[int]:
     """Starts of the windows along a side: at every stride, the last one moved to end at the border."""
     return [*range(0, side - window, stride), side - window]
-
-
-def flip_logits(logits: Tensor, mirror_pairs: MirrorPairs) -> Tensor:
-    """Logits of an image from those of its mirror image: mirrored back, left and right swapped. (B, K, H, W)."""
-    channels = list(range(logits.shape[1]))
-    for left, right in mirror_pairs:
-        channels[left], channels[right] = right, left
-    return logits.flip(-1)[:, channels] if mirror_pairs else logits.flip(-1)

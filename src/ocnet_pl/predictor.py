@@ -17,7 +17,7 @@ class Predictor:
 
     Args:
         network: the network.
-        protocol: (network, image (B, 3, H, W)) -> logits at the image's size; None: a single pass over the whole image.
+        protocol: test protocol; None: a single pass over the whole image.
     """
 
     def __init__(self, network: Network, protocol: Protocol | None = None) -> None:
@@ -27,11 +27,15 @@ class Predictor:
     @torch.inference_mode()
     def predict_logits(self, image: NDArray[np.uint8]) -> Tensor:
         """Logits of one photograph: RGB (H, W, 3) uint8 -> (num_classes, H, W)."""
-        return self.protocol(self.network, self.batch(image))[0]
+        return self.protocol(self.network, self.batch(image)).whole()[0]
 
+    @torch.inference_mode()
     def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Classes of one photograph: RGB (H, W, 3) uint8 -> train ids (H, W) uint8."""
-        prediction: NDArray[np.uint8] = self.predict_logits(image).argmax(0).to(torch.uint8).cpu().numpy()
+        """Classes of one photograph: RGB (H, W, 3) uint8 -> train ids (H, W) uint8.
+
+        They are those of `predict_logits`, and take much less memory.
+        """
+        prediction: NDArray[np.uint8] = self.protocol(self.network, self.batch(image)).labels()[0].cpu().numpy()
         return prediction
 
     def object_context(self, image: NDArray[np.uint8], points: Points) -> NDArray[np.float32]:

@@ -35,10 +35,3 @@ def resize_image(image: Tensor, size: Sequence[int]) -> Tensor:
     pixels = image if supported else image.float()
     resized = F.interpolate(pixels, tuple(size), mode="bilinear", align_corners=False, antialias=True)
     return resized if supported else resized.round().to(image.dtype)
-
-
-def resize_logits(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize logits to the size of an image, with aligned pixel centres. (B, K, H, W) -> (B, K, *size)."""
-    if tuple(logits.shape[-2:]) == tuple(size):
-        return logits
-    return F.interpolate(logits, tuple(size), mode="bilinear", align_corners=False)

@@ -289,7 +289,7 @@ def test_the_requested_protocol_is_used(pictures: Path, checkpoint: str) -> None
     photograph = read_image(pictures / "b" / "y.png")
     batch = torch.from_numpy(photograph).permute(2, 0, 1)[None]
     with torch.inference_mode():
-        expected = MultiScale()(network.network, batch)[0]
+        expected = MultiScale()(network.network, batch).whole()[0]
         plainly = network.network(batch)[0]
     torch.testing.assert_close(network.predict_logits(photograph), expected)
     assert (expected - plainly).abs().max() > 1e-3
@@ -325,14 +325,14 @@ def test_an_image_too_large_for_the_gpu_is_skipped(
 ) -> None:
     restored = restore(Path(checkpoint), device=CPU)
     network = restored.predictor
-    predict_logits = network.predict_logits
+    predict = network.predict
 
-    def at_most(photograph: np.ndarray) -> torch.Tensor:
+    def at_most(photograph: np.ndarray) -> np.ndarray:
         if photograph.shape[0] > 60:
             raise torch.OutOfMemoryError
-        return predict_logits(photograph)
+        return predict(photograph)
 
-    monkeypatch.setattr(network, "predict_logits", at_most)
+    monkeypatch.setattr(network, "predict", at_most)
     plan = {
         picture: files_of(Path("out"), picture.stem, overlay=False, probabilities=False)
         for picture in (pictures / "a/x.png", pictures / "b/x.jpg")

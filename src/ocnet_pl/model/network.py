@@ -66,8 +66,13 @@ class Network(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """RGB in 0..255, (B, 3, H, W), bytes or floats -> logits (B, num_classes, H, W)."""
+        return upsample(self.map_logits(image), image.shape[-2:])
+
+    def map_logits(self, image: Tensor) -> Tensor:
+        """Logits at the size of the classifier's own map. (B, 3, H, W), as in `forward` -> (B, num_classes, h, w)."""
         inputs, named = self.head_inputs(image)
-        return upsample(self.classifier(self.head(*inputs, **named)), image.shape[-2:])
+        logits: Tensor = self.classifier(self.head(*inputs, **named))
+        return logits
 
     def supervised(self, image: Tensor) -> Outputs:
         """Outputs of a forward pass in training; image as in `forward`."""

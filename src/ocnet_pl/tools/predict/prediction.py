@@ -82,9 +82,10 @@ def _predict(
 ) -> tuple[Bytes, NDArray[np.float16] | None]:
     """Train ids (H, W), and if requested the probabilities (K, H, W)."""
     try:
+        if not with_probabilities:
+            return predictor.predict(image), None
         logits = predictor.predict_logits(image)
-        classes = logits.argmax(0).to(torch.uint8).cpu().numpy()
-        return classes, logits.float().softmax(0).half().cpu().numpy() if with_probabilities else None
+        return logits.argmax(0).to(torch.uint8).cpu().numpy(), logits.softmax(0).half().cpu().numpy()
     except torch.OutOfMemoryError:
         height, width = image.shape[:2]
         raise UserError(
