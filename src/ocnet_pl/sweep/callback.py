@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 import traceback
 import uuid
 from collections import defaultdict
@@ -19,10 +20,11 @@ from omegaconf import DictConfig, OmegaConf
 from ocnet_pl.config.compose import readable_config_errors, typed_overrides
 from ocnet_pl.config.validate import refuse_other_places, validate
 from ocnet_pl.errors import UserError, one_line_errors
-from ocnet_pl.process import CONF_VARIABLE, refuse_other_group
+from ocnet_pl.process import CONF_VARIABLE, is_process_zero, refuse_other_group
 from ocnet_pl.record.directory import DATA, RunDirectory, State
 from ocnet_pl.record.plan import add_start
 from ocnet_pl.record.result import Result
+from ocnet_pl.sweep.advice import advice
 from ocnet_pl.sweep.expansion import PlannedRun, expand, refuse_circle, refuse_missing_parents, run_directory
 from ocnet_pl.sweep.launching import CLUSTER_LAUNCHERS, START_VARIABLE, stop_on_interrupt
 
@@ -55,6 +57,8 @@ class SweepCallback(Callback):
             run = RunDirectory(run_directory(config))
             refuse_circle(run.path, {"parent": config.parent})
             run.create()
+            if START_VARIABLE not in os.environ and is_process_zero():  # else the sweep has said it
+                _advise(config)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Plan and check all runs of a sweep."""
@@ -76,6 +80,8 @@ class SweepCallback(Callback):
             for sweep, runs in self.sweeps.items():
                 add_start(sweep, [RunDirectory(run.directory) for run in runs], start)
                 print(f"{len(runs)} runs in {sweep}; output: console.log in their directories", flush=True)
+            if launcher not in CLUSTER_LAUNCHERS and self.runs:  # whose machines are others
+                _advise(OmegaConf.create(self.runs[0].config))
             self.end_listening = stop_on_interrupt(launcher)
             _pass_on(config, {START_VARIABLE: start, CONF_VARIABLE: os.environ.get(CONF_VARIABLE, "")})
 
@@ -94,6 +100,11 @@ class SweepCallback(Callback):
             if problems or any(state in (State.FAILED, State.BROKEN, State.WAITING) for state in states):
                 print("  rerun the same command to train the missing runs", flush=True)
                 raise SystemExit(1)
+
+
+def _advise(config: DictConfig) -> None:
+    if line := advice(config):
+        print(f"ocnet-train: {line}", file=sys.stderr, flush=True)
 
 
 def _problem(planned: PlannedRun, state: State) -> str:
