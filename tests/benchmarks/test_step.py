@@ -41,4 +41,5 @@ def test_a_map_that_is_stored_shows_in_the_peak() -> None:
     if ours.peak is None or textbook.peak is None:
         pytest.skip("this system reports no peak")
     positions = 65**2
-    assert textbook.peak - ours.peak > 2 * positions**2 * 4, "a map for each of two images"
+    # Both images have a map; the two steps need not have their peaks at the same place.
+    assert textbook.peak - ours.peak > positions**2 * 4
