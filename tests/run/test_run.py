@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from test_systems import SYSTEMS, assert_complete, chosen, run_of
 import ocnet_pl
 from ocnet_pl.checkpoint import read_checkpoint
 from ocnet_pl.config.compose import heads
+from ocnet_pl.module import SegmentationModule
+from ocnet_pl.record.directory import RunDirectory
 
 
 def result(folder: Path) -> dict[str, object]:
@@ -297,3 +300,18 @@ def test_a_wrong_checkpoint_is_refused(
 def test_help_prints_every_example_on_its_own_line(call: Main, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("evaluate", "--help") == 0
     assert capsys.readouterr().out.count("\n  ocnet-evaluate ") == 4
+
+
+def test_an_operation_that_is_not_deterministic_ends_the_run_in_one_line(
+    workplace: Path, call: Main, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(module: SegmentationModule, batch: Any, batch_idx: int) -> None:
+        torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))
+
+    monkeypatch.setattr(SegmentationModule, "training_step", step)
+    try:
+        assert call("train", *TINY, "trainer.deterministic=true") == 2
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert "trainer.deterministic=true: put_" in capsys.readouterr().err
+    assert "put_" in RunDirectory(Path("outputs/runs/base_oc/seed-0")).read_failure()

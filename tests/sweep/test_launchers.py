@@ -13,7 +13,7 @@ from ocnet_pl.record.directory import RunDirectory
 from ocnet_pl.record.plan import add_start
 from ocnet_pl.record.sealed import write_json
 from ocnet_pl.sweep import launching
-from ocnet_pl.sweep.gpus import borrowed, visible_gpus
+from ocnet_pl.sweep.gpus import borrowed, compute_capability, visible_gpus
 
 
 @pytest.mark.slow
@@ -54,6 +54,13 @@ def test_visible_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tool.write_text("#!/bin/sh\necho 0\necho 1\n")
     tool.chmod(0o755)
     assert visible_gpus() == ["0", "1"]
+    tool.write_text("#!/bin/sh\necho 9.0\necho 7.5\n")
+    assert compute_capability() == 7.5
+    tool.write_text("#!/bin/sh\necho '[N/A]'\n")
+    assert compute_capability() is None
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    tool.write_text("#!/bin/sh\necho 9.0\n")
+    assert compute_capability() is None
 
 
 def test_a_gpu_is_reserved_for_one_run_at_a_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

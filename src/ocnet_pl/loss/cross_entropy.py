@@ -25,7 +25,10 @@ class CrossEntropy(nn.Module):
 
     def forward(self, logits: Tensor, label: Tensor) -> Tensor:
         """Logits (B, K, H, W), labels (B, H, W) -> scalar."""
-        total = F.cross_entropy(logits.float(), label, self.weight, reduction="sum", ignore_index=self.ignore_index)
+        # Summed apart: CUDA has no deterministic kernel that also sums.
+        total = F.cross_entropy(
+            logits.float(), label, self.weight, reduction="none", ignore_index=self.ignore_index
+        ).sum()
         labelled = label != self.ignore_index
         if self.weight is None:
             divisor = labelled.sum().to(total.dtype)

@@ -50,7 +50,8 @@ def canny_edges(label: Tensor) -> Tensor:
         Mask (B, H, W).
     """
     image = label.where(label != IGNORE, 0).unsqueeze(1).float()
-    smooth, derive = image.new_tensor(_SMOOTH), image.new_tensor(_DERIVE)
+    # Filled on the device: `new_tensor` would copy from the CPU, and the step would wait for the GPU.
+    smooth, derive = (torch.stack([image.new_full((), tap) for tap in taps]) for taps in (_SMOOTH, _DERIVE))
     kernels = torch.stack([torch.outer(smooth, derive), torch.outer(derive, smooth)]).unsqueeze(1)
     with without_autocast(image):  # sums of whole numbers below 2^24 are exact
         gradients = F.conv2d(F.pad(image, (3, 3, 3, 3), mode="replicate"), kernels)

@@ -115,6 +115,32 @@ def without_autocast(features: Tensor) -> AbstractContextManager[object]:
     return torch.autocast(device, enabled=False) if device != "meta" else nullcontext()
 
 
+def average_pool(features: Tensor, grid: int) -> Tensor:
+    """Mean of every cell of a grid, with the cells of `F.adaptive_avg_pool2d`. (B, C, H, W) -> (B, C, grid, grid).
+
+    On a GPU the gradient of that function has no deterministic kernel: where only deterministic ones are allowed, the
+    means are matrix products.
+    """
+    if features.is_cuda and torch.are_deterministic_algorithms_enabled():
+        return average_pool_by_products(features, grid)
+    return F.adaptive_avg_pool2d(features, grid)
+
+
+def average_pool_by_products(features: Tensor, grid: int) -> Tensor:
+    """The same means as products with masks of the cells' rows and columns."""
+    down, across = (_cells(side, grid, features) for side in features.shape[-2:])
+    with without_autocast(features):
+        return down @ features @ across.T / (down.sum(1)[:, None] * across.sum(1))
+
+
+def _cells(side: int, grid: int, like: Tensor) -> Tensor:
+    """Mask of the places that belong to each cell along a side, 1 or 0, (grid, side)."""
+    cell = torch.arange(grid, device=like.device)[:, None]
+    place = torch.arange(side, device=like.device)
+    begin, end = cell * side // grid, ((cell + 1) * side + grid - 1) // grid
+    return ((begin <= place) & (place < end)).to(like.dtype)
+
+
 class PooledContext(nn.Module):
     """Average pooling to a grid, 1x1 conv-norm-act, upsampled back. (B, in, H, W) -> (B, out, H, W)."""
 
@@ -124,7 +150,7 @@ class PooledContext(nn.Module):
         self.reduce = conv_norm_act(in_channels, out_channels, bias=False, negative_slope=negative_slope)
 
     def forward(self, features: Tensor) -> Tensor:
-        pooled = F.adaptive_avg_pool2d(features, self.grid)
+        pooled = average_pool(features, self.grid)
         norm = self.reduce[1]
         if isinstance(norm, nn.BatchNorm2d) and norm.training and pooled[:, 0].numel() == 1:
             raise UserError(

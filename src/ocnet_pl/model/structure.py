@@ -29,10 +29,9 @@ def region_centres(label: Tensor, regions: Regions, rule: Rule = "whole") -> Ten
     Returns:
         (B, N, 2): x and y.
     """
-    of_class = {class_id: number for number, classes in enumerate(regions) for class_id in classes}
-    region_of = torch.tensor([of_class.get(class_id, len(regions)) for class_id in range(256)], device=label.device)
-    numbers = torch.arange(len(regions), device=label.device)[:, None, None]
-    inside = region_of[label.long()].unsqueeze(1) == numbers
+    # Comparisons with numbers: a table of classes would be copied from the CPU, and the step would wait for the GPU.
+    nowhere = torch.zeros_like(label, dtype=torch.bool)
+    inside = torch.stack([sum((label == one for one in classes), start=nowhere) for classes in regions], 1)
     of_axes = [_centre(inside.sum(axis), rule) for axis in (-2, -1)]  # cells of each column, of each row
     present = inside.any(-1).any(-1)
     if rule == "nonzero":

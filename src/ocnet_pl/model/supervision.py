@@ -12,5 +12,6 @@ def unweighted_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     Logits (B, K, H, W), labels (B, H, W) int64, 255 is ignored -> scalar. The configured loss has weights of the data
     set's classes, which no other labels have.
     """
-    total = F.cross_entropy(logits.float(), label, reduction="sum", ignore_index=IGNORE)
+    # Summed apart, as in `loss.CrossEntropy`.
+    total = F.cross_entropy(logits.float(), label, reduction="none", ignore_index=IGNORE).sum()
     return total / (label != IGNORE).sum().clamp_min(1)

@@ -293,6 +293,10 @@ def start_from_parent(module: SegmentationModule, parent: RunDirectory, *, rehea
     load_weights(module.network, read_checkpoint(parent.last_checkpoint))
 
 
+_NOT_DETERMINISTIC = " does not have a deterministic implementation"
+"""What torch says of an operation that `torch.use_deterministic_algorithms` refuses, after its name."""
+
+
 @contextmanager
 def _attempt(run: RunDirectory, config: DictConfig) -> Iterator[None]:
     """Lock the run's directory during an attempt, and record the error that ends it."""
@@ -312,6 +316,12 @@ def _attempt(run: RunDirectory, config: DictConfig) -> Iterator[None]:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise UserError(
                     f"{run.path}: {error.strerror}; free some space and rerun the same command to resume"
+                ) from error
+            if isinstance(error, RuntimeError) and _NOT_DETERMINISTIC in message:
+                operation = message.partition(_NOT_DETERMINISTIC)[0]
+                raise UserError(
+                    f"trainer.deterministic=true: {operation} has no deterministic form on this device; choose another "
+                    "head or loss, or set trainer.deterministic=warn"
                 ) from error
             raise
 

@@ -174,6 +174,7 @@ def depth_bins(disparity: Tensor) -> Tensor:
 
     A value is not adapted to the scale of a crop: the authors train without scales.
     """
-    edges = torch.tensor([int(2**edge) for edge in BIN_EDGES], device=disparity.device, dtype=torch.int32)
     value = disparity.to(torch.int32)
-    return torch.bucketize(value, edges).masked_fill(value < SMALLEST_DISPARITY, IGNORE)
+    # Comparisons with numbers: edges in a tensor would be copied from the CPU, and the step would wait for the GPU.
+    bins = sum((value > int(2**edge) for edge in BIN_EDGES), start=torch.zeros_like(value, dtype=torch.int64))
+    return bins.masked_fill(value < SMALLEST_DISPARITY, IGNORE)

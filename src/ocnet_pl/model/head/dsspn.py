@@ -134,8 +134,8 @@ class DSSPN(nn.Module):
         of_group, *inside = (one.log_softmax(1) for one in logits)
         branches = iter(inside)
         paths = [
-            of_group[:, [number]] + next(branches) if size > 1 else of_group[:, [number]]
-            for number, size in enumerate(self.group_sizes)
+            one + next(branches) if size > 1 else one
+            for one, size in zip(of_group.split(1, 1), self.group_sizes, strict=True)
         ]
         return torch.cat(paths, 1)[:, self.order]
 

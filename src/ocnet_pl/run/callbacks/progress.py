@@ -11,6 +11,9 @@ from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
 _LINES = 20
 """Lines of a training that is not watched on a terminal."""
 
+_STEPS_ON_GPU = 10
+"""Fewest steps between two updates of the bar on a GPU."""
+
 
 class TrainingProgress(TQDMProgressBar):
     """Counts optimizer batches over the whole training, also after a resume.
@@ -47,6 +50,8 @@ class TrainingProgress(TQDMProgressBar):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
+        if pl_module.device.type != "cpu":  # the printed loss waits for the device
+            self._refresh_rate = max(_STEPS_ON_GPU, self._refresh_rate)  # private: fixed before the device is known
         self._started = (time.monotonic(), trainer.global_step)
         self._printed = trainer.global_step
         self._count_from_here(trainer)  # on a resume within the epoch Lightning starts no epoch

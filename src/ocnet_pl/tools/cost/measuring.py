@@ -44,12 +44,20 @@ def map_large_blocks() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
 
 
-def measure(operation: Callable[[], object], device: torch.device, repeats: int) -> Measurement:
-    """Measure an operation after a warm-up; the numbers are None if it does not fit into memory."""
+def measure(
+    operation: Callable[[], object],
+    device: torch.device,
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Measurement:
+    """Measure an operation after a warm-up; the numbers are None if it does not fit into memory.
+
+    `clock` returns seconds: `time.process_time` counts those of the processor, also on a busy machine.
+    """
     try:
         operation()  # selects kernels, and allocates lasting buffers, e.g. momentum
         before = _reset_peak(device)
-        seconds = min(_seconds(operation, device) for _ in range(repeats))
+        seconds = min(_seconds(operation, device, clock) for _ in range(repeats))
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
             raise
@@ -103,12 +111,12 @@ def processor_name() -> str:
     return match[1] if match else platform.processor() or "unknown processor"
 
 
-def _seconds(operation: Callable[[], object], device: torch.device) -> float:
+def _seconds(operation: Callable[[], object], device: torch.device, clock: Callable[[], float]) -> float:
     _synchronize(device)
-    start = time.perf_counter()
+    start = clock()
     operation()
     _synchronize(device)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _synchronize(device: torch.device) -> None:

@@ -107,10 +107,7 @@ def profile_head(
 
     `announce` is called with the name of each measurement before it starts.
     """
-    map_large_blocks()
-    tree = _class_tree(config, settings.classes)
-    module = build_bare_module(config, settings.classes, class_tree=tree, body_parts=_body_parts(config, tree))
-    subject = _Subject(module, settings)
+    subject = build_subject(config, settings)
     network, image = subject.module.network, subject.batch["image"]
     attends = calls_attention(network, image)
     forms: dict[str, AbstractContextManager[None]] = {MAPLESS if attends else "": nullcontext()}
@@ -139,6 +136,14 @@ def profile_head(
         )
 
 
+def build_subject(config: DictConfig, settings: ProfileSettings) -> "Subject":
+    """Network of a config with its losses, on the device of the settings, ready to be measured."""
+    map_large_blocks()
+    tree = _class_tree(config, settings.classes)
+    module = build_bare_module(config, settings.classes, class_tree=tree, body_parts=_body_parts(config, tree))
+    return Subject(module, settings)
+
+
 def _class_tree(config: DictConfig, classes: int) -> ClassTree:
     """Groups of the data set's classes, if their number fits; else as many groups of consecutive ones as each has."""
     of_data: ClassTree | None = getattr(import_target(config.dataset, "dataset"), "class_tree", None)
@@ -155,7 +160,7 @@ def _body_parts(config: DictConfig, tree: ClassTree) -> BodyParts:
     return of_data if of_data is not None and classes.issuperset(*of_data.values()) else tree
 
 
-class _Subject:
+class Subject:
     """A module with a random batch, and the two operations that are measured."""
 
     def __init__(self, module: SegmentationModule, settings: ProfileSettings) -> None:
