@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from fractions import Fraction
 
 import torch
 import torch.nn.functional as F
@@ -55,16 +56,31 @@ def two_layer_transform(
     )
 
 
+def symbolic(sides: Sequence[int]) -> bool:
+    """Return whether a side is a symbol, as in an export for images of any size; comparing it would fix its value."""
+    return any(isinstance(side, torch.SymInt) for side in sides)
+
+
 def upsample(features: Tensor, size: Sequence[int]) -> Tensor:
     """Bilinear upsampling with aligned corners, as in the authors' code. (B, C, h, w) -> (B, C, *size)."""
-    if tuple(features.shape[-2:]) == tuple(size):
+    if not symbolic([*features.shape, *size]) and tuple(features.shape[-2:]) == tuple(size):
         return features
     return F.interpolate(features, tuple(size), mode="bilinear", align_corners=True)
 
 
 def rescaled(image: Tensor, scale: float) -> Tensor:
     """The image at another scale, bilinear with aligned corners: sides of 8k + 1 stay of this form. (B, C, H, W)."""
-    return upsample(image, [round((side - 1) * scale) + 1 for side in image.shape[-2:]])
+    return image if scale == 1 else upsample(image, [_scaled(side, scale) for side in image.shape[-2:]])
+
+
+def _scaled(side: int, scale: float) -> int:
+    """round((side - 1) * scale) + 1."""
+    if not symbolic([side]):
+        return round((side - 1) * scale) + 1
+    # In whole numbers, which every format of exported networks has; a half is rounded to the even number.
+    exact = Fraction(str(scale))
+    product, divisor = (side - 1) * exact.numerator, exact.denominator
+    return (2 * product + divisor - 1 + product // divisor % 2) // (2 * divisor) + 1
 
 
 def tokens(features: Tensor) -> Tensor:
@@ -103,6 +119,22 @@ def without_autocast(features: Tensor) -> AbstractContextManager[object]:
     return torch.autocast(device, enabled=False) if device != "meta" else nullcontext()
 
 
+def grid_average(features: Tensor, grid: int) -> Tensor:
+    """Averages over the cells of `F.adaptive_avg_pool2d`. (B, C, H, W) -> (B, C, grid, grid)."""
+    if grid == 1 or not symbolic(features.shape):
+        return F.adaptive_avg_pool2d(features, grid)
+    down, across = (_cell_shares(side, grid, features.device).to(features.dtype) for side in features.shape[-2:])
+    return down @ features @ across.T
+
+
+def _cell_shares(side: int, grid: int, device: torch.device) -> Tensor:
+    """Share of each position in the average of each cell along a side, (grid, side)."""
+    cells, positions = torch.arange(grid, device=device)[:, None], torch.arange(side, device=device)
+    starts, ends = cells * side // grid, -((cells + 1) * -side // grid)
+    inside = (positions >= starts) & (positions < ends)
+    return inside / (ends - starts)
+
+
 class PooledContext(nn.Module):
     """Average pooling to a grid, 1x1 conv-norm-act, upsampled back. (B, in, H, W) -> (B, out, H, W)."""
 
@@ -112,7 +144,7 @@ class PooledContext(nn.Module):
         self.reduce = conv_norm_act(in_channels, out_channels, bias=False, negative_slope=negative_slope)
 
     def forward(self, features: Tensor) -> Tensor:
-        pooled = F.adaptive_avg_pool2d(features, self.grid)
+        pooled = grid_average(features, self.grid)
         norm = self.reduce[1]
         if isinstance(norm, nn.BatchNorm2d) and norm.training and pooled[:, 0].numel() == 1:
             raise UserError(

@@ -15,7 +15,7 @@ from ocnet_pl.report.matrix import matrix, matrix_legend
 from ocnet_pl.report.verdicts import findings
 from ocnet_pl.table import Row, Table
 
-_TEMPLATES = Environment(
+TEMPLATES = Environment(
     loader=PackageLoader("ocnet_pl.report"),
     autoescape=select_autoescape(["html"]),
     undefined=StrictUndefined,
@@ -24,20 +24,20 @@ _TEMPLATES = Environment(
     keep_trailing_newline=True,
     finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else printable(value),
 )
-_TEMPLATES.filters |= {"markdown": escaping.markdown, "paragraph": escaping.markdown_paragraph}
+TEMPLATES.filters |= {"markdown": escaping.markdown, "paragraph": escaping.markdown_paragraph}
 
 
 def markdown(table: Table) -> str:
     """Format a table for GitHub."""
     headings, *rows = lines(table)
-    return _TEMPLATES.get_template("table.md").render(_notes(table), headings=headings, lines=rows)
+    return TEMPLATES.get_template("table.md").render(notes_of(table), headings=headings, lines=rows)
 
 
 def html(table: Table) -> str:
     """Format one self-contained page: table, dots, runs, classes, curves, and the predictions for one image."""
     class_dots, drawn = charts.class_dots(table)
-    return _TEMPLATES.get_template("table.html").render(
-        _notes(table),
+    return TEMPLATES.get_template("table.html").render(
+        notes_of(table),
         headings=[column.heading for column in report_columns(table) if column.heading != PAPER],
         rows=[_entries(table, row) for row in table.rows],
         runs=details.runs(table),
@@ -70,7 +70,8 @@ def _entries(table: Table, row: Row) -> list[Entry]:
     return entries
 
 
-def _notes(table: Table) -> dict[str, Any]:
+def notes_of(table: Table) -> dict[str, Any]:
+    """Sentences below a table, by the names that templates have for them."""
     return {
         "table": table,
         "findings": findings(table),

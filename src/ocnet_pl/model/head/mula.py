@@ -4,6 +4,7 @@ PyTorch code, pytorch-mula)."""
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -11,10 +12,12 @@ from ocnet_pl.arguments import Number, Positive, PositiveNumber, checked
 from ocnet_pl.model.contract import Batch, Criterion
 from ocnet_pl.model.heatmaps import POSE, aligned_cells, gaussian_maps, joints_of, with_background
 from ocnet_pl.model.hourglass import Hourglass
-from ocnet_pl.model.layers import conv_norm_act, initialize_he, upsample
+from ocnet_pl.model.layers import conv_norm_act, initialize_he, symbolic, upsample
 
+KERNEL_SIDE = 7
+"""Side of the kernels that an adapter gives."""
 ADAPTER_SIDES = (57, 64)
-"""Least and greatest side of a map for which an adapter gives 7 x 7 kernels."""
+"""Least and greatest side of a map for which it gives kernels of this side."""
 LEAST = 0.01
 """Share of a heatmap's peak below which the map is 0."""
 
@@ -47,7 +50,7 @@ class MutualAdaptation(nn.Module):
     def kernels(self, other: Tensor) -> Tensor:
         """Kernels (B, C, 7, 7) from the other task's features."""
         least, greatest = ADAPTER_SIDES
-        size = [min(max(side, least), greatest) for side in other.shape[-2:]]
+        size = [torch.sym_min(torch.sym_max(side, least), greatest) for side in other.shape[-2:]]
         kernels: Tensor = self.adapter(upsample(other, size))
         return kernels
 
@@ -190,6 +193,21 @@ class MuLA(nn.Module):
 
 def adaptive_convolution(features: Tensor, kernels: Tensor) -> Tensor:
     """Depthwise convolution with kernels of each image and channel. (B, C, h, w), (B, C, k, k) -> (B, C, h, w)."""
+    if symbolic(features.shape):
+        return _sum_of_shifts(features, kernels)
     together, weight = features.flatten(0, 1).unsqueeze(0), kernels.flatten(0, 1).unsqueeze(1)
     convolved = F.conv2d(together, weight, padding=weight.shape[-1] // 2, groups=len(weight))
     return convolved.squeeze(0).unflatten(0, features.shape[:2])
+
+
+def _sum_of_shifts(features: Tensor, kernels: Tensor) -> Tensor:
+    """The same without groups, whose number an exported convolution has to know."""
+    height, width = features.shape[-2:]
+    reach = KERNEL_SIDE // 2
+    padded = F.pad(features, (reach, reach, reach, reach))
+    total = torch.zeros_like(features)
+    for down in range(KERNEL_SIDE):
+        for across in range(KERNEL_SIDE):
+            shifted = padded[..., down : down + height, across : across + width]
+            total = total + shifted * kernels[..., down, across, None, None]
+    return total

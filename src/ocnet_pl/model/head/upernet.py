@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ocnet_pl.model.layers import conv_norm_act
+from ocnet_pl.model.layers import conv_norm_act, grid_average
 from ocnet_pl.resizing import Size
 
 
@@ -72,7 +72,7 @@ class UPerNet(nn.Module):
         one image per process.
         """
         size = features.shape[2:]
-        averages = [_upsample(F.adaptive_avg_pool2d(features, grid), size) for grid in self.grids]
+        averages = [_upsample(grid_average(features, grid), size) for grid in self.grids]
         pooled = [pool(average) for pool, average in zip(self.pools, averages, strict=True)]
         return self.pyramid(torch.cat([features, *pooled], 1))
 
