@@ -122,7 +122,7 @@ def _traced(network: nn.Module, dtype: torch.dtype, size: Size | None) -> Export
 
 
 def _same_padding(side: int, kernel_size: int, stride: int, dilation: int) -> int:
-    """timm's padding of a side in whole numbers: exported programs cannot be saved with its division and rounding up."""
+    """timm's padding of a side in whole numbers: programs with its division and rounding up cannot be saved."""
     return max((-(-side // stride) - 1) * stride + (kernel_size - 1) * dilation + 1 - side, 0)
 
 
