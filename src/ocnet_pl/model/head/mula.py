@@ -50,7 +50,7 @@ class MutualAdaptation(nn.Module):
     def kernels(self, other: Tensor) -> Tensor:
         """Kernels (B, C, 7, 7) from the other task's features."""
         least, greatest = ADAPTER_SIDES
-        size = [torch.sym_min(torch.sym_max(side, least), greatest) for side in other.shape[-2:]]
+        size: list[Any] = [torch.sym_min(torch.sym_max(side, least), greatest) for side in other.shape[-2:]]
         kernels: Tensor = self.adapter(upsample(other, size))
         return kernels
 

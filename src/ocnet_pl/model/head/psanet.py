@@ -134,7 +134,7 @@ class PointwiseSpatialAttention(nn.Module):
         """Logits of all pairs, [:, j, i] = A_i[j - i]. (B, channels, h, w) -> (B, N, N)."""
         channel, far = pairs
         logits = self.logits(self.attention(reduced)).flatten(2)
-        return self._without(logits.gather(1, channel.expand(len(logits), -1, -1)), far)
+        return self._without(logits.gather(1, channel.expand(logits.shape[0], -1, -1)), far)
 
     def _without(self, logits: Tensor, far: Tensor | None) -> Tensor:
         return logits if far is None else logits.masked_fill(far, 0.0 if self.weigh_far_pairs else -torch.inf)
