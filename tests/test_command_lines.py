@@ -7,7 +7,7 @@ from conftest import TINY, Main, checkpoint, spawn
 
 import ocnet_pl
 
-COMMANDS = ("train", "evaluate", "predict", "report", "dashboard", "data", "convert", "profile", "explore")
+COMMANDS = ("train", "evaluate", "predict", "report", "dashboard", "data", "convert", "profile", "explore", "export")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

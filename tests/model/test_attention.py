@@ -56,7 +56,7 @@ def test_the_textbook_form_is_used_inside_its_block_only() -> None:
         with textbook_attention():
             inside = attend(*arguments)
     torch.testing.assert_close(outside, inside)
-    assert calls == [(2, 12, 4)] * 2
+    assert calls == [(2, 12, 12)] * 2
     with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]):
         attend(*inputs(12, 4, 8, torch.float32))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from ocnet_pl.command.parsing import CHECKPOINT, CommandParser, console_script
 from ocnet_pl.errors import UserError
 from ocnet_pl.escaping import printable
+from ocnet_pl.hub import local_file
 from ocnet_pl.process import leave_stale_group
 
 DESCRIPTION = """\
@@ -54,7 +55,7 @@ def _split_words(words: list[str]) -> tuple[Path, list[str]]:
         raise UserError(
             f"{files[1]}: {files[0]} is already the checkpoint; give one checkpoint, and key=value settings"
         )
-    return Path(files[0].removeprefix("checkpoint=")), [word for word in words if word not in files]
+    return local_file(files[0].removeprefix("checkpoint=")), [word for word in words if word not in files]
 
 
 if __name__ == "__main__":

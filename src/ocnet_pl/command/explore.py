@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ocnet_pl.atomic import refuse_unwritable
 from ocnet_pl.command.parsing import (
+    CHECKPOINT,
     add_device,
     console_script,
     parser_of_commands,
@@ -17,6 +18,7 @@ from ocnet_pl.command.parsing import (
 )
 from ocnet_pl.errors import UserError
 from ocnet_pl.escaping import printable
+from ocnet_pl.hub import local_file
 
 if TYPE_CHECKING:
     from ocnet_pl.tools.explore.opening import OpenedCheckpoint
@@ -70,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(run: Callable[[argparse.Namespace], None], summary: str, text: str) -> Callable[..., argparse.Action]:
         added = add(run, summary, text)
-        added.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="files of ocnet-train")
+        added.add_argument("checkpoints", nargs="+", type=local_file, metavar="CHECKPOINT", help=CHECKPOINT)
         added.add_argument(
             "--root", type=Path, metavar="DIR", help="folder of the data set (default: as in the training)"
         )

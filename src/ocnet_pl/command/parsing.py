@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from ocnet_pl.errors import UserError, one_line_errors
 from ocnet_pl.escaping import printable
 from ocnet_pl.process import CONF_VARIABLE
 
-CHECKPOINT = "outputs/<name>/<row>/seed-<n>/checkpoints/last.ckpt"
+CHECKPOINT = "outputs/<name>/<row>/seed-<n>/checkpoints/last.ckpt, or hf://user/repo/last.ckpt"
 """Place of a run's checkpoint, for help texts and errors."""
 
 
@@ -106,3 +107,14 @@ def whole_number(text: str, largest: int | None = None) -> int:
         return int(text)
     limit = f"to {largest}" if largest else "up"
     raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 1 {limit}")
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Type of an argument: `769` or `1024x2048` -> (height, width), at least 64."""
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number, or HEIGHTxWIDTH, e.g. 1024x2048")
+    size = int(match[1]), int(match[2] or match[1])
+    if min(size) < 64:
+        raise argparse.ArgumentTypeError(f"{text}: too small for features at stride 8; use at least 64")
+    return size

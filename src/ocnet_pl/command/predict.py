@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ocnet_pl.command.parsing import CHECKPOINT, CommandParser, add_device, console_script, require_checkpoints
 from ocnet_pl.errors import UserError
+from ocnet_pl.hub import local_file
 
 DESCRIPTION = """\
 Predicts the class of every pixel with the network, classes and test protocol of a checkpoint.
@@ -74,12 +75,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _predict(arguments: argparse.Namespace) -> int:
     """Return the number of skipped images."""
-    checkpoint = Path(arguments.checkpoint.removeprefix("checkpoint="))
     overrides = [word for word in arguments.words if _OVERRIDE.fullmatch(word) and not Path(word).exists()]
     images = [word for word in arguments.words if word not in overrides]
     split = dict(override.split("=", 1) for override in overrides).get("split")
     if bool(images) == bool(split):
         raise UserError("give either images (files, folders, patterns), or split=NAME for the files of a test server")
+    checkpoint = local_file(arguments.checkpoint.removeprefix("checkpoint="))
     require_checkpoints(checkpoint)
     if split and (arguments.overlay or arguments.probabilities):
         raise UserError("--overlay and --probabilities are for images; a test server takes neither")

@@ -1,12 +1,11 @@
 """`ocnet-profile`: cost of heads in parameters, arithmetic, time and memory."""
 
 import argparse
-import re
 from functools import partial
 from pathlib import Path
 
 from ocnet_pl.atomic import refuse_unwritable
-from ocnet_pl.command.parsing import CommandParser, add_device, console_script, whole_number
+from ocnet_pl.command.parsing import CommandParser, add_device, console_script, image_size, whole_number
 from ocnet_pl.errors import UserError
 
 DESCRIPTION = """\
@@ -43,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         help="option of model/backbone, or a timm name (default: %(default)s)",
     )
     parser.add_argument(
-        "--size", type=_size, default="769", help="image size: a number, or HEIGHTxWIDTH (default: %(default)s)"
+        "--size", type=image_size, default="769", help="image size: a number, or HEIGHTxWIDTH (default: %(default)s)"
     )
     count = partial(parser.add_argument, type=whole_number, metavar="N")
     count("--batch", default=1, help="images in a batch (default: %(default)s)")
@@ -67,17 +66,6 @@ def _parser() -> argparse.ArgumentParser:
         help="file for the results; replaced if it exists (default: %(default)s)",
     )
     return parser
-
-
-def _size(text: str) -> tuple[int, int]:
-    """`769` or `1024x2048` -> (height, width)."""
-    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text}: expected a number, or HEIGHTxWIDTH, e.g. 1024x2048")
-    size = int(match[1]), int(match[2] or match[1])
-    if min(size) < 64:
-        raise argparse.ArgumentTypeError(f"{text}: too small for features at stride 8; use at least 64")
-    return size
 
 
 def _profile(arguments: argparse.Namespace) -> None:

@@ -21,7 +21,9 @@ examples:
   ocnet-report table1 --plan                       the same from the paper's numbers, before any run exists
   ocnet-report --score table2/ohem=78.9            record a test-server score for row ohem of outputs/table2
   ocnet-report outputs/table1 --publish experiments
-                                                   writes experiments/table1.md and .svg, ready to commit"""
+                                                   writes experiments/table1.md and .svg, ready to commit
+  ocnet-report outputs/demo --card README.md --row asp_oc
+                                                   model card of a row, for the Hugging Face Hub"""
 
 
 def main() -> None:
@@ -77,11 +79,20 @@ def main() -> None:
         metavar="FOLDER",
         help="also write each table to FOLDER, as <name>.md and <name>.svg; FOLDER is created if missing",
     )
+    instead.add_argument(
+        "--card",
+        type=Path,
+        metavar="FILE",
+        help="also write the model card of one row, for its checkpoint on the Hugging Face Hub; never replaces a file",
+    )
+    parser.add_argument("--row", metavar="ROW", help="with --card: the row (default: the only one)")
     damaged = False
     with console_script("ocnet-report"):
         arguments = parser.parse_args()
         if arguments.gap is not None and not arguments.plan:
             parser.error("--gap: plans only; give --plan, too")
+        if arguments.row is not None and arguments.card is None:
+            parser.error("--row: cards only; give --card, too")
         if arguments.plan:
             damaged = plan(arguments.directory, arguments.gap, arguments.baseline, arguments.block)
         elif arguments.status:
@@ -89,9 +100,10 @@ def main() -> None:
         elif arguments.score:
             score(arguments.directory, arguments.score)
         else:
-            damaged = report(
-                arguments.directory, arguments.publish, arguments.baseline, arguments.block, arguments.columns
-            )
+            options = {
+                name: getattr(arguments, name) for name in ("publish", "baseline", "block", "columns", "card", "row")
+            }
+            damaged = report(arguments.directory, **options)
     if damaged:
         sys.exit(1)
 
@@ -102,11 +114,13 @@ def report(
     baseline: str | None = None,
     block: int = 1,
     columns: list[str] | None = None,
+    card: Path | None = None,
+    row: str | None = None,
 ) -> bool:
     """Write and print every table below a directory; return whether a file was damaged."""
     from rich.console import Console
 
-    from ocnet_pl.report.files import published_files, table_files, write_all
+    from ocnet_pl.report.files import card_file, published_files, table_files, write_all
     from ocnet_pl.report.terminal import plain, print_table
     from ocnet_pl.table import find_tables
 
@@ -114,6 +128,8 @@ def report(
     contents = {path: text for table in tables for path, text in table_files(table, table.folder, columns).items()}
     if publish is not None:
         contents |= published_files(tables, publish)
+    if card is not None:
+        contents |= card_file(tables, card, row)
     write_all(contents)
     console = Console()
     for table in tables:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 _textbook = False
 """True inside `textbook_attention`."""
-_calls: list[tuple[int, ...]] | None = None
-"""Shapes of the queries inside `attention_calls`."""
+_calls: list[tuple[int, int, int]] | None = None
+"""Shapes (B, N, M) of the maps inside `attention_calls`."""
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
@@ -28,7 +28,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None
         (B, N, v).
     """
     if _calls is not None:
-        _calls.append(tuple(query.shape))
+        _calls.append((*query.shape[:2], key.shape[1]))
     width, value_width = key.shape[-1], value.shape[-1]
     scale = width**-0.5 if scale is None else scale
     if _textbook:
@@ -66,8 +66,8 @@ def textbook_attention() -> Iterator[None]:
 
 
 @contextmanager
-def attention_calls() -> Iterator[list[tuple[int, ...]]]:
-    """Record the shape of every query inside this context."""
+def attention_calls() -> Iterator[list[tuple[int, int, int]]]:
+    """Record the shape (B, N, M) of the map of every call inside this context, stored or not."""
     global _calls
     before, _calls = _calls, []
     try:

@@ -4,6 +4,7 @@ import copy
 import difflib
 import inspect
 import logging
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -72,6 +74,7 @@ def create_backbone(
             f"({str(error) or 'use 8, 16 or 32'})"
         ) from error
     _require_stride(backbone, model_name, output_stride)
+    _separate_activations(backbone)
     if dilate_first_block:
         _dilate_first_blocks(backbone, output_stride)
     for name, dilations in (block_dilations or {}).items():
@@ -94,8 +97,8 @@ def timm_stages(
     Raises:
         ArgumentError: unknown name, or weights that cannot be loaded.
     """
-    if weights is not None and not Path(weights).is_file():
-        raise ArgumentError(f"weights={weights}: no such file; give a file of ImageNet weights or leave it null")
+    if weights is not None:
+        require_weights_file(weights)
     if not timm.is_model(model_name):
         near = difflib.get_close_matches(model_name, timm.list_models(), 3, 0.5) or ["resnet101s", "resnet50s"]
         raise ArgumentError(f"model_name={model_name}: timm has no such network; it has {', '.join(near)}, ...")
@@ -120,6 +123,12 @@ def timm_stages(
             "cache them, or give a local file with weights=FILE, or train from scratch with pretrained=false"
         ) from error
     return backbone
+
+
+def require_weights_file(weights: str) -> None:
+    """Raise ArgumentError if there is no such file."""
+    if not Path(weights).is_file():
+        raise ArgumentError(f"weights={weights}: no such file; give a file of ImageNet weights or leave it null")
 
 
 def recompute_activations(backbone: nn.Module) -> None:
@@ -193,6 +202,15 @@ def _require_stride(backbone: nn.Module, model_name: str, output_stride: int) ->
         raise ArgumentError(
             f"output_stride={output_stride}: {model_name} has stride {stride}; set output_stride={stride}"
         )
+
+
+def _separate_activations(backbone: nn.Module) -> None:
+    """Replace timm's norms with activation by two modules, so that a conversion to `SyncBatchNorm` keeps the latter."""
+    for name, part in [*backbone.named_modules()]:
+        if isinstance(part, BatchNormAct2d):
+            norm = nn.BatchNorm2d(part.num_features, part.eps, part.momentum)
+            norm.load_state_dict(part.state_dict())
+            backbone.set_submodule(name, nn.Sequential(OrderedDict(norm=norm, drop=part.drop, act=part.act)))
 
 
 def _dilate_first_blocks(backbone: nn.Module, output_stride: int) -> None:

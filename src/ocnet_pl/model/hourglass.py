@@ -53,7 +53,7 @@ class Hourglass(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         height, width = features.shape[-2:]
-        if min(height, width) < 2**HALVINGS:
+        if height < 2**HALVINGS or width < 2**HALVINGS:
             raise UserError(
                 f"hourglass: a map of {height}x{width} cannot be halved {HALVINGS} times; use images of at least "
                 f"{2**HALVINGS} positions a side"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -67,16 +68,31 @@ def two_layer_transform(
     )
 
 
+def symbolic(sides: Sequence[int]) -> bool:
+    """Return whether a side is a symbol, as in an export for images of any size; comparing it would fix its value."""
+    return any(isinstance(side, torch.SymInt) for side in sides)
+
+
 def upsample(features: Tensor, size: Sequence[int]) -> Tensor:
     """Bilinear upsampling with aligned corners, as in the authors' code. (B, C, h, w) -> (B, C, *size)."""
-    if tuple(features.shape[-2:]) == tuple(size):
+    if not symbolic([*features.shape, *size]) and tuple(features.shape[-2:]) == tuple(size):
         return features
     return F.interpolate(features, tuple(size), mode="bilinear", align_corners=True)
 
 
 def rescaled(image: Tensor, scale: float) -> Tensor:
     """The image at another scale, bilinear with aligned corners: sides of 8k + 1 stay of this form. (B, C, H, W)."""
-    return upsample(image, [round((side - 1) * scale) + 1 for side in image.shape[-2:]])
+    return image if scale == 1 else upsample(image, [_scaled(side, scale) for side in image.shape[-2:]])
+
+
+def _scaled(side: int, scale: float) -> int:
+    """round((side - 1) * scale) + 1."""
+    if not symbolic([side]):
+        return round((side - 1) * scale) + 1
+    # In whole numbers, which every format of exported networks has; a half is rounded to the even number.
+    exact = Fraction(str(scale))
+    product, divisor = (side - 1) * exact.numerator, exact.denominator
+    return (2 * product + divisor - 1 + product // divisor % 2) // (2 * divisor) + 1
 
 
 def tokens(features: Tensor) -> Tensor:
@@ -118,10 +134,11 @@ def without_autocast(features: Tensor) -> AbstractContextManager[object]:
 def average_pool(features: Tensor, grid: int) -> Tensor:
     """Mean of every cell of a grid, with the cells of `F.adaptive_avg_pool2d`. (B, C, H, W) -> (B, C, grid, grid).
 
-    On a GPU the gradient of that function has no deterministic kernel: where only deterministic ones are allowed, the
-    means are matrix products.
+    The means are matrix products where that function cannot be used: its gradient has no deterministic kernel on a GPU,
+    and it needs sides that are numbers.
     """
-    if features.is_cuda and torch.are_deterministic_algorithms_enabled():
+    no_kernel = features.is_cuda and torch.are_deterministic_algorithms_enabled()
+    if no_kernel or (grid > 1 and symbolic(features.shape)):
         return average_pool_by_products(features, grid)
     return F.adaptive_avg_pool2d(features, grid)
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
+from ocnet_pl.model.layers import symbolic
+
 
 def cell_tokens(features: Tensor, cells: tuple[int, int]) -> Tensor:
     """Tokens of each cell, contiguous. (B, C, H, W) -> (B * cells, H * W / cells, C); cells must divide H and W."""
@@ -43,14 +45,13 @@ def spans(length: int, cells: int) -> Iterator[tuple[slice, int]]:
     """Cut a side into runs of equal cells: (positions of the run, its number of cells).
 
     A cell has floor(length / cells) positions and the last one takes the remainder (authors' code): there is one run
-    if the side is divisible, else two.
+    if the side is divisible, else two, as for a side that is a symbol.
     """
-    step, remainder = divmod(length, cells)
-    if remainder == 0:
+    step = length // cells
+    if cells == 1 or (not symbolic([length]) and length % cells == 0):
         yield slice(0, length), cells
         return
-    if cells > 1:
-        yield slice(0, step * (cells - 1)), cells - 1
+    yield slice(0, step * (cells - 1)), cells - 1
     yield slice(step * (cells - 1), length), 1
 
 

@@ -40,13 +40,13 @@ NAMES = {
 
 def in_words(deviation: Deviation, source: str = "the paper") -> str:
     """`steps 300 in PPM, ASPP (paper: 40000)`; `source` is whose value stands in brackets."""
-    theirs = f"{source.removeprefix('the ')}: {_value(deviation.paper)}"
+    theirs = f"{source.removeprefix('the ')}: {value_in_words(deviation.paper)}"
     says = "overridden" if deviation.paper is None else theirs
     whose = f" in {deviation.runs}" if deviation.runs else ""
-    return f"{NAMES.get(deviation.key, deviation.key)} {_value(deviation.ours)}{whose} ({says})"
+    return f"{NAMES.get(deviation.key, deviation.key)} {value_in_words(deviation.ours)}{whose} ({says})"
 
 
-def _value(value: Any) -> str:
+def value_in_words(value: Any) -> str:
     """Value for readers: `yes`, `769x769`, `none`."""
     if isinstance(value, bool):
         return "yes" if value else "no"

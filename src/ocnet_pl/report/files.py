@@ -8,6 +8,7 @@ from urllib.parse import quote
 from ocnet_pl.atomic import refuse_unwritable, write_text
 from ocnet_pl.errors import UserError
 from ocnet_pl.report import charts
+from ocnet_pl.report.card import model_card
 from ocnet_pl.report.csv_table import comma_separated
 from ocnet_pl.report.latex import latex
 from ocnet_pl.report.pages import html, markdown
@@ -50,6 +51,19 @@ def published_files(tables: Sequence[Table], folder: Path) -> dict[Path, str]:
         contents[folder / f"{name}.md"] = text
         contents[folder / f"{name}.svg"] = svg(charts.dots(table))
     return contents
+
+
+def card_file(tables: Sequence[Table], path: Path, row: str | None = None) -> dict[Path, str]:
+    """Content of the model card of a row, by path.
+
+    Raises:
+        UserError: several tables, no such row, or a file that exists: a card is written on by hand.
+    """
+    if path.exists():
+        raise UserError(f"--card {path}: already exists; choose another name or delete it")
+    if len(tables) > 1:
+        raise UserError(f"--card {path}: {len(tables)} tables; report one of them: {tables[0].folder}")
+    return {path: model_card(tables[0], row)}
 
 
 def write_all(contents: Mapping[Path, str]) -> None:

@@ -23,7 +23,7 @@ from ocnet_pl.report.verdicts import best_rows, findings, on_bold, verdict
 from ocnet_pl.table import Row, Table
 from ocnet_pl.table.classes import by_class
 
-_TEMPLATES = Environment(
+TEMPLATES = Environment(
     loader=PackageLoader("ocnet_pl.report"),
     autoescape=select_autoescape(["html"]),
     undefined=StrictUndefined,
@@ -32,13 +32,13 @@ _TEMPLATES = Environment(
     keep_trailing_newline=True,
     finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else printable(value),
 )
-_TEMPLATES.filters |= {"markdown": escaping.markdown, "paragraph": escaping.markdown_paragraph}
+TEMPLATES.filters |= {"markdown": escaping.markdown, "paragraph": escaping.markdown_paragraph}
 
 
 def markdown(table: Table) -> str:
     """Format a table for GitHub."""
     headings, *rows = lines(table)
-    return _TEMPLATES.get_template("table.md").render(_notes(table), headings=headings, lines=rows)
+    return TEMPLATES.get_template("table.md").render(notes_of(table), headings=headings, lines=rows)
 
 
 def html(table: Table) -> str:
@@ -50,8 +50,8 @@ def html(table: Table) -> str:
     style, script = (Markup((folder / name).read_text("utf-8")) for name in ("table.css", "table.js"))
     headings = [column.heading for column in report_columns(table) if column.heading != PAPER]
     main = table.columns[table.main_column].label
-    return _TEMPLATES.get_template("table.html").render(
-        _notes(table),
+    return TEMPLATES.get_template("table.html").render(
+        notes_of(table),
         style=style,
         series=SERIES,
         script=script,
@@ -113,7 +113,8 @@ def _entries(table: Table, row: Row) -> list[Entry]:
     return entries
 
 
-def _notes(table: Table) -> dict[str, Any]:
+def notes_of(table: Table) -> dict[str, Any]:
+    """Sentences below a table, by the names that templates have for them."""
     return {
         "table": table,
         "findings": findings(table),

@@ -16,6 +16,7 @@ from ocnet_pl.config.targets import require_known_targets
 from ocnet_pl.config.validate import validate
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.errors import UserError
+from ocnet_pl.hub import local_file
 from ocnet_pl.predictor import Predictor
 from ocnet_pl.record.identity import Plain
 
@@ -49,13 +50,13 @@ def load(checkpoint: str | Path, device: str = "cpu") -> Predictor:
     """The trained network of a checkpoint. Nothing in the file is executed.
 
     Args:
-        checkpoint: a `.ckpt` written by `ocnet-train`.
+        checkpoint: a `.ckpt` written by `ocnet-train`, or its address `hf://user/repo/last.ckpt`.
         device: device of the network.
 
     Raises:
         UserError: the file does not exist, or is not such a checkpoint.
     """
-    return restore(Path(checkpoint), device=torch.device(device)).predictor
+    return restore(local_file(checkpoint), device=torch.device(device)).predictor
 
 
 def restore(

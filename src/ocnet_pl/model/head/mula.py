@@ -4,18 +4,21 @@ PyTorch code, pytorch-mula)."""
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ocnet_pl.arguments import Number, Positive, PositiveNumber, checked
 from ocnet_pl.model.heatmaps import aligned_cells, gaussian_maps, with_background
 from ocnet_pl.model.hourglass import Hourglass
-from ocnet_pl.model.layers import conv_norm_act, initialize_he, upsample
+from ocnet_pl.model.layers import conv_norm_act, initialize_he, symbolic, upsample
 from ocnet_pl.model.parsing_and_pose import ParsingAndPose, extras_of_stages
 from ocnet_pl.resizing import Size
 
+KERNEL_SIDE = 7
+"""Side of the kernels that an adapter gives."""
 ADAPTER_SIDES = (57, 64)
-"""Least and greatest side of a map for which an adapter gives 7 x 7 kernels."""
+"""Least and greatest side of a map for which it gives kernels of this side."""
 LEAST = 0.01
 """Share of a heatmap's peak below which the map is 0."""
 
@@ -48,7 +51,7 @@ class MutualAdaptation(nn.Module):
     def kernels(self, other: Tensor) -> Tensor:
         """Kernels (B, C, 7, 7) from the other task's features."""
         least, greatest = ADAPTER_SIDES
-        size = [min(max(side, least), greatest) for side in other.shape[-2:]]
+        size: list[Any] = [torch.sym_min(torch.sym_max(side, least), greatest) for side in other.shape[-2:]]
         kernels: Tensor = self.adapter(upsample(other, size))
         return kernels
 
@@ -175,6 +178,21 @@ class MuLA(ParsingAndPose):
 
 def adaptive_convolution(features: Tensor, kernels: Tensor) -> Tensor:
     """Depthwise convolution with kernels of each image and channel. (B, C, h, w), (B, C, k, k) -> (B, C, h, w)."""
+    if symbolic(features.shape):
+        return _sum_of_shifts(features, kernels)
     together, weight = features.flatten(0, 1).unsqueeze(0), kernels.flatten(0, 1).unsqueeze(1)
     convolved = F.conv2d(together, weight, padding=weight.shape[-1] // 2, groups=len(weight))
     return convolved.squeeze(0).unflatten(0, features.shape[:2])
+
+
+def _sum_of_shifts(features: Tensor, kernels: Tensor) -> Tensor:
+    """The same without groups, whose number an exported convolution has to know."""
+    height, width = features.shape[-2:]
+    reach = KERNEL_SIDE // 2
+    padded = F.pad(features, (reach, reach, reach, reach))
+    total = torch.zeros_like(features)
+    for down in range(KERNEL_SIDE):
+        for across in range(KERNEL_SIDE):
+            shifted = padded[..., down : down + height, across : across + width]
+            total = total + shifted * kernels[..., down, across, None, None]
+    return total

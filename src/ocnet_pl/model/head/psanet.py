@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ocnet_pl.arguments import ArgumentError
 from ocnet_pl.errors import UserError
 from ocnet_pl.model.contract import Attention
-from ocnet_pl.model.layers import conv_norm_act, upsample
+from ocnet_pl.model.layers import conv_norm_act, symbolic, upsample
 from ocnet_pl.resizing import Size
 
 Direction = Literal["collect", "distribute"]
@@ -89,6 +89,8 @@ class PointwiseSpatialAttention(nn.Module):
         """Pairs of the shrunk map's positions, for features (B, in, H, W)."""
         size = self.size(features)
         if self.compact:
+            if symbolic(size):
+                raise UserError("PSANet with compact=true: its map has one size; give the size of the images")
             if size != self.mask_size:
                 raise UserError(
                     f"PSANet with compact=true: its map is {self.mask_size[0]}x{self.mask_size[1]}, not "
@@ -100,7 +102,9 @@ class PointwiseSpatialAttention(nn.Module):
             _offsets(side, offsets, features.device) for side, offsets in zip(size, self.mask_size, strict=True)
         )
         channel = down[:, None, :, None] * self.mask_size[1] + across[:, None, :]
-        fits = all(side <= offsets // 2 + 1 for side, offsets in zip(size, self.mask_size, strict=True))
+        fits = not symbolic(size) and all(
+            side <= offsets // 2 + 1 for side, offsets in zip(size, self.mask_size, strict=True)
+        )
         far = None if fits else far_down[:, None, :, None] | far_across[:, None, :]
         return channel.flatten(2).flatten(0, 1), None if far is None else far.flatten(2).flatten(0, 1)
 
@@ -130,7 +134,7 @@ class PointwiseSpatialAttention(nn.Module):
         """Logits of all pairs, [:, j, i] = A_i[j - i]. (B, channels, h, w) -> (B, N, N)."""
         channel, far = pairs
         logits = self.logits(self.attention(reduced)).flatten(2)
-        return self._without(logits.gather(1, channel.expand(len(logits), -1, -1)), far)
+        return self._without(logits.gather(1, channel.expand(logits.shape[0], -1, -1)), far)
 
     def _without(self, logits: Tensor, far: Tensor | None) -> Tensor:
         return logits if far is None else logits.masked_fill(far, 0.0 if self.weigh_far_pairs else -torch.inf)

@@ -1,0 +1,7 @@
+"""`ocnet-export`: trained networks as files for other programs."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+NEEDED: Mapping[str, tuple[str, ...]] = MappingProxyType({".pt2": (), ".onnx": ("onnx", "onnxscript", "onnxruntime")})
+"""Formats by the suffix of their files, and the modules that each needs beside torch."""
