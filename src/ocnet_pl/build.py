@@ -49,9 +49,8 @@ def build_network(
     backbone = construct(config.model.backbone, levels=levels)
     torch.manual_seed(derive_seed(config.seed, "head"))
     channels = dict(zip(levels, backbone.feature_info.channels(), strict=True))
-    facts: dict[str, Any] = {"num_classes": num_classes, "class_tree": class_tree}
-    if needs_map_size(config.model.head):
-        facts["map_size"] = map_size(backbone, config.dataset.get("crop_size"))
+    size = map_size(backbone, config.dataset.get("crop_size")) if needs_map_size(config.model.head) else None
+    facts = {"num_classes": num_classes, "class_tree": class_tree, "map_size": size}
     head = build_head(config.model.head, channels, facts)
     torch.manual_seed(derive_seed(config.seed, "classifier"))
     parts = {"backbone": backbone, "head": head, "levels": levels, "auxiliary": auxiliary}
@@ -102,8 +101,7 @@ def build_bare_module(
         body_parts: classes of each part of the body, for image weights that need them.
         about_data: arguments of `SegmentationModule` that depend on the data set.
     """
-    auxiliary = bool(config.loss.auxiliary_weight)
-    network = build_network(config, num_classes, auxiliary=auxiliary, class_tree=class_tree)
+    network = build_network(config, num_classes, auxiliary=bool(config.loss.auxiliary_weight), class_tree=class_tree)
     return SegmentationModule(
         network=network,
         **build_losses(config, num_classes, weight=weight, body_parts=body_parts),

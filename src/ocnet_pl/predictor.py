@@ -69,8 +69,8 @@ class Predictor:
         batch = self.batch(image)
         height, width = batch.shape[-2:]
         seen = size_in_testing(self.protocol, height, width)
-        inputs, named = self.network.head_inputs(resize_image(batch, seen))
-        return ObjectContext(head.attended(*inputs, **named), (height, width), seen)
+        stages, named = self.network.read(resize_image(batch, seen))
+        return ObjectContext(head.attended(*stages.of_head, **named), (height, width), seen)
 
     def batch(self, image: NDArray[np.uint8]) -> Tensor:
         """Input of the network: RGB (H, W, 3) uint8 -> (1, 3, H, W) on its device.

@@ -103,8 +103,7 @@ def test_images_of_any_size(size: tuple[int, int]) -> None:
     config = compose("model/head=bisenet", "model/backbone=tiny", "model.head.out_channels=8")
     network = build_network(config, 5, auxiliary=False).eval()
     with torch.no_grad():
-        inputs, named = network.head_inputs(torch.zeros(1, 3, *size))
-        assert network.head(*inputs, **named).shape[2:] == tuple(-(-side // 8) for side in size)
+        assert network.map_logits(torch.zeros(1, 3, *size)).shape[2:] == tuple(-(-side // 8) for side in size)
         assert network(torch.zeros(1, 3, *size)).shape == (1, 5, *size)
 
 

@@ -277,8 +277,7 @@ def test_a_batch_without_labels_gives_every_gradient() -> None:
 def test_images_of_any_size(size: tuple[int, int]) -> None:
     network = build_network(compose("model/head=mman", "model/backbone=tiny"), 5, auxiliary=False).eval()
     with torch.no_grad():
-        inputs, named = network.head_inputs(torch.zeros(1, 3, *size))
-        assert network.head(*inputs, **named).shape == (1, 5, *size)
+        assert network.map_logits(torch.zeros(1, 3, *size)).shape == (1, 5, *size)
 
 
 def test_parameters() -> None:

@@ -21,17 +21,17 @@ from ocnet_pl.sweep.search import readable_search_errors
 @hydra.main(config_path=str(config_dir()), config_name="train", version_base="1.3")
 def _job(config: DictConfig) -> float | None:
     with one_line_errors("ocnet-train"):
-        if "sweep" not in HydraConfig.get().callbacks:
+        settings = HydraConfig.get()
+        if "sweep" not in settings.callbacks:
             raise UserError("hydra.callbacks: 'sweep', which checks runs first, is missing; remove this override")
-        overrides = typed_overrides(HydraConfig.get())
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
+        overrides = typed_overrides(settings)
+        if settings.mode is RunMode.MULTIRUN:
             from ocnet_pl.sweep.launching import start_run
 
             return start_run(config, overrides)
         from ocnet_pl.run.training import train_once
 
-        hydra = HydraConfig.get()
-        train_once(config, Path(hydra.runtime.output_dir), chosen_options(hydra), overrides)
+        train_once(config, Path(settings.runtime.output_dir), chosen_options(settings), overrides)
     return None
 
 
@@ -40,11 +40,10 @@ def main() -> None:
     safe_output()
     die_with_parent()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes exceptions on, and they end as one line
-    with one_line_errors("ocnet-train"), readable_config_errors(sys.argv[1:], sweeps=True):
+    with one_line_errors("ocnet-train"), readable_config_errors(sys.argv[1:], sweeps=True), readable_search_errors():
         sys.argv[1:] = hydra_arguments(sys.argv[1:])
         leave_stale_group("ocnet-train")
-        with readable_search_errors():
-            _job()
+        _job()
 
 
 if __name__ == "__main__":

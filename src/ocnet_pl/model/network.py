@@ -70,13 +70,13 @@ class Network(nn.Module):
 
     def map_logits(self, image: Tensor) -> Tensor:
         """Logits at the size of the classifier's own map. (B, 3, H, W), as in `forward` -> (B, num_classes, h, w)."""
-        inputs, named = self.head_inputs(image)
-        logits: Tensor = self.classifier(self.head(*inputs, **named))
+        stages, named = self.read(image)
+        logits: Tensor = self.classifier(self.head(*stages.of_head, **named))
         return logits
 
     def supervised(self, image: Tensor) -> Outputs:
         """Outputs of a forward pass in training; image as in `forward`."""
-        stages, named = self._read(image)
+        stages, named = self.read(image)
         extras: Mapping[str, Tensor] = {}
         if isinstance(self.head, Supervised):
             features, extras = self.head.supervised(*stages.of_head, **named)
@@ -90,12 +90,8 @@ class Network(nn.Module):
         auxiliary = named["auxiliary"] if "auxiliary" in named else self._auxiliary(stages)
         return Outputs(logits, upsample(auxiliary, image.shape[-2:]), extras, map_logits)
 
-    def head_inputs(self, image: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Maps that the head reads, (B, C, h, w) each, and its inputs by name."""
-        stages, named = self._read(image)
-        return stages.of_head, named
-
-    def _read(self, image: Tensor) -> tuple[Stages, dict[str, Tensor]]:
+    def read(self, image: Tensor) -> tuple[Stages, dict[str, Tensor]]:
+        """Stages of the backbone, and the inputs that the head receives by name."""
         normalized = self.normalize(image)
         stages = read_stages(self.backbone, self.levels, self.head, normalized)
         named = {"auxiliary": self._auxiliary(stages)} if reads_auxiliary(self.head) else {}
