@@ -181,7 +181,7 @@ def _refuse_changed_data(runs: Sequence[PlannedRun]) -> None:
     for run in begun:
         by_data[json.dumps([run.config["dataset"], run.config["evaluate_on"]], sort_keys=True)].append(run)
     from ocnet_pl.record.images import refuse_other_images
-    from ocnet_pl.run.training import prepare_data
+    from ocnet_pl.run.preparing import prepare_data
 
     for sharing in by_data.values():
         _, images = prepare_data(OmegaConf.create(sharing[0].config))
