@@ -26,6 +26,8 @@ PROTOCOLS: dict[str, Protocol] = {
     "sliding, flip": SlidingWindow((65, 49), (40, 33), flip=True, mirror_pairs=PAIRS),
     "test size": AtTestSize(WholeImage(flip=True), lambda height, width: (height + 30, width - 9)),
     "test size of scales": AtTestSize(MultiScale(average="probabilities"), lambda height, width: (77, 85)),
+    "test size, other width": AtTestSize(WholeImage(flip=True), lambda height, width: (height, width - 9)),
+    "test size, other height": AtTestSize(WholeImage(flip=True), lambda height, width: (height - 9, width)),
     "test size of windows": AtTestSize(SlidingWindow((65, 49), (40, 33)), lambda height, width: (77, 85)),
 }
 IMAGE = torch.zeros(2, 3, 97, 111, dtype=torch.uint8)

@@ -122,7 +122,7 @@ class Resized(Logits):
         else:
             positions = ((places + 0.5) * (before / after) - 0.5).clamp_min(0)
         upper = positions.long().clamp_max(before - 1)
-        lower = (upper + 1).clamp_max(before - 1)
+        lower = upper if before == after else (upper + 1).clamp_max(before - 1)
         weight = (positions - upper).clamp(0, 1)
         self._first, self._last = upper.tolist(), lower.tolist()
         self._rows = upper.to(self.like.device), lower.to(self.like.device)

@@ -12,8 +12,9 @@ from omegaconf import DictConfig
 from ocnet_pl.record.directory import RunDirectory
 from ocnet_pl.record.plan import add_start
 from ocnet_pl.record.sealed import write_json
+from ocnet_pl.run.gpus import compute_capability, visible_gpus
 from ocnet_pl.sweep import launching
-from ocnet_pl.sweep.gpus import borrowed, compute_capability, visible_gpus
+from ocnet_pl.sweep.gpus import borrowed
 
 
 @pytest.mark.slow

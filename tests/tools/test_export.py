@@ -55,7 +55,7 @@ def test_a_file_answers_as_the_network_at_any_size(suffix: str, head: str) -> No
 def test_one_size_is_exported_where_no_other_fits(suffix: str) -> None:
     for module in NEEDED[suffix]:
         pytest.importorskip(module)
-    network = network_of("psanet", "+model.head.compact=true", "dataset.crop_size=[65,81]")
+    network = network_of("psanet", "model.head.compact=true", "dataset.crop_size=[65,81]")
     with pytest.raises(UserError, match="one size"):
         FORMATS[suffix].export(network, torch.float32, None, {})
     content = FORMATS[suffix].export(network, torch.float32, (65, 81), {})

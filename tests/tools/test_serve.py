@@ -23,6 +23,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from ocnet_pl.errors import UserError
+from ocnet_pl.logits import MapLogits
 from ocnet_pl.tools.explore.context_maps import pick_points
 from ocnet_pl.tools.explore.opening import OpenedCheckpoint, first_images, open_checkpoint
 from ocnet_pl.tools.explore.server import UPLOAD_TYPE, application
@@ -199,7 +200,7 @@ def test_the_oldest_uploads_are_dropped(explored: list[OpenedCheckpoint]) -> Non
 
 def test_a_diverged_network_gets_one_line(explored: list[OpenedCheckpoint], monkeypatch: pytest.MonkeyPatch) -> None:
     viewer = Viewer(explored, first_images(explored[0].data, 1))
-    monkeypatch.setattr(explored[0].predictor, "protocol", lambda *_: torch.full((1, 5, 32, 64), torch.nan))
+    monkeypatch.setattr(explored[0].predictor, "protocol", lambda *_: MapLogits(torch.full((1, 5, 32, 64), torch.nan)))
     with pytest.raises(UserError, match="not finite"):
         viewer.look(0, 0, 0, 1, 1)
 

@@ -78,7 +78,8 @@ def _resolve(config: DictConfig) -> None:
     try:
         OmegaConf.resolve(config)
     except OmegaConfBaseException as error:
-        for key in sorted(setting_names(config), key=lambda key: key.startswith("hydra")):  # Hydra's depend on ours
+        # Hydra's settings depend on ours, and arguments of classes on settings above them.
+        for key in sorted(setting_names(config), key=lambda key: (key.startswith("hydra"), key.count("."))):
             try:
                 OmegaConf.select(config, key)
             except OmegaConfBaseException as cause:

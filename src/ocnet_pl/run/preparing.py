@@ -1,5 +1,6 @@
 """Everything that a run is made of, before its first step."""
 
+import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -19,12 +20,13 @@ from ocnet_pl.dataset.cautions import cautions
 from ocnet_pl.dataset.data_module import SegmentationDataModule
 from ocnet_pl.errors import UserError
 from ocnet_pl.module import SegmentationModule
-from ocnet_pl.process import is_process_zero
+from ocnet_pl.process import START_VARIABLE, is_process_zero
 from ocnet_pl.record.curves import log_version, start_of
 from ocnet_pl.record.directory import RunDirectory, State
 from ocnet_pl.record.identity import config_hash
 from ocnet_pl.record.images import Fingerprint, Keys, record_images, record_trained, refuse_other_images
 from ocnet_pl.record.result import Result
+from ocnet_pl.run.advice import print_advice
 from ocnet_pl.run.callbacks.divergence import StopOnDivergence
 from ocnet_pl.run.callbacks.early_end import StaysEnded
 from ocnet_pl.run.callbacks.missed_validation import MissedValidation
@@ -86,6 +88,8 @@ def prepare(
     data.micro_batch_size(trainer.world_size, trainer.accumulate_grad_batches)  # fails before any process starts
     trained = None
     if is_process_zero():
+        if START_VARIABLE not in os.environ:  # else the sweep has said it
+            print_advice(config)
         for line in cautions(data):
             print(f"ocnet-train: warning: {line}", file=sys.stderr, flush=True)
         record_images(run, images)

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import sys
 import traceback
 import uuid
 from collections import defaultdict
@@ -21,11 +20,11 @@ from ocnet_pl.config.extras import require_extra
 from ocnet_pl.config.places import run_directory
 from ocnet_pl.config.validate import refuse_other_places, validate
 from ocnet_pl.errors import UserError, one_line_errors
-from ocnet_pl.process import CONF_VARIABLE, START_VARIABLE, is_alone, is_process_zero, refuse_other_group
+from ocnet_pl.process import CONF_VARIABLE, START_VARIABLE, is_alone, refuse_other_group
 from ocnet_pl.record.directory import DATA, RunDirectory, State
 from ocnet_pl.record.plan import add_start, runs_of_start
 from ocnet_pl.record.result import Result
-from ocnet_pl.sweep.advice import advice
+from ocnet_pl.run.advice import print_advice
 from ocnet_pl.sweep.expansion import PlannedRun, expand, refuse_circle, refuse_missing_parents
 from ocnet_pl.sweep.launching import CLUSTER_LAUNCHERS, stop_on_interrupt
 from ocnet_pl.sweep.search import RESULTS, ends, is_search, require_sweeper
@@ -61,8 +60,6 @@ class SweepCallback(Callback):
                 _remove_rehearsal(run)
             refuse_circle(run.path, {"parent": config.parent})
             run.create()
-            if START_VARIABLE not in os.environ and is_process_zero():  # else the sweep has said it
-                _advise(config)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Plan and check all runs of a sweep."""
@@ -92,7 +89,7 @@ class SweepCallback(Callback):
                 count = "search" if self.searches else f"{len(runs)} runs"
                 print(f"{count} in {sweep}; output: console.log in the runs' directories", flush=True)
             if launcher not in CLUSTER_LAUNCHERS and self.runs:  # whose machines are others
-                _advise(OmegaConf.create(self.runs[0].config))
+                print_advice(OmegaConf.create(self.runs[0].config))
             self.end_listening = stop_on_interrupt(launcher)
             _pass_on(config, {START_VARIABLE: start, CONF_VARIABLE: os.environ.get(CONF_VARIABLE, "")})
 
@@ -145,11 +142,6 @@ def _rehearse_reports(sweeps: Iterable[Path]) -> None:
         tables, _ = find_tables(sweep)
         write_all({path: text for table in tables for path, text in table_files(table, table.folder, None).items()})
         print(f"rehearsed; nothing of it is a result: ocnet-report {sweep}", flush=True)
-
-
-def _advise(config: DictConfig) -> None:
-    if line := advice(config):
-        print(f"ocnet-train: {line}", file=sys.stderr, flush=True)
 
 
 def _problem(planned: PlannedRun, state: State) -> str:

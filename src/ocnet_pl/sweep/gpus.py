@@ -1,8 +1,5 @@
 """GPUs of this machine, reserved for runs that are trained at the same time."""
 
-import os
-import re
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -10,29 +7,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-
-
-def visible_gpus() -> list[str]:
-    """Names in `CUDA_VISIBLE_DEVICES`, else the driver's indices; empty without a GPU."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is None:
-        named = ",".join(_asked("index"))
-    return [name for name in (part.strip() for part in named.split(",")) if name not in ("", "-1")]
-
-
-def compute_capability() -> float | None:
-    """Lowest compute capability of this machine's GPUs; None without a visible GPU. It opens no GPU."""
-    numbers = [float(word) for word in _asked("compute_cap") if re.fullmatch(r"\d+\.\d+", word)]
-    return min(numbers) if numbers and visible_gpus() else None
-
-
-def _asked(field: str) -> list[str]:
-    """A field of every GPU, as the driver's own tool prints it; empty without that tool."""
-    query = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"]
-    try:
-        return subprocess.run(query, capture_output=True, text=True, check=True, timeout=60).stdout.split()
-    except (OSError, subprocess.SubprocessError):
-        return []
 
 
 @contextmanager

@@ -22,7 +22,8 @@ from ocnet_pl.record.directory import RunDirectory, State
 from ocnet_pl.record.plan import add_start, planned_runs, runs_of_start
 from ocnet_pl.record.result import Result
 from ocnet_pl.record.sealed import write_json
-from ocnet_pl.sweep.gpus import borrowed, visible_gpus
+from ocnet_pl.run.gpus import visible_gpus
+from ocnet_pl.sweep.gpus import borrowed
 from ocnet_pl.sweep.search import is_search
 from ocnet_pl.sweep.starting import RunProcess, start_process
 

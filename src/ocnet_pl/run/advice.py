@@ -1,12 +1,13 @@
 """Settings that would make a training faster on this machine; none is ever set without being asked for."""
 
 import re
+import sys
 from collections.abc import Collection
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from ocnet_pl.sweep.gpus import compute_capability
+from ocnet_pl.run.gpus import compute_capability
 
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 """Flags of processors with matrix or vector units for bf16 (x86, x86, ARM) in /proc/cpuinfo."""
@@ -16,15 +17,16 @@ _LARGE = 256 * 256
 """Pixels of a crop from which these settings pay: below, the time is not that of the arithmetic."""
 
 
-def advice(config: DictConfig) -> str:
-    """One line on the settings that this machine would profit from and that a run does not set; empty without any."""
+def print_advice(config: DictConfig) -> None:
+    """Print one line on the settings that this machine would profit from and that a run does not set, if any."""
     gpu = None if config.trainer.accelerator == "cpu" else compute_capability()
-    if not (settings := faster_settings(config, gpu, set() if gpu else processor_flags())):
-        return ""
-    return (
-        f"this machine trains faster with {' '.join(settings)}; they change rounding: set the same for all runs of a "
-        "table (docs/profile.md)"
-    )
+    if settings := faster_settings(config, gpu, set() if gpu else processor_flags()):
+        print(
+            f"ocnet-train: this machine trains faster with {' '.join(settings)}; they change rounding: set the same "
+            "for all runs of a table (docs/profile.md)",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def faster_settings(config: DictConfig, gpu: float | None, flags: Collection[str]) -> list[str]:

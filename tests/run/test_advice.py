@@ -7,7 +7,7 @@ import pytest
 from conftest import TINY, Main
 
 from ocnet_pl.config.compose import compose
-from ocnet_pl.sweep import advice
+from ocnet_pl.run import advice
 
 BF16, LAST, COMPILE = "trainer.precision=bf16-mixed", "channels_last=true", "compile=true"
 UNITS = {"avx512f", "amx_bf16"}
