@@ -112,6 +112,6 @@ def _difference(state: Any, expected: Mapping[str, Sequence[int]]) -> str:
 
 
 def _kind(name: str) -> tuple[bool, str]:
-    """Whether a tensor belongs to a norm, and its name there; both namings have `bn` in the names of norms."""
+    """True for a tensor of a norm, and its name there; both namings have `bn` in the names of norms."""
     module, _, tensor = name.rpartition(".")
     return "bn" in module.rpartition(".")[2], tensor

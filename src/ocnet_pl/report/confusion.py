@@ -44,7 +44,7 @@ class Confusions:
 
     @property
     def title(self) -> str:
-        """Which matrix is shown first."""
+        """Name of the matrix that is shown first."""
         if self.minus is None:
             return f"{self.rows[self.row]}, in %"
         return f"{self.rows[self.row]} minus {self.rows[self.minus]}, in points"

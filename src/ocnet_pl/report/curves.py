@@ -24,7 +24,7 @@ _APART = 0.058
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a chart of curves shows: a metric of the runs, times `scale`, with its name on the axis."""
+    """Subject of a chart of curves: a metric of the runs, times `scale`, with its name on the axis."""
 
     metric: str
     scale: float

@@ -14,7 +14,7 @@ from ocnet_pl.record.directory import RunDirectory
 from ocnet_pl.record.sealed import write_json
 
 _NOT_DETERMINISTIC = " does not have a deterministic implementation"
-"""What torch says of an operation that `torch.use_deterministic_algorithms` refuses, after its name."""
+"""Message of torch about an operation that `torch.use_deterministic_algorithms` refuses, after its name."""
 
 
 @contextmanager

@@ -132,7 +132,7 @@ def difference_over_images(
 
 
 def _vary_more(variances: NDArray[np.float64], degrees: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether each row certainly varies more over seeds than the others together."""
+    """True for each row that certainly varies more over seeds than the others together."""
     of_others = degrees.sum() - degrees
     known = (degrees > 0) & (of_others > 0)
     average = ((degrees @ variances) - degrees * variances) / np.where(known, of_others, 1)

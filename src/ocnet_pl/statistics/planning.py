@@ -16,7 +16,7 @@ _MOST_SEEDS = 1000
 
 @dataclass(frozen=True)
 class Design:
-    """What is known before more seeds are trained, in points.
+    """Knowledge before more seeds are trained, in points.
 
     Attributes:
         sd: standard deviation of a row over seeds.

@@ -88,7 +88,7 @@ class ClassDifference:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What the per-image counts of a column tell.
+    """Statistics from the per-image counts of a column.
 
     Attributes:
         pairs: every row against every other.

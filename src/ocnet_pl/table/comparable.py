@@ -1,4 +1,4 @@
-"""Whether the scores of two rows are tests, and comparable."""
+"""Tests of two rows for scores that can be compared."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial

@@ -82,7 +82,7 @@ class ColumnComparisons:
         return borrowed_difference(scores, 0, 1, images)
 
     def obstacle(self, row: Row, other: Row) -> Comparison | None:
-        """What can be said of two rows that have no interval; None if they have one."""
+        """Reason why two rows have no interval; None if they have one."""
         key = (row.name, other.name)
         if key not in self._obstacles:
             self._obstacles[key] = self._obstacle(row, other)

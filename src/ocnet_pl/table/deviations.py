@@ -117,7 +117,7 @@ def _of_run(result: Result, protocol: Mapping[str, Any]) -> Iterator[tuple[str, 
 
 
 def _look_up(result: Result, key: str) -> tuple[bool, Any]:
-    """Whether a run has a setting, and its value: the option of a config group, or a value of the config."""
+    """True where a run has a setting, and its value: the option of a config group, or a value of the config."""
     if key in result.choices:
         return True, result.choices[key]
     node: Any = result.config

@@ -1,4 +1,4 @@
-"""What is known for planning more seeds: from a table's runs, or from the paper's numbers before any run exists."""
+"""Knowledge for planning more seeds: from a table's runs, or from the paper's numbers before any run exists."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -56,7 +56,7 @@ class RunScores:
 
     @property
     def labelled(self) -> NDArray[np.bool_]:
-        """Whether a class is in the labels of an image (images, K)."""
+        """True where a class is in the labels of an image, (images, K)."""
         return self.kept.counts[:, 0] + self.kept.counts[:, 2] > 0
 
     @cached_property

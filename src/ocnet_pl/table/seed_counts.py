@@ -59,7 +59,7 @@ def _unlike_planned(
 
 
 def _seen_at(time: datetime | None, results: Sequence[Result]) -> bool:
-    """Whether verdicts could be seen at a time; unknown times count as late."""
+    """Test whether verdicts could be seen at a time; unknown times count as late."""
     before = [result for result in results if time is None or (_time(result.finished) or time) <= time]
     rows = [result.row for result in before]
     return len(set(rows)) > 1 and len(rows) > len(set(rows))

@@ -92,7 +92,7 @@ def largest_map(network: nn.Module, size: Size) -> tuple[int, int] | None:
 
 
 def _facts(restored: Restored) -> dict[str, object]:
-    """What a user of the file needs to know, by name."""
+    """Metadata of the file, by name, for its users."""
     classes = restored.data.classes
     return {
         "ocnet_pl": __version__,
