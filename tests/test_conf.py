@@ -59,7 +59,8 @@ def test_heads_and_their_yaml_files_mirror_each_other() -> None:
 
 @pytest.mark.parametrize("option", options("model/backbone"))
 def test_backbone_builds_at_stride_eight(option: str) -> None:
-    config = compose(f"model/backbone={option}", NO_DOWNLOAD)
+    own = ["model.backbone.model_name=resnet34d"] if option == "timm" else []
+    config = compose(f"model/backbone={option}", NO_DOWNLOAD, *own)
     backbone = construct(config.model.backbone)
     assert backbone.feature_info.reduction()[-1] == 8
 

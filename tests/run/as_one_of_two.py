@@ -1,25 +1,27 @@
-"""One of two processes that train several runs together: each whole, and once more stopped at step 3 and resumed.
+"""One of two processes that train several runs together, as `TRAININGS` lists them: whole, or stopped at step 3.
 
-Run as `python as_one_of_two.py RANK PORT COMMANDS`, with a JSON file of overrides by system. Starting two processes
-for each of many runs would take most of the time of the tests.
+Run as `python as_one_of_two.py RANK TRAININGS`. Starting two processes for each of many runs would take most of the
+time of the tests. Each training has a port of its own: a process that begins the next one must not meet the group of
+the last one.
 """
 
 import json
 import os
+import shlex
 import signal
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 
-def main(rank: str, port: str, commands: dict[str, list[str]]) -> None:
+def main(rank: str, trainings: list[dict[str, Any]]) -> None:
     os.environ |= {
         "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0",
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "0", "TORCHELASTIC_RESTART_COUNT": "0",
+        "MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "0", "TORCHELASTIC_RESTART_COUNT": "0",
     }  # fmt: skip
     from ocnet_pl.command.train import main as command
     from ocnet_pl.module import SegmentationModule
+    from ocnet_pl.process import EXIT_STOPPED
 
     usual, stopping = SegmentationModule.training_step, False
 
@@ -30,20 +32,18 @@ def main(rank: str, port: str, commands: dict[str, list[str]]) -> None:
 
     SegmentationModule.training_step = step  # type: ignore[method-assign]
 
-    def train(system: str, overrides: Sequence[str], name: str) -> None:
-        sys.argv = ["ocnet-train", *overrides, f"name={name}"]
+    for training in trainings:
+        sys.argv = ["ocnet-train", *training["overrides"]]
+        os.environ["MASTER_PORT"] = str(training["port"])
+        stopping = training["stops"]
+        code = 0
         try:
             command()
         except SystemExit as end:
-            print(f"{system} {name}: exit code {end.code}", flush=True)
-
-    for system, overrides in commands.items():
-        train(system, overrides, "whole")
-        stopping = True
-        train(system, overrides, "stopped")
-        stopping = False
-        train(system, overrides, "stopped")
+            code = int(end.code or 0)
+        if code != (EXIT_STOPPED if stopping and rank == "0" else 0):  # only process 0 reports a stop
+            sys.exit(f"{shlex.join(sys.argv)}: exit code {code}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], json.loads(Path(sys.argv[3]).read_text()))
+    main(sys.argv[1], json.loads(Path(sys.argv[2]).read_text()))

@@ -15,7 +15,7 @@ from ocnet_pl.errors import UserError
 from ocnet_pl.record.result import Result
 from ocnet_pl.record.sealed import write_json
 from ocnet_pl.report import charts
-from ocnet_pl.report.files import comma_separated, html, markdown, table_files, write_all
+from ocnet_pl.report.files import TABLE_MARK, comma_separated, html, markdown, table_files, write_all
 from ocnet_pl.report.svg import svg
 from ocnet_pl.table import read_tables
 from ocnet_pl.table.classes import by_class
@@ -251,10 +251,29 @@ def test_a_table_is_published(call: Main, sweep: Path, capsys: pytest.CaptureFix
     folder = sweep / "new" / "experiments"
     assert call("report", str(sweep), "--publish", str(folder)) == 0
     page = (folder / "table1.md").read_text()
-    assert page.startswith("## Table 1")
-    assert "8 runs of ocnet_pl (commit unknown) on cpu, finished 2026-01-02." in page
+    assert page.startswith(f"{TABLE_MARK}\n\n## Table 1")
+    assert "8 runs of ocnet_pl (commit unknown) on cpu, finished 2026-01-02; " in page
     assert "(table1.svg)" in page
     assert (folder / "table1.svg").read_text().startswith("<svg")
+
+
+def test_text_above_a_published_table_stays(call: Main, sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = sweep / "experiments" / "table1.md"
+    page.parent.mkdir()
+    page.write_text("# Written by hand\n\nWhy.\n")
+    command = ("report", str(sweep), "--publish", str(page.parent))
+    assert call(*command) == 2
+    error = capsys.readouterr().err
+    assert str(page) in error
+    assert TABLE_MARK in error
+    assert page.read_text() == "# Written by hand\n\nWhy.\n"
+    page.write_text(f"# Written by hand\n\nWhy.\n\n{TABLE_MARK}\nan old table")
+    assert call(*command) == 0
+    first = page.read_text()
+    assert first.startswith(f"# Written by hand\n\nWhy.\n\n{TABLE_MARK}\n\n## Table 1")
+    assert "an old table" not in first
+    assert call(*command) == 0
+    assert page.read_text() == first
 
 
 def test_rows_are_compared_where_they_were_validated(tmp_path: Path) -> None:

@@ -77,7 +77,8 @@ def main() -> None:
         "--publish",
         type=Path,
         metavar="FOLDER",
-        help="also write each table to FOLDER, as <name>.md and <name>.svg; FOLDER is created if missing",
+        help="also write each table to FOLDER, as <name>.md and <name>.svg; FOLDER is created if missing, "
+        "and text above the comment line of an existing page stays",
     )
     instead.add_argument(
         "--card",

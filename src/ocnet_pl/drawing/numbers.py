@@ -41,3 +41,16 @@ def with_interval(value: float, low: float, high: float) -> str:
     while digits < _MOST_DIGITS and any(bound and not float(f"{bound:.{digits}f}") for bound in (low, high)):
         digits += 1
     return f"{signed(value, digits)} [{signed(low, digits)}, {signed(high, digits)}]"
+
+
+def duration(seconds: float | None) -> str:
+    """Format a duration: `45 s`, `12 min`, `3 h 05 min`, `2 d 4 h`; empty if unknown."""
+    if seconds is None:
+        return ""
+    minutes = round(seconds / 60)
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"

@@ -15,6 +15,9 @@ from ocnet_pl.report.pages import html, markdown
 from ocnet_pl.report.svg import svg
 from ocnet_pl.table import Table
 
+TABLE_MARK = "<!-- ocnet-report writes what follows; write above this line -->"
+"""Line of a published page that separates text written by hand from the table."""
+
 
 def table_files(table: Table, folder: Path, columns: Sequence[str] | None = None) -> dict[Path, str]:
     """Content of `table.md`, `table.csv`, `table.tex` and `table.html`, by path.
@@ -38,8 +41,10 @@ def table_files(table: Table, folder: Path, columns: Sequence[str] | None = None
 def published_files(tables: Sequence[Table], folder: Path) -> dict[Path, str]:
     """Content of `<name>.md` and its picture `<name>.svg`, by path, for a folder that is read on GitHub.
 
+    Text above `TABLE_MARK` in an existing page is kept.
+
     Raises:
-        UserError: two tables have the same name.
+        UserError: two tables have the same name, or an existing page cannot be read or has no such line.
     """
     names = [table.name.replace("/", "-") for table in tables]
     if twice := next((name for name, count in Counter(names).items() if count > 1), None):
@@ -47,10 +52,27 @@ def published_files(tables: Sequence[Table], folder: Path) -> dict[Path, str]:
         raise UserError(f"--publish {folder}: {' and '.join(folders)} would both be {twice}.md; report one of them")
     contents = {}
     for table, name in zip(tables, names, strict=True):
-        text = f"{markdown(table)}\n![Mean, standard deviation, and every seed]({quote(name)}.svg)\n"
-        contents[folder / f"{name}.md"] = text
+        page = folder / f"{name}.md"
+        picture = f"![Mean, standard deviation, and every seed]({quote(name)}.svg)"
+        contents[page] = f"{_written_by_hand(page)}{TABLE_MARK}\n\n{markdown(table)}\n{picture}\n"
         contents[folder / f"{name}.svg"] = svg(charts.dots(table))
     return contents
+
+
+def _written_by_hand(page: Path) -> str:
+    try:
+        text, mark, _ = page.read_text("utf-8").partition(f"{TABLE_MARK}\n")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):  # the last two fail in writing, with a message
+        return ""
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{page}: cannot be read ({error}); move it away, or choose another --publish folder"
+        ) from error
+    if not mark:
+        raise UserError(
+            f"{page}: would lose its text; put the line {TABLE_MARK} below what is to stay, or move it away"
+        )
+    return text
 
 
 def card_file(tables: Sequence[Table], path: Path, row: str | None = None) -> dict[Path, str]:

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterator
 
+from ocnet_pl.drawing.numbers import duration
 from ocnet_pl.record.costs import PROFILE, cost_file
 from ocnet_pl.report.cells import OWN_RECIPE
 from ocnet_pl.report.deviations import in_words
@@ -54,7 +55,7 @@ def remarks(table: Table) -> list[str]:
 
 
 def made_with(table: Table) -> str:
-    """Code, machine and dates of the finished runs."""
+    """Code, machine, dates and training time of the finished runs."""
     results = table.results
     if not results:
         return "No complete run yet."
@@ -64,7 +65,9 @@ def made_with(table: Table) -> str:
     days = sorted({result.finished[:10] for result in results} - {""})
     when = f", finished {' to '.join(dict.fromkeys((days[0], days[-1])))}" if days else ""
     runs = "1 run" if len(results) == 1 else f"{len(results)} runs"
-    return f"{runs} of {', '.join(['ocnet_pl ' + ' and '.join(commits), *torch])} on {' and '.join(devices)}{when}."
+    code = ", ".join(["ocnet_pl " + " and ".join(commits), *torch])
+    took = duration(sum(result.seconds for result in results))
+    return f"{runs} of {code} on {' and '.join(devices)}{when}; {took} of training in all."
 
 
 def _sentences(table: Table) -> Iterator[str]:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress_bar import ProgressBar
 from rich.table import Table as RichTable
 
+from ocnet_pl.drawing.numbers import duration
 from ocnet_pl.record.directory import State
 from ocnet_pl.record.status import RunStatus, seconds_left
 from ocnet_pl.report.terminal import plain
@@ -47,19 +48,6 @@ def print_status(title: str, runs: Sequence[RunStatus], console: Console) -> Non
     states = {run.state for run in runs}
     if State.RUNNING not in states and states & {State.FAILED, State.BROKEN, State.WAITING}:
         console.print("no run is in training; rerun the same ocnet-train command to train the rest", style="yellow")
-
-
-def duration(seconds: float | None) -> str:
-    """Format a duration: `45 s`, `12 min`, `3 h 05 min`, `2 d 4 h`; empty if unknown."""
-    if seconds is None:
-        return ""
-    minutes = round(seconds / 60)
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    if minutes < 100:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
 def _steps(run: RunStatus) -> str:
