@@ -136,6 +136,26 @@ def test_ends_are_reported(forked: bool, start: Start) -> None:
         assert CONSOLE.read_text().splitlines()[-1] == words, "each run once, in order"
 
 
+CYCLE = """
+import os
+class Cycle:
+    def __del__(self, write=os.write):
+        write(1, b"freed\\n")
+cycle = Cycle()
+cycle.itself = cycle
+"""
+
+
+def test_what_the_server_imported_is_freed_at_the_end_of_a_run(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries report what is not, e.g. triton."""
+    Path("imported.py").write_text(CYCLE)
+    monkeypatch.setattr(starting, "MODULES", ("imported",))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(Path.cwd()), os.environ["PYTHONPATH"])))
+    process = start("import gc; print(gc.get_freeze_count() > 0, flush=True)")
+    assert process.wait(60) == 0
+    assert CONSOLE.read_text().splitlines() == ["True", "freed"]
+
+
 def test_output_is_appended_to_the_run_s_own_file(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     CONSOLE.write_text("before\n")
     assert start("print('first')").wait(60) == 0

@@ -4,6 +4,7 @@
 interpreter that has imported the same modules: the server computes nothing, starts no thread and uses no GPU.
 """
 
+import atexit
 import gc
 import importlib
 import os
@@ -75,6 +76,7 @@ def _execute(request: Request) -> None:
     sys.path[0] = request.directory
     sys.argv[1:] = request.arguments
     importlib.invalidate_caches()
+    atexit.register(gc.unfreeze)  # what stays frozen to the end is reported as leaked, e.g. by triton
     np.random.seed()  # noqa: NPY002 (the global generator; the fork seeds Python's own, and torch's is a constant)
     runpy.run_module(request.module, run_name="__main__", alter_sys=True)
 
