@@ -68,10 +68,17 @@ def measured(head: str, variant: Variant, settings: ProfileSettings, threads: in
         yield measure(subject.train_step, settings.device, settings.repeats, clock)
 
 
-def fastest(head: str, variant: Variant, settings: ProfileSettings, threads: int, rounds: int) -> Measurement | None:
-    """The fastest of several processes."""
-    found = [next(results_of(measured, head, variant, settings, threads, seconds=HOUR)) for _ in range(rounds)]
-    return min(found, key=lambda one: one.seconds or HOUR) if all(found) else None
+def fastest(
+    head: str, names: Sequence[str], settings: ProfileSettings, threads: int, rounds: int
+) -> dict[str, Measurement | None]:
+    """The fastest of several processes of each variant; they take turns, because machines change their speed."""
+    found: dict[str, list[Measurement | None]] = {name: [] for name in names}
+    for _ in range(rounds):
+        for name in names:
+            found[name] += results_of(measured, head, VARIANTS[name], settings, threads, seconds=HOUR)
+    return {
+        name: min(filter(None, of), key=lambda one: one.seconds or HOUR, default=None) for name, of in found.items()
+    }
 
 
 def cell(one: Measurement | None, plain: Measurement) -> str:
@@ -103,15 +110,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"| head | {PLAIN} | {' | '.join(others)} |")
     print(f"| --- | {' | '.join(['---:'] * (1 + len(others)))} |", flush=True)
     for head in chosen.heads:
-        plain = fastest(head, VARIANTS[PLAIN], settings, chosen.threads, chosen.rounds)
+        found = fastest(head, [PLAIN, *others], settings, chosen.threads, chosen.rounds)
+        plain = found[PLAIN]
         assert plain is not None
         size = "does not fit" if plain.seconds is None else f"{plain.seconds:.2f} s / {(plain.peak or 0) / 1e6:.0f} MB"
         label = compose(f"model/head={head}").model.head.label
-        print(f"| {label} | {size}", end="", flush=True)
-        for name in others:
-            one = fastest(head, VARIANTS[name], settings, chosen.threads, chosen.rounds)
-            print(f" | {cell(one, plain)}", end="", flush=True)
-        print(" |", flush=True)
+        print(f"| {label} | {size} | {' | '.join(cell(found[name], plain) for name in others)} |", flush=True)
     print(f"\nbackbone {chosen.backbone}, {chosen.size}x{chosen.size}, batch {chosen.batch}, {chosen.threads} threads, "
           f"{machine(settings.device)}, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}")  # fmt: skip
 

@@ -32,10 +32,7 @@ def test_a_map_that_is_stored_shows_in_the_peak() -> None:
         size=(513, 513), batch=2, device=torch.device("cpu"), backbone="tiny", precision="32", classes=19,
         repeats=1, explicit_attention=False,
     )  # fmt: skip
-    ours, textbook = (
-        step.fastest("non_local", step.VARIANTS[name], settings, threads=1, rounds=1)
-        for name in ("plain", "textbook attention")
-    )
+    ours, textbook = step.fastest("non_local", ("plain", "textbook attention"), settings, threads=1, rounds=1).values()
     assert ours is not None
     assert textbook is not None
     if ours.peak is None or textbook.peak is None:
