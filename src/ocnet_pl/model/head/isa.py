@@ -88,7 +88,7 @@ class InterlacedAttention(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         padded = self._padded(features)
-        mixed = self.short_range(self.long_range(padded, self.factor), self._blocks(padded))
+        mixed = self.short_range(self.long_range(padded, self.factor), self._blocks(_size(features)))
         return self._cut(mixed, features.shape[2:])
 
     def size(self, features: Tensor) -> Size:
@@ -97,7 +97,7 @@ class InterlacedAttention(nn.Module):
 
     def rows(self, features: Tensor, points: Tensor) -> Tensor:
         padded = self._padded(features)
-        blocks = self._blocks(padded)
+        blocks = self._blocks(_size(features))
         query, key = self.long_range.query_key(padded, self.factor)
         near_query, near_key = self.short_range.query_key(self.long_range(padded, self.factor), blocks)
         top, left = (before for before, _ in self._padding(features.shape[2:]))
@@ -118,7 +118,8 @@ class InterlacedAttention(nn.Module):
 
     def _padding(self, size: Sequence[int]) -> list[tuple[int, int]]:
         """Positions added before and after, for each side."""
-        added = [-side % factor for side, factor in zip(size, self.factor, strict=True)]
+        whole = [count * factor for count, factor in zip(self._blocks(size), self.factor, strict=True)]
+        added = [padded - side for padded, side in zip(whole, size, strict=True)]
         return [(one // 2, one - one // 2) for one in added]
 
     def _padded(self, features: Tensor) -> Tensor:
@@ -129,9 +130,10 @@ class InterlacedAttention(nn.Module):
         (top, _), (left, _) = self._padding(size)
         return padded[..., top : top + size[0], left : left + size[1]]
 
-    def _blocks(self, padded: Tensor) -> Size:
-        height, width = _size(padded)
-        return height // self.factor[0], width // self.factor[1]
+    def _blocks(self, size: Sequence[int]) -> Size:
+        """Number of blocks along both sides, the last one padded; in a form that can be exported for any size."""
+        height, width = ((side + factor - 1) // factor for side, factor in zip(size, self.factor, strict=True))
+        return height, width
 
 
 class ISA(nn.Module):
