@@ -20,10 +20,10 @@ from ocnet_pl.tools.export.exporting import CHECKED, TOLERANCE, largest_differen
 from ocnet_pl.tools.export.formats import FORMATS
 
 EXPORTED = {
-    ".onnx": ("baseline", "ppm", "base_oc", "asp_oc"),
-    ".pt2": ("base_oc", "asp_oc"),
+    ".onnx": ("baseline", "ppm", "base_oc", "asp_oc", "isa"),
+    ".pt2": ("base_oc", "asp_oc", "isa"),
 }
-"""Heads by format: a stack of convolutions, pooling to cells, attention. Each takes seconds."""
+"""Heads by format: a stack of convolutions, pooling to cells, attention, padding to blocks. Each takes seconds."""
 
 
 def network_of(head: str, *overrides: str) -> nn.Module:

@@ -123,7 +123,8 @@ def _traced(network: nn.Module, dtype: torch.dtype, size: Size | None) -> Export
 
 def _same_padding(side: int, kernel_size: int, stride: int, dilation: int) -> int:
     """timm's padding of a side in whole numbers: programs with its division and rounding up cannot be saved."""
-    return max((-(-side // stride) - 1) * stride + (kernel_size - 1) * dilation + 1 - side, 0)
+    rounded_up = (side + stride - 1) // stride  # -(-side // stride) would be rounded towards zero in ONNX
+    return max((rounded_up - 1) * stride + (kernel_size - 1) * dilation + 1 - side, 0)
 
 
 @contextmanager
