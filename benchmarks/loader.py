@@ -11,14 +11,17 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from unittest.mock import patch
 
 import cv2
+import kornia_rs
 import numpy as np
 import PIL
+import plain_loader
 import torch
 from demand import PEAKS, TABLE1, Demand, demands
 from plain_loader import PlainLoader
@@ -151,7 +154,7 @@ def conditions(data: SegmentationDataModule) -> list[str]:
         f"{label.stat().st_size / 1e3:.0f} kB, in memory; crop {data.crop_size[1]}x{data.crop_size[0]}, scale "
         f"{data.scale[0]} to {data.scale[1]}"
     )
-    versions = f"OpenCV {cv2.__version__}, Pillow {PIL.__version__}"
+    versions = f"kornia-rs {kornia_rs.__version__}, OpenCV {cv2.__version__}, Pillow {PIL.__version__}"
     return [files, f"machine: {processor_name()} x {os.cpu_count()}, processor time of one thread; {versions}"]
 
 
@@ -170,16 +173,12 @@ class _Stopwatch:
 
 @contextmanager
 def _timed_decoders() -> Iterator[_Stopwatch]:
-    """Measure the time in both decoders, for all callers."""
+    """Measure the time in the decoders, for all callers."""
     watch = _Stopwatch()
-    decoders: dict[str, Callable[..., Any]] = {"opencv": reading.opencv, "pillow": reading.pillow}
-    try:
-        for name, decoder in decoders.items():
-            setattr(reading, name, watch.around(decoder))
+    with ExitStack() as patches:
+        for module, name in ((reading, "plain_png"), (reading, "pillow"), (plain_loader, "decoded")):
+            patches.enter_context(patch.object(module, name, watch.around(getattr(module, name))))
         yield watch
-    finally:
-        for name, decoder in decoders.items():
-            setattr(reading, name, decoder)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ocnet_pl.dataset import reading
 from ocnet_pl.dataset.reading import Bytes, Pair
 from ocnet_pl.dataset.sampler import Draw
 from ocnet_pl.dataset.transforms import MEAN_COLOUR
@@ -42,8 +41,8 @@ class PlainLoader:
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
         rng = np.random.default_rng(derive_seed(self.seed, "plain", draw.position))
         image_path, label_path = self.pairs[draw.image]
-        image = cv2.cvtColor(_decode(image_path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-        label = self.table[_decode(label_path, cv2.IMREAD_UNCHANGED)]
+        image = cv2.cvtColor(decoded(image_path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        label = self.table[decoded(label_path, cv2.IMREAD_UNCHANGED)]
         scale = self.scales[draw.position]
         size = round(image.shape[1] * scale), round(image.shape[0] * scale)
         image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
@@ -66,7 +65,8 @@ class PlainLoader:
         }
 
 
-def _decode(path: Path, flags: int) -> Bytes:
-    decoded = reading.opencv(reading.content(path), flags)
-    assert decoded is not None, path
-    return decoded
+def decoded(path: Path, flags: int) -> Bytes:
+    """Pixels of a file as OpenCV decodes them."""
+    pixels = cv2.imdecode(np.fromfile(path, np.uint8), flags)
+    assert pixels is not None, path
+    return np.asarray(pixels, np.uint8)

@@ -1,9 +1,10 @@
 """Headers of image files: formats that are read, files that are refused before decoding, EXIF orientation."""
 
 import io
+import struct
 import warnings
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,7 +29,11 @@ _BITS, _PHOTOMETRIC = 258, 262
 """TIFF tags."""
 _WHITE_IS_ZERO = 0
 _UPRIGHT = 1
-_TAIL = 1 << 16
+_TAIL = _PIECE = 1 << 16
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Values of a pixel, by the colour type of a PNG."""
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""First column and row of each pass of an interlaced PNG, and the distances of its columns and rows."""
 
 
 def open_image(path: Path, source: BinaryIO) -> ImageFile:
@@ -65,14 +70,62 @@ def refuse_damaged_png(path: Path, encoded: bytes) -> None:
     Raises:
         UserError: a chunk is damaged or missing.
     """
+    for data, checksum in _chunks(path, encoded):
+        if zlib.crc32(data) != checksum:
+            raise undecodable(path)
+
+
+def refuse_wrong_rows(path: Path, encoded: bytes) -> None:
+    """Check the number of a PNG's rows, and their checksum; other formats pass.
+
+    Pillow fills missing rows with zeros, and faster decoders leave out the checksum. The chunks must be sound
+    (`refuse_damaged_png`): this finds what the program that wrote them did wrong.
+
+    Raises:
+        UserError: fewer bytes than the header says, or another checksum.
+    """
+    rows, decompressed, expected = zlib.decompressobj(), 0, 0
+    try:
+        for data, _ in _chunks(path, encoded):
+            kind, rest = bytes(data[:4]), bytes(data[4:])
+            if kind == b"IHDR":
+                expected = _bytes_of_rows(rest)
+            while kind == b"IDAT" and rest and not rows.eof:
+                decompressed += len(rows.decompress(rest, _PIECE))  # a file may claim more rows than memory holds
+                rest = rows.unconsumed_tail
+    except (zlib.error, struct.error) as error:
+        raise undecodable(path) from error
+    if expected and not (rows.eof and decompressed >= expected):
+        raise undecodable(path)
+
+
+def _bytes_of_rows(header: bytes) -> int:
+    """Bytes of all rows of a PNG with their filters, from the content of its first chunk."""
+    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
+    bits = depth * _CHANNELS.get(colour, 1)
+    # An interlaced image is a sequence of smaller ones.
+    passes = [
+        (len(range(left, width, across)), len(range(top, height, down)))
+        for left, top, across, down in (_ADAM7 if interlaced else ((0, 0, 1, 1),))
+    ]
+    return sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in passes if columns)
+
+
+def _chunks(path: Path, encoded: bytes) -> Iterator[tuple[memoryview, int]]:
+    """Kind and content of every chunk of a PNG, with its checksum; nothing for other formats.
+
+    Raises:
+        UserError: the last chunk is missing.
+    """
     if not encoded.startswith(PNG_SIGNATURE):
         return
     view, position, kind = memoryview(encoded), len(PNG_SIGNATURE), b""
     while kind != b"IEND":
         end = position + 8 + int.from_bytes(view[position : position + 4])
-        kind = bytes(view[position + 4 : position + 8])
-        if end + 4 > len(encoded) or zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4]):
+        if end + 4 > len(encoded):
             raise undecodable(path)
+        kind = bytes(view[position + 4 : position + 8])
+        yield view[position + 4 : end], int.from_bytes(view[end : end + 4])
         position = end + 4
 
 

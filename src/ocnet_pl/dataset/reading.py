@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
 import numpy as np
+from kornia_rs.io import decode_image_png_u8
 from numpy.typing import NDArray
 from PIL.ImageFile import ImageFile
 
@@ -20,6 +20,7 @@ from ocnet_pl.dataset.headers import (
     refuse_damaged_png,
     refuse_lossy_label,
     refuse_other_format,
+    refuse_wrong_rows,
     too_many_pixels,
     undecodable,
 )
@@ -76,6 +77,7 @@ def read_16_bit(path: Path) -> NDArray[np.uint16]:
     """
     encoded = content(path)
     refuse_damaged_png(path, encoded)
+    refuse_wrong_rows(path, encoded)
     with _damage_reported(path):
         image = open_image(path, io.BytesIO(encoded))
         bits = bits_per_sample(image)
@@ -132,8 +134,11 @@ def content(path: Path) -> bytes:
 
 def decode_image(path: Path, encoded: bytes) -> Bytes:
     """Decode the content of an image file as `read_image` does."""
-    if _plain_png(path, encoded) == _RGB and (decoded := opencv(encoded, cv2.IMREAD_COLOR_RGB)) is not None:
-        return decoded
+    if (colour := _plain_png(path, encoded)) == _RGB:
+        return plain_png(path, encoded, "rgb")
+    if colour == _GREY:
+        return np.repeat(plain_png(path, encoded, "mono")[..., None], 3, 2)
+    refuse_wrong_rows(path, encoded)
     with _damage_reported(path):
         image = open_image(path, io.BytesIO(encoded))
         refuse_other_format(path, image, IMAGE_MODES, "8 bits per channel, colour or grey")
@@ -143,8 +148,9 @@ def decode_image(path: Path, encoded: bytes) -> Bytes:
 
 def decode_label(path: Path, encoded: bytes, table: Bytes) -> Bytes:
     """Decode the content of a label file as `read_label` does."""
-    if _plain_png(path, encoded) == _GREY and (decoded := opencv(encoded, cv2.IMREAD_GRAYSCALE)) is not None:
-        return decoded
+    if _plain_png(path, encoded) == _GREY:
+        return plain_png(path, encoded, "mono")
+    refuse_wrong_rows(path, encoded)
     with _damage_reported(path):
         image = open_image(path, io.BytesIO(encoded))
         refuse_lossy_label(path, image)
@@ -153,13 +159,24 @@ def decode_label(path: Path, encoded: bytes, table: Bytes) -> Bytes:
         return stored_ids(path, pillow(image), bits, table)
 
 
-def opencv(encoded: bytes, flags: int) -> Bytes | None:
-    """Decode with OpenCV, whose result needs no copy into another layout; None: it cannot decode the file."""
+def plain_png(path: Path, encoded: bytes, mode: str) -> Bytes:
+    """Decode a PNG as `_plain_png` finds it, in less than half of OpenCV's time.
+
+    Args:
+        path: file, for the error.
+        encoded: its content, whose chunks were verified. The checksum of the decompressed rows is not verified here;
+            `ocnet-data check` does so.
+        mode: "rgb" for (H, W, 3), "mono" for (H, W).
+
+    Raises:
+        UserError: rows are missing or damaged.
+    """
+    width, height = struct.unpack(">II", encoded[16:24])
     try:
-        decoded = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        return None
-    return None if decoded is None else np.asarray(decoded, np.uint8)
+        decoded = decode_image_png_u8(encoded, (height, width), mode)
+    except Exception as error:  # it raises no narrower class
+        raise undecodable(path) from error
+    return np.asarray(decoded, np.uint8).reshape(height, width, *([3] if mode == "rgb" else []))
 
 
 def pillow(image: ImageFile) -> ImageFile:
@@ -171,7 +188,7 @@ def pillow(image: ImageFile) -> ImageFile:
 def _plain_png(path: Path, encoded: bytes) -> int | None:
     """Colour type of a complete PNG of 8 bits without animation, transparency, palette or interlacing; else None.
 
-    OpenCV decodes nothing else: it turns palettes into colours and prints to stderr about truncated files.
+    Pillow decodes all others.
 
     Raises:
         UserError: a damaged PNG, or too many pixels.

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ocnet_pl.dataset.headers import open_image, orientation_of
+from ocnet_pl.dataset.headers import open_image, orientation_of, refuse_wrong_rows
 from ocnet_pl.dataset.labels import UNKNOWN
 from ocnet_pl.dataset.reading import (
     Bytes,
@@ -77,6 +77,7 @@ def inspect_pair(
         header = open_image(pair[0], io.BytesIO(encoded))
         facts.image_mode, facts.size = header.mode, header.size
         image = decode_image(pair[0], encoded)
+        refuse_wrong_rows(pair[0], encoded)
         _note_orientation(pair[0], encoded, facts)
     except UserError as error:
         facts.add_problem("image cannot be read", pair[0], error)
@@ -128,6 +129,7 @@ def _label(pair: Pair, facts: Facts, table: Bytes) -> Bytes | None:
         encoded = content(pair[1])
         facts.label_mode = open_image(pair[1], io.BytesIO(encoded)).mode
         label = decode_label(pair[1], encoded, table)
+        refuse_wrong_rows(pair[1], encoded)
         _note_orientation(pair[1], encoded, facts)
     except UserError as error:
         facts.add_problem("label cannot be read", pair[1], error)
