@@ -1,12 +1,10 @@
 """Cost of a training sample: a plain loader, our loader, and our loader with the decoded cache.
 
 Times one thread of one process. `python benchmarks/loader.py` generates twelve images of Cityscapes' size;
-`python benchmarks/loader.py dataset=cityscapes dataset.root=DIR` takes the overrides of ocnet-train. `--gpu NAME` adds
-how many images a second training takes from it with each head, and the workers that load them at the measured rate.
+`python benchmarks/loader.py dataset=cityscapes dataset.root=DIR` takes the overrides of ocnet-train.
 """
 
 import argparse
-import math
 import os
 import tempfile
 import time
@@ -23,7 +21,6 @@ import numpy as np
 import PIL
 import plain_loader
 import torch
-from demand import PEAKS, TABLE1, Demand, demands
 from plain_loader import PlainLoader
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -208,28 +205,11 @@ def print_timings(timings: Sequence[Timing], notes: Sequence[str], console: Cons
         console.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)
 
 
-def print_demands(wanted: Sequence[Demand], timings: Sequence[Timing], note: str, console: Console) -> None:
-    """Print one row per head: the images that it takes, and the workers that load them."""
-    loaders = [timing for timing in timings if timing.loader != PLAIN]
-    grid = Table(box=SIMPLE_HEAD)
-    grid.add_column("Head", no_wrap=True)
-    for heading in ("GFLOP/image", "images/s", *(f"workers, {timing.loader}" for timing in loaders)):
-        grid.add_column(heading, justify="right")
-    for one in wanted:
-        workers = (math.ceil(one.images_per_second / timing.samples_per_second) for timing in loaders)
-        grid.add_row(one.label, f"{one.gflops:.0f}", f"{one.images_per_second:.1f}", *map(str, workers))
-    console.print(grid)
-    console.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="the data set (default: a synthetic one)")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="report the median of N (default: 5)")
-    parser.add_argument("--gpu", choices=PEAKS, help="kind of GPU to load for")
-    parser.add_argument("--utilisation", type=float, default=0.4, help="assumed share of its peak (default: 0.4)")
-    parser.add_argument("--heads", nargs="+", default=TABLE1, metavar="HEAD", help="default: those of Table 1")
     options = parser.parse_args(arguments)
     with one_line_errors("loader.py"), tempfile.TemporaryDirectory(prefix="loader-") as folder:
         overrides = options.overrides
@@ -241,14 +221,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with progress_of("timing") as advance:
             timings = benchmark(data, Path(folder), rounds=options.rounds, advance=advance)
         print_timings(timings, [*LEGEND, *conditions(data)], Console())
-        if options.gpu:
-            size, peak = max(data.crop_size), PEAKS[options.gpu]
-            wanted = demands(options.heads, size, peak, options.utilisation)
-            note = (
-                f"one {options.gpu}, crops of {size}x{size}, 16 bits: counted operations at {options.utilisation:.0%} "
-                f"(assumed) of {peak} TFLOP/s; workers at the rate measured above, one core each"
-            )
-            print_demands(wanted, timings, note, Console())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ocnet_pl.command.parsing import parser_of_commands, safe_output, whole_number
-from ocnet_pl.errors import one_line_errors, readable_os_errors
+from ocnet_pl.errors import UserError, one_line_errors, readable_os_errors
 
 if TYPE_CHECKING:
     from ocnet_pl.dataset.data_module import SegmentationDataModule
@@ -21,6 +21,7 @@ examples:
   ocnet-data check dataset=cityscapes dataset.root=/data/cityscapes       prints a table and every invalid file
   ocnet-data check dataset=lip dataset.root=/data/lip --json > lip.json   machine-readable; exit code 1 on errors
   ocnet-data show dataset=ade20k dataset.root=/data/ADEChallengeData2016  writes outputs/show.png
+  ocnet-data benchmark dataset=cityscapes dataset.root=/data/cityscapes   samples per second, and workers for a GPU
   ocnet-data weights dataset=folder dataset.root=DIR 'dataset.classes=[sky,sea]'
 
 ocnet-data COMMAND --help describes each command."""
@@ -44,6 +45,12 @@ keypoints and limbs, the label over the input, and other masks, with a legend. O
 WEIGHTS = """\
 Counts the labelled pixels of each class in the training split and computes class weights of the loss with the formula
 of the OCNet authors. Prints them as YAML and as an override."""
+
+
+BENCHMARK = """\
+Measures the training samples per second of one loader worker, and counts the operations of a training step with each
+head. Prints how many images per second a GPU of each kind trains on, and how many workers load them. Other settings of
+data and network: dataset.cache=DIR, model/backbone=NAME, ..."""
 
 
 def main() -> None:
@@ -73,6 +80,16 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--count", type=whole_number, default=12, metavar="N", help="samples (default: %(default)s)")
     show.add_argument(
         "--out", type=Path, default=Path("outputs/show.png"), metavar="FILE", help="PNG (default: %(default)s)"
+    )
+    benchmark = command(_benchmark, "measure loading, and count the workers that a GPU needs", BENCHMARK)
+    benchmark.add_argument(
+        "--heads", nargs="+", metavar="HEAD", help="options of model/head (default: those of Table 1)"
+    )
+    benchmark.add_argument(
+        "--gpus", nargs="+", metavar="GPU", help="v100, a100, h100, h200 or rtx4090 (default: v100 a100 h100)"
+    )
+    benchmark.add_argument(
+        "--samples", type=whole_number, default=64, metavar="N", help="samples to measure (default: %(default)s)"
     )
     _add_workers(command(_weights, "compute class weights of the loss from the training labels", WEIGHTS))
     return parser
@@ -125,6 +142,28 @@ def _show(arguments: argparse.Namespace) -> None:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         preview(title, samples, legend).savefig(arguments.out, format="png", dpi=130)
     print(f"wrote {arguments.out}")
+
+
+def _benchmark(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    data = _data(arguments.overrides)
+    from ocnet_pl.drawing.progress import progress_of
+    from ocnet_pl.tools.cost.demand import PEAKS, TABLE1, demand
+    from ocnet_pl.tools.cost.loading import loading_speed, print_loading
+
+    gpus = arguments.gpus or ["v100", "a100", "h100"]
+    if unknown := [gpu for gpu in gpus if gpu not in PEAKS]:
+        raise UserError(f"--gpus {unknown[0]}: unknown kind of GPU; choose of {', '.join(PEAKS)}")
+    with progress_of("loading") as advance:
+        speed = loading_speed(data, arguments.samples, advance)
+    heads = arguments.heads or TABLE1
+    with progress_of("counting operations", len(heads)) as advance:
+        demands = []
+        for head in heads:
+            demands.append(demand(head, data, speed.size, arguments.overrides))
+            advance(1, len(heads))
+    print_loading(f"{data.title}, {data.train_split}", speed, demands, gpus, Console())
 
 
 def _weights(arguments: argparse.Namespace) -> None:
