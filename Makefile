@@ -1,12 +1,12 @@
 # Every target works on a fresh machine: the environment is made when it is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help demo notebooks test check format install clean
+.PHONY: help demo notebooks test test-lowest check format install clean
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 demo: $(STAMP) ## train seven heads x three seeds on drawn scenes and print their table (5 minutes on two cores)
 	$(BIN)/ocnet-train experiment=demo
@@ -17,6 +17,12 @@ notebooks: $(STAMP) ## execute the notebooks on the demo's runs, in place
 
 test: $(STAMP) ## run all tests, slow ones too
 	$(BIN)/pytest -n 2 --dist worksteal
+
+# In an environment of its own; uv resolves the lowest versions, which pip cannot.
+test-lowest: ## run all tests with Python 3.11 and the lowest versions that pyproject.toml admits (needs uv)
+	uv venv --clear --python 3.11 .venv-lowest
+	uv pip install --python .venv-lowest/bin/python --resolution lowest-direct --editable . --group dev
+	.venv-lowest/bin/pytest -n 2 --dist worksteal
 
 check: $(STAMP) ## lint, format check, strict types and layers
 	$(BIN)/ruff check .
@@ -43,4 +49,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 clean: ## remove the environment and all caches; outputs and data stay
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-lowest .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -36,3 +36,10 @@ def test_help_needs_no_torch(command: str) -> None:
 def test_processes_that_only_read_or_wait_need_no_torch(module: str) -> None:
     imported = run(f"import ocnet_pl.{module}")
     assert imported.returncode == 0, imported.stderr
+
+
+def test_windows_is_refused_in_one_line() -> None:
+    shown = run("sys.platform = 'win32'\nimport ocnet_pl.command.train")
+    assert shown.returncode == 2
+    assert shown.stderr.count("\n") == 1
+    assert "WSL" in shown.stderr
