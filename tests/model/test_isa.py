@@ -34,7 +34,9 @@ NAMES = {
 class NearFirst(InterlacedAttention):
     def forward(self, features: Tensor) -> Tensor:
         padded = self._padded(features)
-        return self._cut(self.long_range(self.short_range(padded, self._blocks(padded)), self.factor), (13, 17))
+        return self._cut(
+            self.long_range(self.short_range(padded, self._blocks(features.shape[2:])), self.factor), (13, 17)
+        )
 
 
 class PaddedAtTheEnd(InterlacedAttention):
