@@ -10,12 +10,13 @@ import pytest
 import torch
 from conftest import Main, checkpoint
 from torch import nn
+from torch.torch_version import TorchVersion
 
 import ocnet_pl
 from ocnet_pl.build import build_network
 from ocnet_pl.config.compose import compose
 from ocnet_pl.errors import UserError
-from ocnet_pl.tools.export import NEEDED
+from ocnet_pl.tools.export import NEEDED, OLDEST_TORCH
 from ocnet_pl.tools.export.exporting import CHECKED, TOLERANCE, largest_difference, largest_map
 from ocnet_pl.tools.export.formats import FORMATS
 
@@ -24,6 +25,9 @@ EXPORTED = {
     ".pt2": ("base_oc", "asp_oc", "isa"),
 }
 """Heads by format: a stack of convolutions, pooling to cells, attention, padding to blocks. Each takes seconds."""
+
+
+exports = pytest.mark.skipif(torch.__version__ < OLDEST_TORCH, reason="this torch exports no network for any size")
 
 
 def network_of(head: str, *overrides: str) -> nn.Module:
@@ -41,6 +45,7 @@ def network_of(head: str, *overrides: str) -> nn.Module:
     return network.eval()
 
 
+@exports
 @pytest.mark.parametrize(("suffix", "head"), [(suffix, head) for suffix, of in EXPORTED.items() for head in of])
 def test_a_file_answers_as_the_network_at_any_size(suffix: str, head: str) -> None:
     for module in NEEDED[suffix]:
@@ -51,6 +56,7 @@ def test_a_file_answers_as_the_network_at_any_size(suffix: str, head: str) -> No
     assert largest_difference(FORMATS[suffix].load(content), network, CHECKED, torch.uint8) <= TOLERANCE
 
 
+@exports
 @pytest.mark.parametrize("suffix", NEEDED)
 def test_one_size_is_exported_where_no_other_fits(suffix: str) -> None:
     for module in NEEDED[suffix]:
@@ -63,6 +69,7 @@ def test_one_size_is_exported_where_no_other_fits(suffix: str) -> None:
     assert largest_difference(FORMATS[suffix].load(content), network, checked, torch.float32) <= TOLERANCE
 
 
+@exports
 def test_a_command_writes_what_the_checkpoint_predicts(
     runs: Path, tmp_path: Path, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,6 +94,7 @@ def refused(call: Main, capsys: pytest.CaptureFixture[str], *arguments: str) -> 
     return line
 
 
+@exports
 def test_a_file_is_replaced_on_request_only(
     runs: Path, tmp_path: Path, call: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,6 +118,17 @@ def test_what_cannot_be_written_is_said_in_one_line(
     assert not [*tmp_path.glob("network*")]
 
 
+def test_an_older_torch_is_refused(
+    runs: Path, tmp_path: Path, call: Main, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.6.0"))
+    line = refused(call, capsys, checkpoint(runs, "baseline"), str(tmp_path / "network.pt2"))
+    assert "2.14" in line
+    assert "2.6.0" in line
+    assert not [*tmp_path.glob("network*")]
+
+
+@exports
 def test_a_file_with_other_logits_is_not_written(
     runs: Path, tmp_path: Path, call: Main, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from ocnet_pl.command.parsing import CHECKPOINT, CommandParser, console_script, 
 from ocnet_pl.errors import UserError, readable_os_errors
 from ocnet_pl.escaping import printable
 from ocnet_pl.hub import local_file
-from ocnet_pl.tools.export import NEEDED
+from ocnet_pl.tools.export import NEEDED, OLDEST_TORCH
 
 DESCRIPTION = """\
 Writes the network of a checkpoint for programs without ocnet_pl. The suffix of OUT is the format:
@@ -57,6 +57,10 @@ def _export(arguments: argparse.Namespace) -> None:
         refuse_unwritable(out)  # before the network is opened
     if missing := [name for name in NEEDED[out.suffix] if find_spec(name) is None]:
         raise UserError(f"{out}: {out.suffix} needs {', '.join(missing)}: pip install 'ocnet_pl[export]'")
+    import torch
+
+    if torch.__version__ < OLDEST_TORCH:  # as versions: it is a TorchVersion
+        raise UserError(f"{out}: ocnet-export needs torch {OLDEST_TORCH}, not {torch.__version__}; install a newer one")
     from ocnet_pl.run.restoring import restore
     from ocnet_pl.tools.export.exporting import export_network
 

@@ -93,7 +93,7 @@ def measure_map(
     }
     ids = torch.tensor([train_id for train_id, of_class in points.items() for _ in of_class])
     for train_id in points:
-        metrics[train_id] = [by_metric[metric][ids == train_id].nanmean() for metric in METRICS]
+        metrics[train_id] = [by_metric[metric][ids == train_id].nanmean().item() for metric in METRICS]
     return metrics
 
 
