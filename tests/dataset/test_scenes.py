@@ -9,7 +9,7 @@ from ocnet_pl.dataset.scenes import KINDS, draw_scene
 
 IDS = {c.name: c.id for c in Official.classes}
 VEHICLES = [IDS[name] for name in ("car", "truck", "bus", "train")]
-SIZE = (48, 160)
+SIZE = (56, 160)
 
 
 def scenes(kind: str, count: int = 60) -> list[tuple[np.ndarray, np.ndarray]]:
