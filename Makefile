@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-demo: $(STAMP) ## train seven heads x three seeds on drawn scenes and print their table (5 minutes on two cores)
+demo: $(STAMP) ## train five heads x three seeds on drawn scenes, print their table and its verdict (5 minutes on two cores)
 	$(BIN)/ocnet-train experiment=demo
 	$(BIN)/ocnet-report outputs/demo
 

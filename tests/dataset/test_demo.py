@@ -51,8 +51,6 @@ def test_a_damaged_stamp_is_reported(tmp_path: Path, content: str) -> None:
 
 
 def test_the_colours_of_the_classes_can_be_told_apart() -> None:
-    drawn = ("road", "building", "terrain", "sky", "car", "truck", "bus", "train")
-    shown = [Demo.classes.index(name) for name in drawn]
-    colours = Demo.palette[shown].astype(int)
-    apart = np.abs(colours[:, None] - colours[None]).sum(-1) + 1000 * np.eye(len(shown), dtype=int)
+    colours = Demo.palette.astype(int)
+    apart = np.abs(colours[:, None] - colours[None]).sum(-1) + 1000 * np.eye(len(colours), dtype=int)
     assert apart.min() > 80, "in Cityscapes' palette, bus and train differ by 20"

@@ -102,7 +102,7 @@ def test_an_evaluation_with_other_settings_is_printed_and_not_added(
     ("arguments", "words"),
     [
         (["CHECKPOINT", "model/head=asp_oc"], "head base_oc, not asp_oc"),
-        (["CHECKPOINT", "dataset=folder", "dataset.root=x", "dataset.classes=[sky,sea]"], "19 classes"),
+        (["CHECKPOINT", "dataset=folder", "dataset.root=x", "dataset.classes=[sky,sea]"], "8 classes"),
         (["CHECKPOINT", "split=[val,train]"], "split=[val,train]: expected"),
         (["CHECKPOINT", "inference=multi_scale", "inference.scales=1.0"], "inference.scales=1.0: expected a list"),
         (["split=val"], "checkpoint"),

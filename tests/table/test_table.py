@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Main
-from results import result
+from results import counted, result
 
 from ocnet_pl.errors import UserError
 from ocnet_pl.record.result import Result
@@ -17,6 +17,7 @@ from ocnet_pl.record.sealed import write_json
 from ocnet_pl.report import charts
 from ocnet_pl.report.files import TABLE_MARK, comma_separated, html, markdown, table_files, write_all
 from ocnet_pl.report.svg import svg
+from ocnet_pl.report.verdicts import verdict
 from ocnet_pl.table import read_tables
 from ocnet_pl.table.classes import by_class
 
@@ -274,6 +275,58 @@ def test_text_above_a_published_table_stays(call: Main, sweep: Path, capsys: pyt
     assert "an old table" not in first
     assert call(*command) == 0
     assert page.read_text() == first
+
+
+def test_the_last_line_is_the_verdict(call: Main, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for row, right in (("baseline", 30), ("base_oc", 45)):
+        for seed in range(3):
+            counts = np.tile(np.array([[right + seed, 50, 50], [right, 50, 50]]).T, (5, 1, 1))
+            counted(Path("table1"), row, seed, counts, weights_sha256=f"{row}{seed}")
+    assert call("report", "table1") == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == verdict(read_tables(Path("table1"))[0])
+    assert "is better than ResNet-101 Baseline" in last
+
+
+def test_every_table_has_its_verdict(call: Main, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("first", "second"):
+        for row in ("baseline", "base_oc"):
+            counts = np.tile(np.array([[40, 50, 50], [30, 50, 50]]).T, (5, 1, 1))
+            counted(Path("both") / name, row, 0, counts, table=name)
+    assert call("report", "both") == 0
+    assert [line.split(" on ")[0] for line in capsys.readouterr().out.splitlines()[-2:]] == [
+        "first: No verdict",
+        "second: No verdict",
+    ]
+
+
+def test_a_table_without_a_comparison_ends_with_its_files(
+    call: Main, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result("gp", 0, 70).write(workplace / "table1" / "gp" / "seed-0" / "result.json")
+    assert call("report", "table1") == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("wrote ")
+
+
+def test_the_folder_of_a_sweep_may_be_the_current_one(
+    call: Main, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result("gp", 0, 70).write(workplace / "table1" / "gp" / "seed-0" / "result.json")
+    monkeypatch.chdir("table1")
+    assert call("report", ".") == 0
+    assert Path("table.md").exists()
+
+
+def test_a_heading_is_in_words(tmp_path: Path) -> None:
+    run = result("gp", 0, 70)
+    scored = {f"last/{split}/whole": run.evaluations["last/val/whole"] for split in ("needs_object", "train_extra")}
+    replace(run, evaluations=scored).write(tmp_path / "gp" / "seed-0" / "result.json")
+    (table,) = read_tables(tmp_path)
+    assert [column.label for column in table.columns if column.metric == "miou"] == [
+        "Needs object mIoU (%)",
+        "Train extra mIoU (%)",
+    ]
+    assert [column.split for column in table.columns if column.metric == "miou"] == ["needs_object", "train_extra"]
 
 
 def test_rows_are_compared_where_they_were_validated(tmp_path: Path) -> None:

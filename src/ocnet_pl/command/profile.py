@@ -17,7 +17,7 @@ EPILOG = """\
 examples:
   ocnet-profile                                          all heads on ResNet-101, 769x769, as in the paper's training
   ocnet-profile --backbone tiny --size 128               a tiny backbone, takes seconds
-  ocnet-profile experiment=demo --backbone tiny --size 64x128 --csv outputs/demo/profile.csv
+  ocnet-profile experiment=demo --backbone tiny --size 56x160 --csv outputs/demo/profile.csv
                                                          the networks of the demo
   ocnet-profile --heads base_oc asp_oc --size 1024x2048  two heads at Cityscapes' test size
   ocnet-profile --heads base_oc pyramid_oc --explicit-attention

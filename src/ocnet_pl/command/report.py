@@ -9,7 +9,8 @@ from ocnet_pl.escaping import printable
 
 DESCRIPTION = """\
 Prints the table of a sweep next to the paper's published numbers, and writes it into the sweep's directory: table.md,
-table.csv, table.tex (booktabs) and table.html (runs, classes, curves, images). docs/report.md explains every column.
+table.csv, table.tex (booktabs) and table.html (runs, classes, curves, images). The last line is the verdict in one
+sentence. docs/report.md explains every column.
 Exit code 1: some files are damaged; the table lists them."""
 
 EPILOG = """\
@@ -118,11 +119,11 @@ def report(
     card: Path | None = None,
     row: str | None = None,
 ) -> bool:
-    """Write and print every table below a directory; return whether a file was damaged."""
+    """Write and print every table below a directory, their verdicts last; return whether a file was damaged."""
     from rich.console import Console
 
     from ocnet_pl.report.files import card_file, published_files, table_files, write_all
-    from ocnet_pl.report.terminal import plain, print_table
+    from ocnet_pl.report.terminal import plain, print_table, print_verdicts
     from ocnet_pl.table import find_tables
 
     tables, others = find_tables(directory, baseline=baseline, block=block)
@@ -139,6 +140,7 @@ def report(
         console.print(plain(line), style="yellow", highlight=False, soft_wrap=True)
     for path in contents:
         console.print(plain(f"wrote {path}"), highlight=False, soft_wrap=True)
+    print_verdicts(tables, console)
     return bool(others.unreadable) or any(table.notes.unreadable for table in tables)
 
 

@@ -21,13 +21,6 @@ from ocnet_pl.errors import UserError
 from ocnet_pl.metrics import IGNORE
 
 _TRAINED = sorted((c for c in Official.classes if not c.ignore_in_eval), key=lambda c: c.train_id)
-_SPLITS = {
-    "train": ("train",),
-    "val": ("val",),
-    "trainval": ("train", "val"),
-    "test": ("test",),
-    "train_extra": ("train_extra",),
-}
 
 
 class Cityscapes(SegmentationDataModule):
@@ -47,7 +40,7 @@ class Cityscapes(SegmentationDataModule):
     classes: tuple[str, ...] = tuple(c.name for c in _TRAINED)
     palette: Bytes = np.array([c.color for c in _TRAINED], np.uint8)
     # The authors' class-balance weights (utils/criterion.py), in the order of the train ids.
-    class_weights: tuple[float, ...] = (
+    class_weights: tuple[float, ...] | None = (
         0.8373, 0.9180, 0.8660, 1.0345, 1.0166, 0.9969, 0.9754, 1.0489, 0.8786, 1.0023,
         0.9539, 0.9843, 1.1116, 0.9037, 1.0865, 1.0955, 1.0865, 1.1529, 1.0507,
     )  # fmt: skip
@@ -56,6 +49,17 @@ class Cityscapes(SegmentationDataModule):
     published_counts: Mapping[str, int] = MappingProxyType(
         {"train": 2975, "val": 500, "test": 1525, "train_extra": 19998}
     )
+
+    splits: Mapping[str, Sequence[str]] = MappingProxyType(
+        {
+            "train": ("train",),
+            "val": ("val",),
+            "trainval": ("train", "val"),
+            "test": ("test",),
+            "train_extra": ("train_extra",),
+        }
+    )
+    """Folders of every split."""
 
     @checked
     def __init__(self, root: Name, *, disparity: bool = False, **settings: Any) -> None:
@@ -79,9 +83,9 @@ class Cityscapes(SegmentationDataModule):
         return dataset
 
     def candidates(self, split: str) -> list[Pair]:
-        if split not in _SPLITS:
-            raise UserError(f"Cityscapes has no split {split!r}; choose one of {', '.join(_SPLITS)}")
-        return [pair for part in _SPLITS[split] for pair in self._candidates_of_folder(part)]
+        if split not in self.splits:
+            raise UserError(f"{self.title} has no split {split!r}; choose one of {', '.join(self.splits)}")
+        return [pair for part in self.splits[split] for pair in self._candidates_of_folder(part)]
 
     def submission_name(self, image: Path) -> str:
         return image.name.replace("_leftImg8bit", "_pred_labelIds")

@@ -1,7 +1,6 @@
-"""Synthetic Cityscapes: a small tree of scenes in which a local patch does not determine the class."""
+"""Synthetic Cityscapes: a small tree of drawn scenes, whose splits ask for different kinds of context."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,27 +13,37 @@ from torchvision.datasets import Cityscapes as Official
 from ocnet_pl.arguments import Name, Positive, Size, Whole, checked
 from ocnet_pl.dataset.building import building
 from ocnet_pl.dataset.cityscapes import Cityscapes
-from ocnet_pl.dataset.reading import Bytes
+from ocnet_pl.dataset.labels import decoding_table, grouped
+from ocnet_pl.dataset.scenes import KINDS, draw_scene
 from ocnet_pl.errors import UserError
+from ocnet_pl.metrics import IGNORE
 from ocnet_pl.randomness import derive_seed
 
-_IDS = {c.name: c.id for c in Official.classes}
-_SKIES = {"road": (110, 170, 235), "terrain": (205, 180, 150)}
-_VERSION = 1
+_VERSION = 2
+_NAMES = ("road", "building", "terrain", "sky", "car", "truck", "bus", "train")
+_KEPT = tuple(c for c in Official.classes if c.name in _NAMES)
 _VEHICLES = {"car": (230, 159, 0), "truck": (0, 158, 115), "bus": (213, 94, 0), "train": (204, 121, 167)}
 """Colours of Okabe and Ito: in Cityscapes' palette, all vehicles are dark blue."""
 
 
 class Demo(Cityscapes):
-    """Synthetic scenes in the layout of Cityscapes. Every scene contains
+    """Synthetic scenes of eight classes in the layout of Cityscapes. Every scene has
 
-    * a sky, clear or hazy, and the ground below it. The ground looks the same everywhere: under a clear sky its class
-      is road, under a hazy sky terrain. **The scene decides**, far from the pixel;
-    * a row of buildings with windows, which a patch alone identifies;
-    * two or three vehicles, long boxes of random size and colour. The class depends on a badge somewhere on the box:
-      disc = car, stripes = truck, cross = bus, ring = train. **The object decides**: a pixel has to find its own
-      object by its colour, and read the badge on it;
+    * a row of buildings with one gap, in which the sky is seen, clear or hazy;
+    * the ground: road under a clear sky, terrain under a hazy one;
+    * vehicles, boxes of random size and colour. The class depends on their badge: disc = car, stripes = truck,
+      cross = bus, ring = train;
     * a strip of ego vehicle along the lower edge, which is ignored.
+
+    There are two kinds of scenes:
+
+    * `needs_object`: two long vehicles, each with one badge in a random place. **The object decides**: a pixel has to
+      find its own object, by its colour, and read the badge on it. The ground is plain: its colour shows its class.
+    * `needs_scene`: the ground has one colour in all scenes. **The scene decides**: only the sky, often far away,
+      tells what the ground is. The vehicle is plain: it is shorter, and covered with its badge.
+
+    Both kinds have all classes: what is a puzzle in one is plain in the other. A split with the name of a kind has
+    scenes of that kind only; in all other splits (`train`, `val`) the kinds alternate.
 
     Args:
         image_size: (height, width).
@@ -43,14 +52,14 @@ class Demo(Cityscapes):
         cityscapes: arguments of `Cityscapes`.
     """
 
-    palette = np.array(
-        [_VEHICLES.get(name, colour) for name, colour in zip(Cityscapes.classes, Cityscapes.palette, strict=True)],
-        np.uint8,
-    )
+    classes = tuple(c.name for c in _KEPT)
+    palette = np.array([_VEHICLES.get(c.name, c.color) for c in _KEPT], np.uint8)
+    class_weights = None
+    table = decoding_table({c.id % 256: IGNORE for c in Official.classes} | {c.id: k for k, c in enumerate(_KEPT)})
+    class_tree = MappingProxyType(grouped([c.category for c in _KEPT]))
+    splits = MappingProxyType({**Cityscapes.splits, **{kind: (kind,) for kind in KINDS}})
     # There are no persons: structure losses compare the centres of vehicles.
-    body_parts: Mapping[str, Sequence[int]] | None = MappingProxyType(
-        {name: (Cityscapes.classes.index(name),) for name in ("car", "truck", "bus", "train")}
-    )
+    body_parts = MappingProxyType({c.name: (k,) for k, c in enumerate(_KEPT) if c.name in _VEHICLES})
 
     @checked
     def __init__(
@@ -111,7 +120,8 @@ def draw_tree(root: Path, size: tuple[int, int], num_images: dict[str, int], see
         photos.mkdir(parents=True)
         labels.mkdir(parents=True)
         for index in range(count):
-            image, label = draw_scene(np.random.default_rng(derive_seed(seed, split, index)), size)
+            kind = split if split in KINDS else KINDS[index % len(KINDS)]
+            image, label = draw_scene(np.random.default_rng(derive_seed(seed, split, index)), size, kind)
             stem = f"demo_{index:06d}_000019"
             write_png(photos / f"{stem}_leftImg8bit.png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
             write_png(labels / f"{stem}_gtFine_labelIds.png", label)
@@ -124,66 +134,3 @@ def write_png(path: Path, pixels: NDArray[Any]) -> None:
         OSError: e.g. a full disk, which `cv2.imwrite` does not report.
     """
     path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-
-
-def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> tuple[Bytes, Bytes]:
-    """One scene: RGB (H, W, 3) uint8 and Cityscapes label ids (H, W) uint8."""
-    height, width = size
-    horizon = round(height * rng.uniform(0.30, 0.40))
-    ground = str(rng.choice(list(_SKIES)))
-    image = np.empty((height, width, 3), np.float32)
-    label = np.empty((height, width), np.uint8)
-    image[:horizon], label[:horizon] = _SKIES[ground], _IDS["sky"]
-    image[horizon:], label[horizon:] = (105, 105, 105), _IDS[ground]
-    _draw_buildings(rng, image, label, horizon)
-    _draw_vehicles(rng, image, label, horizon)
-    image += rng.normal(0, 8, image.shape)
-    strip = max(2, height // 32)
-    image[-strip:], label[-strip:] = (30, 30, 40), _IDS["ego vehicle"]
-    return np.clip(image, 0, 255).astype(np.uint8), label
-
-
-def _draw_buildings(rng: np.random.Generator, image: NDArray[np.float32], label: Bytes, horizon: int) -> None:
-    left = int(rng.integers(0, 12))
-    width = image.shape[1]
-    while left < width:
-        right = min(width, left + int(rng.integers(16, 40)))
-        top = horizon - int(rng.integers(horizon // 5, horizon // 2))
-        image[top:horizon, left:right] = rng.uniform(60, 120) * np.array([1.0, 0.8, 0.7])
-        image[top + 2 : horizon - 1 : 5, left + 2 : right - 1 : 4] = (240, 230, 150)
-        label[top:horizon, left:right] = _IDS["building"]
-        left = right + int(rng.integers(4, 40))
-
-
-def _draw_vehicles(rng: np.random.Generator, image: NDArray[np.float32], label: Bytes, horizon: int) -> None:
-    height, width = label.shape
-    badges = list(_BADGES)
-    hues = (rng.uniform(0, 180) + np.arange(4) * 45) % 180  # far apart, so that colours identify objects
-    lanes = np.sort(rng.permutation(3)[: int(rng.integers(2, 4))])
-    lane_height = (height - horizon) / 3.2
-    for lane, hue in zip(lanes, hues, strict=False):
-        box_height = round(lane_height * rng.uniform(0.82, 0.9))
-        box_width = round(width * rng.uniform(0.6, 0.9))
-        top = horizon + round(lane_height * (0.1 + lane))
-        left = int(rng.integers(2, width - box_width - 1))
-        box = (slice(top, top + box_height), slice(left, left + box_width))
-        colour = cv2.cvtColor(np.array([[[hue, 110, 180]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
-        image[box] = colour
-        kind = str(rng.choice(badges))
-        label[box] = _IDS[kind]
-        side = min(box_height - 3, 14)
-        y = top + int(rng.integers(1, box_height - side))
-        x = left + int(rng.integers(2, box_width - side - 1))
-        shape, paint = _BADGES[kind]
-        axis = (np.arange(side) + 0.5) / side * 2 - 1
-        image[y : y + side, x : x + side][shape(axis[:, None], axis[None, :])] = paint
-
-
-_Axis = NDArray[np.float64]
-_BADGES: dict[str, tuple[Callable[[_Axis, _Axis], NDArray[np.bool_]], tuple[int, int, int]]] = {
-    "car": (lambda y, x: np.hypot(y, x) < 0.8, (255, 255, 255)),  # disc
-    "truck": (lambda y, x: np.floor((x + 1) * 2.5) % 2 + 0 * y == 0, (0, 0, 0)),  # stripes
-    "bus": (lambda y, x: (abs(y) < 0.3) | (abs(x) < 0.3), (255, 230, 0)),  # cross
-    "train": (lambda y, x: abs(np.hypot(y, x) - 0.75) < 0.22, (230, 0, 0)),  # ring
-}
-"""Shape of each badge for y and x from -1 to 1, and its colour."""

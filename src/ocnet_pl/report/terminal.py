@@ -1,5 +1,6 @@
 """A table on the terminal."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from rich.box import SIMPLE_HEAD
@@ -13,7 +14,7 @@ from ocnet_pl.escaping import printable
 from ocnet_pl.record.result import Evaluation
 from ocnet_pl.report.cells import PAPER, ReportColumn, report_columns
 from ocnet_pl.report.footnotes import legend, remarks
-from ocnet_pl.report.verdicts import findings
+from ocnet_pl.report.verdicts import findings, verdict
 from ocnet_pl.table import Table
 
 
@@ -45,6 +46,14 @@ def print_table(table: Table, console: Console) -> None:
     console.print(plain(legend(table)), style="dim", highlight=False)
     for remark in (*remarks(table), *(f"missing: {missing}" for missing in table.unfinished)):
         console.print(plain(remark), style="yellow", highlight=False)
+
+
+def print_verdicts(tables: Sequence[Table], console: Console) -> None:
+    """Print the verdict of every table that has one, each in one sentence on one line."""
+    for table in tables:
+        if sentence := verdict(table):
+            named = sentence if len(tables) == 1 else f"{table.title}: {sentence}"
+            console.print(plain(named), style="bold", highlight=False, soft_wrap=True)
 
 
 def _width(grid: RichTable, console: Console) -> int:

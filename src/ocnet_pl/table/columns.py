@@ -128,7 +128,7 @@ def columns_of(results: Sequence[Result]) -> list[TableColumn]:
     columns: list[TableColumn] = [column for column in evaluated if not _repeats_the_last(column, evaluated, results)]
     if any(best_validation(result) for result in results) and not all(map(_last_is_best, results)):
         split = results[0].val_split
-        label = f"{split.capitalize()} mIoU, best validation (%)"
+        label = f"{_heading(split)} mIoU, best validation (%)"
         columns.append(BestValidationColumn(f"curve/{split}", "best_miou", label, split))
     return columns
 
@@ -159,11 +159,16 @@ def _evaluated(results: Sequence[Result]) -> Iterator[EvaluationColumn]:
             checkpoint, split, protocol = key.split("/")
             found.add((checkpoint, split, own if protocol == result.protocol else protocol))
     for checkpoint, split, protocol in sorted(found, key=lambda k: (k[1] != "train", k[0] != "last", k[2] != own, k)):
-        where = split.capitalize() + ("" if protocol in ("whole", OWN) else f", {protocol}")
+        where = _heading(split) + ("" if protocol in ("whole", OWN) else f", {protocol}")
         where += "" if checkpoint == "last" else f", {checkpoint}.ckpt"
         for metric, words in (("miou", "mIoU"), ("pixel_accuracy", "pixel acc."))[: 1 if split == "train" else 2]:
             key, explicit = evaluation_key(checkpoint, split, protocol), None if protocol == own else protocol
             yield EvaluationColumn(key, metric, f"{where} {words} (%)", split, checkpoint, explicit)
+
+
+def _heading(split: str) -> str:
+    """`needs_object` -> `Needs object`."""
+    return split.replace("_", " ").capitalize()
 
 
 def _percent(share: float | None) -> float:

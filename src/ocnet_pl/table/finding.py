@@ -63,7 +63,7 @@ def _set_copies_aside(sweeps: Sweeps, found: FoundResults) -> None:
     for sweep, name in list(sweeps):
         own = PurePath(name).name
         in_one_folder = [of for folder, of in sweeps if folder == sweep]
-        beside = (sweep.with_name(own), name) in sweeps
+        beside = sweep.name != "" and (sweep.with_name(own), name) in sweeps
         if sweep.name != own and (beside or any(PurePath(of).name == sweep.name for of in in_one_folder)):
             for result in sweeps.pop((sweep, name)):
                 found.copies[result.directory] = f"{name}/{result.name}"

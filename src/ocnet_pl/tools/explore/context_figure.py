@@ -60,7 +60,7 @@ def context_figure(maps: ContextMaps) -> Figure:
             show(grid[0, i], column.prediction)
         for axes, weights, shares in zip(grid[1:, i], column.maps, column.shares, strict=True):
             show(axes, heat(_shrunk(weights), _shrunk(maps.image)))
-            axes.set_xlabel(_caption(float(weights.max()), shares), fontsize=8, labelpad=2)
+            axes.set_xlabel(_caption(float(weights.max()), shares), fontsize=7, labelpad=2)
     for line, pixel in zip(grid[1:], maps.pixels, strict=True):
         line[0].set_ylabel(figure_text(pixel.name), fontsize=10)
         for axes in line:
