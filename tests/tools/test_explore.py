@@ -101,7 +101,7 @@ def test_truth_comes_from_the_data_set_or_a_file(trained: Path, tmp_path: Path) 
     (image,) = first_images(data, 1)
     truth = find_truth(data, image, None)
     assert truth is not None
-    assert set(np.unique(truth)) <= {*range(8), IGNORE}
+    assert set(np.unique(truth)) <= {*range(19), IGNORE}
     elsewhere = tmp_path / "photograph.png"
     shutil.copy(image, elsewhere)
     assert find_truth(data, elsewhere, None) is None
