@@ -82,7 +82,7 @@ def test_images_become_masks_overlays_and_probabilities(pictures: Path, checkpoi
         assert np.abs(shown.astype(int) - seen).mean() < 8
         kept = np.load(f"out/probabilities/{name}.npz")
         assert kept["probabilities"].dtype == np.float16
-        assert kept["probabilities"].shape == (8, *expected.shape)
+        assert kept["probabilities"].shape == (19, *expected.shape)
         torch.testing.assert_close(
             torch.from_numpy(kept["probabilities"]).float(),
             network.predict_logits(photograph).softmax(0),
