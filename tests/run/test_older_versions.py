@@ -1,7 +1,8 @@
 """Files that commit e3130df wrote, before class paths moved: read with the numbers of then, or refused in one line.
 
 `written_by_e3130df.json` holds the config and the result of a run of that commit, and for four heads the names and
-shapes of the weights and the logits that its code computed from `generated` weights.
+shapes of the weights and the logits that its code computed from `generated` weights. The run was trained on the scenes
+of the demo of then, which were a tree of Cityscapes with all its classes: such a tree takes their place.
 """
 
 import json
@@ -11,18 +12,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, Main
+from conftest import SHORT, Main
 from torch import Tensor
+from trees import cityscapes_tree
 
 import ocnet_pl
 from ocnet_pl.config.renamed import modernised
+from ocnet_pl.errors import UserError
 from ocnet_pl.record.directory import RunDirectory
 from ocnet_pl.run.restoring import restore
 
 OLD: dict[str, Any] = json.loads(Path(__file__).with_name("written_by_e3130df.json").read_text())
+SCENES: dict[str, Any] = OLD["config"]["dataset"]
+CITYSCAPES = {
+    **{key: value for key, value in SCENES.items() if key not in ("image_size", "num_images", "drawing_seed")},
+    "_target_": "ocnet_pl.dataset.cityscapes.Cityscapes",
+    "root": "data/cityscapes",
+}
 IMAGE = (np.arange(3 * 16 * 24).reshape(16, 24, 3) * 7 % 256).astype(np.uint8)
-COMMAND = (*TINY, "name=old", "model/head=gp")
-"""The command that the run of the file was trained by."""
+COMMAND = (
+    *SHORT, "dataset=cityscapes", "dataset.root=data/cityscapes", "dataset.crop_size=[32,64]", "dataset.num_workers=0",
+    "dataset.scale=[0.9,1.1]", "name=old", "model/head=gp",
+)  # fmt: skip
+"""The command that the run of the file was trained by, but for its data set."""
 
 
 def generated(name: str, shape: list[int]) -> Tensor:
@@ -38,8 +50,9 @@ def generated(name: str, shape: list[int]) -> Tensor:
     return values * 0.1 + (1.0 if name.endswith("weight") else 0.0)
 
 
-def old_checkpoint(path: Path, head: str) -> Path:
-    config = OLD["config"] | {"model": OLD["config"]["model"] | {"head": OLD["heads"][head]["head"]}}
+def old_checkpoint(path: Path, head: str, dataset: dict[str, Any] = CITYSCAPES) -> Path:
+    model = OLD["config"]["model"] | {"head": OLD["heads"][head]["head"]}
+    config = OLD["config"] | {"model": model, "dataset": dataset}
     weights = {name: generated(name, shape) for name, shape in OLD["heads"][head]["weights"].items()}
     content = {"config": config, "choices": OLD["choices"] | {"model/head": head}, "classes": OLD["classes"]}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +65,8 @@ def old_run(workplace: Path) -> RunDirectory:
     """A finished run of that commit in its place below `workplace`."""
     run = RunDirectory(workplace / "outputs/old/gp/seed-0")
     old_checkpoint(run.last_checkpoint, "gp")
-    run.started.write_text(json.dumps(OLD["config"]))
+    run.started.write_text(json.dumps(OLD["config"] | {"dataset": CITYSCAPES}))
+    cityscapes_tree(workplace / "data/cityscapes", train=[(32, 64)] * 8, val=[(32, 64)] * 5)
     run.result.write_text(json.dumps(OLD["result"]))
     return run
 
@@ -62,6 +76,14 @@ def test_a_checkpoint_computes_the_logits_of_then(head: str, tmp_path: Path) -> 
     predictor = ocnet_pl.load(old_checkpoint(tmp_path / "last.ckpt", head))
     logits = predictor.predict_logits(IMAGE)[:, 5, 7]
     assert torch.allclose(logits, torch.tensor(OLD["heads"][head]["logits"]), atol=2e-5)
+
+
+def test_a_network_of_the_older_demo_is_refused(tmp_path: Path) -> None:
+    path = old_checkpoint(tmp_path / "last.ckpt", "gp", SCENES)
+    with pytest.raises(UserError, match=r"19 classes \(road, \.\.\.\), not those of Demo \(8\); give dataset=NAME"):
+        ocnet_pl.load(path)
+    restored = restore(path, ["dataset=cityscapes", "dataset.root=x"])
+    assert len(restored.data.classes) == 19
 
 
 def test_defaults_that_changed_keep_their_old_value(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def restore(
     if checkpoint.classes != list(data.classes):
         raise UserError(
             f"{path}: predicts {len(checkpoint.classes)} classes ({checkpoint.classes[0]}, ...), not those of "
-            f"{data.title}; leave dataset= out, or give a checkpoint that was trained on it"
+            f"{data.title} ({len(data.classes)}); give dataset=NAME of a data set with its classes, or train again"
         )
     auxiliary = any(name.startswith("auxiliary.") for name in checkpoint.weights)
     network = build_network(config, len(data.classes), auxiliary=auxiliary, class_tree=data.class_tree)
